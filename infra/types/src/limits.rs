@@ -1,0 +1,114 @@
+//! Every bound of the system, in one file (I11). Each buffer, cache, queue, retry and part of the index has
+//! its number here and a metric for its fill; past it there is back-pressure or a clear Kafka error.
+
+use std::time::Duration;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+// The wire.
+
+/// Largest request frame (Kafka's `socket.request.max.bytes`). A larger one closes the connection.
+pub const FRAME_BYTES: usize = 100 * MIB;
+/// Request bytes admitted at once over all connections; a frame is admitted by its length before it is read.
+pub const REQUESTS_IN_FLIGHT_BYTES: usize = 64 * MIB;
+/// Requests of one connection that are worked on at once; answers keep their order.
+pub const REQUESTS_IN_FLIGHT_PER_CONNECTION: usize = 64;
+/// Connections at once.
+pub const CONNECTIONS: usize = 20_000;
+/// Largest record batch as sent (`max.message.bytes` of a topic may only be lower than or equal to this).
+pub const BATCH_BYTES: usize = 64 * MIB;
+/// Largest batch after decompression; beyond it the batch is refused as CORRUPT_MESSAGE.
+pub const DECOMPRESSED_BATCH_BYTES: usize = 128 * MIB;
+/// Largest topic name, Kafka's own.
+pub const TOPIC_NAME_BYTES: usize = 249;
+
+// The commit log.
+
+/// Largest entry, without its payload.
+pub const ENTRY_BYTES: usize = 16 * MIB;
+/// Payload bytes that one entry carries inline at most (embedded log).
+pub const ENTRY_PAYLOAD_BYTES: usize = 32 * MIB;
+/// Inline payload of an entry where the log is not a local file.
+pub const ENTRY_INLINE_BYTES: usize = 32 * KIB;
+/// Commands of one entry at most.
+pub const ENTRY_COMMANDS: usize = 16_384;
+/// Bytes of commands and payload waiting for the commit log.
+pub const COMMIT_QUEUE_BYTES: usize = 64 * MIB;
+/// A file of the embedded log is closed once it is this large.
+pub const LOG_FILE_BYTES: u64 = 256 * MIB as u64;
+/// Kept free for deletes, retention and snapshots on a full disk.
+pub const RESERVE_BYTES: u64 = 64 * MIB as u64;
+/// Below this much free disk Produce is refused (a setting).
+pub const FREE_DISK_BYTES: u64 = 2 << 30;
+
+// The index.
+
+/// Extents in the index; beyond it produce is throttled.
+pub const EXTENTS: usize = 2_000_000;
+/// Partitions of a cell.
+pub const PARTITIONS: usize = 1_000_000;
+/// Partitions of one topic.
+pub const PARTITIONS_PER_TOPIC: i32 = 100_000;
+/// Producers remembered.
+pub const PRODUCERS: usize = 1_000_000;
+/// Groups remembered.
+pub const GROUPS: usize = 100_000;
+/// Members of one group.
+pub const GROUP_MEMBERS: usize = 10_000;
+/// Metadata string of a committed offset (Kafka's `offset.metadata.max.bytes`).
+pub const OFFSET_METADATA_BYTES: usize = 4_096;
+/// Bytes of one group's members' subscriptions and assignments.
+pub const GROUP_STATE_BYTES: usize = 8 * MIB;
+/// Batches remembered per producer and partition, Kafka's own.
+pub const BATCHES_PER_PRODUCER: usize = 5;
+
+// Caches.
+
+/// The write-ahead cache and the cache of blocks and rebuilt batches, in memory.
+pub const CACHE_BYTES: usize = 64 * MIB;
+/// The unit of GET and of caching.
+pub const BLOCK_BYTES: usize = 4 * MIB;
+
+// Bronze.
+
+/// Memory of one conversion, merge or seal at work.
+pub const CONVERSION_BYTES: usize = 192 * MIB;
+/// Record bytes taken into one conversion.
+pub const CONVERSION_INPUT_BYTES: u64 = 32 * MIB as u64;
+/// A sealed file's aim.
+pub const SEALED_FILE_BYTES: u64 = 128 * MIB as u64;
+/// Below this a topic waits for the end of the UTC day instead of the hour.
+pub const SEAL_HOURLY_BYTES: u64 = 8 * MIB as u64;
+/// Rows of a Parquet page, and of a digest run.
+pub const PAGE_ROWS: usize = 1_024;
+/// Rebuilt batches are at most this large, or one record.
+pub const REBUILT_BATCH_BYTES: usize = MIB;
+
+// Times.
+
+/// The longest a request waits in the node before it is answered REQUEST_TIMED_OUT.
+pub const REQUEST_WAIT: Duration = Duration::from_secs(20);
+/// An append that returns later than this after the last consistent read counts only after a look at the floor.
+pub const APPEND_DOUBT: Duration = Duration::from_secs(30);
+/// How far a node's clock and its stores' may differ.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(2);
+/// How long a batch that is ahead of its producer's sequence waits for the one before it.
+pub const SEQUENCE_WAIT: Duration = Duration::from_secs(2);
+/// How long SIGTERM may take.
+pub const SHUTDOWN: Duration = Duration::from_secs(20);
+/// Fresh objects outlive the manifest that names them by this.
+pub const FRESH_GRACE: Duration = Duration::from_secs(15 * 60);
+/// Sealed objects outlive the manifest that names them by this.
+pub const SEALED_GRACE: Duration = Duration::from_secs(24 * 3_600);
+/// The bucket's copy of the log is written this often, or every [`LOG_COPY_ENTRIES`].
+pub const LOG_COPY_INTERVAL: Duration = Duration::from_secs(10);
+/// Entries of one copy of the log.
+pub const LOG_COPY_ENTRIES: u64 = 1_000;
+/// Entries between snapshots.
+pub const SNAPSHOT_ENTRIES: u64 = 10_000;
+/// Bytes of log between snapshots (embedded).
+pub const SNAPSHOT_LOG_BYTES: u64 = 256 * MIB as u64;
+
+/// What a rebuilt cell adds to every next offset and to the next producer id (I10).
+pub const REBUILD_OFFSET_STEP: i64 = 1_000_000_000;
