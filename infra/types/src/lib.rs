@@ -2,12 +2,14 @@
 //!
 //! This crate depends on nothing of ours and does no I/O.
 
+mod caller;
 mod fixed_hash;
 mod ids;
 pub mod limits;
 mod object_name;
 mod record;
 
+pub use caller::Caller;
 pub use fixed_hash::{FixedHashMap, FixedHashSet};
 pub use ids::{ChainHash, Incarnation, LeaseNumber, NodeId, ProducerId, Seq, TopicId, TopicPartition};
 pub use object_name::{ObjectName, ObjectNameError};

@@ -10,6 +10,8 @@ const MIB: usize = 1 << 20;
 
 /// Largest request frame (Kafka's `socket.request.max.bytes`). A larger one closes the connection.
 pub const FRAME_BYTES: usize = 100 * MIB;
+/// Memory that the strings and arrays of one decoded message may take, beside its frame; beyond it the request is refused.
+pub const DECODED_MESSAGE_BYTES: usize = 64 * MIB;
 /// Request bytes admitted at once over all connections; a frame is admitted by its length before it is read.
 pub const REQUESTS_IN_FLIGHT_BYTES: usize = 64 * MIB;
 /// Requests of one connection that are worked on at once; answers keep their order.
@@ -63,12 +65,44 @@ pub const GROUP_STATE_BYTES: usize = 8 * MIB;
 /// Batches remembered per producer and partition, Kafka's own.
 pub const BATCHES_PER_PRODUCER: usize = 5;
 
+// The object store.
+
+/// Tries of one request, the first one included.
+pub const STORE_TRIES: u32 = 5;
+/// The longest that all tries of one request take together, waits included.
+pub const STORE_RETRY: Duration = Duration::from_secs(15);
+/// The wait before the second try; each further one is twice as long, up to [`STORE_RETRY_WAIT_LONGEST`], half of it random.
+pub const STORE_RETRY_WAIT: Duration = Duration::from_millis(50);
+/// The longest wait between two tries.
+pub const STORE_RETRY_WAIT_LONGEST: Duration = Duration::from_secs(2);
+/// Largest object that is read into memory whole.
+pub const STORE_WHOLE_OBJECT_BYTES: u64 = 512 * MIB as u64;
+/// Bytes that one read of a local file brings at most.
+pub const STORE_READ_BYTES: u64 = 4 * MIB as u64;
+/// Bytes written to a local file before it is synced on the way.
+pub const STORE_UNSYNCED_BYTES: u64 = 16 * MIB as u64;
+/// Directories remembered as being on disk.
+pub const STORE_KNOWN_DIRECTORIES: usize = 4_096;
+/// Deletions that are made together.
+pub const STORE_DELETE_BATCH: usize = 128;
+
+// The segment index.
+
+/// Rows of one transaction.
+pub const SEGMENT_INDEX_BATCH_ROWS: usize = 131_072;
+/// Rows of one answer.
+pub const SEGMENT_INDEX_SCAN_ROWS: usize = 10_000;
+/// Memory of the embedded table's own cache of pages.
+pub const SEGMENT_INDEX_CACHE_BYTES: usize = 8 * MIB;
+
 // Caches.
 
 /// The write-ahead cache and the cache of blocks and rebuilt batches, in memory.
 pub const CACHE_BYTES: usize = 64 * MIB;
 /// The unit of GET and of caching.
 pub const BLOCK_BYTES: usize = 4 * MIB;
+/// Blocks of one range that are fetched at once.
+pub const BLOCKS_IN_FLIGHT: usize = 4;
 
 // Bronze.
 

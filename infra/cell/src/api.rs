@@ -1,0 +1,301 @@
+//! What roles see of the cell.
+
+use crate::driver::{Driver, Request};
+use crate::watch::{Watch, Watchers};
+use bytes::Bytes;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+use strandline_commands::{Command, NewObject, Role};
+use strandline_commit_log::CommitLog;
+use strandline_index::{Index, Outcome};
+use strandline_runtime::Runtime;
+use strandline_types::{Incarnation, NodeId, ObjectName, Seq, limits};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+/// Commands that belong together, with the bytes and objects that they speak of. Positions of inline runs count from
+/// the start of this submission's payload, object numbers from 1 in this submission's objects; packing moves them.
+#[derive(Debug, Default)]
+pub struct Submission {
+    /// The commands, in order.
+    pub commands: Vec<Command>,
+    /// What rides inline.
+    pub payload: Vec<Bytes>,
+    /// Objects that were PUT for it.
+    pub objects: Vec<NewObject>,
+}
+
+impl From<Command> for Submission {
+    fn from(command: Command) -> Self {
+        Self { commands: vec![command], ..Self::default() }
+    }
+}
+
+impl Submission {
+    /// One command, no bytes.
+    pub fn one(command: impl Into<Command>) -> Self {
+        command.into().into()
+    }
+
+    /// Roughly what it takes in memory and in the log.
+    pub fn bytes(&self) -> usize {
+        self.payload.iter().map(Bytes::len).sum::<usize>() + self.commands.iter().map(strandline_commands::command_bytes).sum::<usize>() + 64
+    }
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// The entry it is in.
+    pub seq: Seq,
+    /// Per command, in order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Why a submission has no outcome.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SubmitError {
+    /// Surely not committed: the queue stayed full for too long.
+    #[error("the commit queue stayed full")]
+    QueueFull,
+    /// Surely not committed: the log has no room.
+    #[error("no room for the log: {reason}")]
+    Full {
+        /// What happened.
+        reason: String,
+    },
+    /// Surely not committed: the submission is larger than an entry may be.
+    #[error("the commands are larger than one entry may be")]
+    TooLarge,
+    /// The outcome is in doubt: it may be committed later.
+    #[error("the outcome is not known yet")]
+    InDoubt,
+    /// The node stops; whether it was committed is not known.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+/// Why a barrier could not be waited for.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BarrierError {
+    /// The log could not be read.
+    #[error("the commit log could not be read in time")]
+    Unavailable,
+    /// The node stops.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+/// Why a node could not join its cell.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] strandline_commit_log::ReadError),
+    /// The log could not be appended to.
+    #[error(transparent)]
+    Append(#[from] strandline_commit_log::AppendError),
+    /// The log cannot be folded.
+    #[error(transparent)]
+    Fold(#[from] strandline_index::FoldError),
+    /// The snapshot that the floor names is not here, or is not what it should be.
+    #[error("the snapshot {key} cannot be used: {reason}")]
+    Snapshot {
+        /// Its key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The machine's clock lies behind the log's.
+    #[error(
+        "this machine's clock is {behind_ms} ms behind the last entry of the log: set the clock, or start once with --accept-clock if the log's time was wrong"
+    )]
+    Clock {
+        /// By how much.
+        behind_ms: i64,
+    },
+    /// The join was refused by the fold.
+    #[error("the node could not join its cell: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How this node joins.
+#[derive(Debug, Clone)]
+pub struct JoinAs {
+    /// The name that clients are told.
+    pub host: String,
+    /// The port that clients are told.
+    pub port: u16,
+    /// The zone; empty where zones do not matter.
+    pub zone: String,
+    /// What the node does.
+    pub roles: Vec<Role>,
+    /// The node holds the lock of an embedded log: all earlier incarnations are dead.
+    pub sole: bool,
+}
+
+/// Settings of the cell.
+#[derive(Debug, Clone)]
+pub struct CellOptions {
+    /// How this node joins.
+    pub join: JoinAs,
+    /// Go on although the clock is behind the log's time.
+    pub accept_clock: bool,
+    /// How often the log is read when nobody nudges; a sole node need not.
+    pub poll: Duration,
+}
+
+/// The handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Cell {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) runtime: Runtime,
+    pub(crate) log: Arc<dyn CommitLog>,
+    pub(crate) index: RwLock<Index>,
+    pub(crate) watchers: Arc<Watchers>,
+    pub(crate) requests: tokio::sync::mpsc::Sender<Request>,
+    pub(crate) queue: Arc<Semaphore>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) node_id: NodeId,
+    pub(crate) objects_named: AtomicU64,
+    pub(crate) stopped: watch::Sender<bool>,
+    pub(crate) no_room: AtomicBool,
+}
+
+pub(crate) struct Queued {
+    pub(crate) submission: Submission,
+    pub(crate) reply: oneshot::Sender<Result<Submitted, SubmitError>>,
+    pub(crate) _room: OwnedSemaphorePermit,
+}
+
+impl Cell {
+    /// Starts from `index` (folded from a snapshot, or empty), replays the log's tail, joins, and drives.
+    pub async fn start(
+        runtime: Runtime,
+        log: Arc<dyn CommitLog>,
+        index: Index,
+        options: CellOptions,
+    ) -> Result<Self, StartError> {
+        Driver::start(runtime, log, index, options).await
+    }
+
+    /// The index as this node has folded it. Hold it briefly and never across an await: the fold waits for it.
+    pub fn view(&self) -> RwLockReadGuard<'_, Index> {
+        self.shared.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last entry folded.
+    pub fn seq(&self) -> Seq {
+        self.view().cell.seq
+    }
+
+    /// This node's run.
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.incarnation
+    }
+
+    /// This node's Kafka id.
+    pub fn node_id(&self) -> NodeId {
+        self.shared.node_id
+    }
+
+    /// The commit log, for payloads and for the floor.
+    pub fn log(&self) -> &Arc<dyn CommitLog> {
+        &self.shared.log
+    }
+
+    /// Time, randomness, tasks.
+    pub fn runtime(&self) -> &Runtime {
+        &self.shared.runtime
+    }
+
+    /// A name that no object ever had (I8): call it when the PUT is about to begin.
+    pub fn name_object(&self) -> ObjectName {
+        let n = self.shared.objects_named.fetch_add(1, Ordering::Relaxed) + 1;
+        ObjectName { seq: self.seq(), incarnation: self.incarnation(), n }
+    }
+
+    /// Commits, and waits for the outcome that the fold gives. Waits for room in the queue first, at most
+    /// [`limits::REQUEST_WAIT`]; a submission whose caller stops waiting may still be committed.
+    pub async fn submit(&self, submission: Submission) -> Result<Submitted, SubmitError> {
+        let reply = self.enqueue(submission).await?;
+        match tokio::time::timeout(limits::REQUEST_WAIT, reply).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(SubmitError::Stopped),
+            Err(_) => Err(SubmitError::InDoubt),
+        }
+    }
+
+    /// Puts a submission into the queue, in the order of the calls, and gives the place where its outcome will come.
+    pub async fn enqueue(
+        &self,
+        submission: Submission,
+    ) -> Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError> {
+        let bytes = submission.bytes();
+        if bytes > limits::ENTRY_PAYLOAD_BYTES || submission.commands.len() > limits::ENTRY_COMMANDS {
+            return Err(SubmitError::TooLarge);
+        }
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let room = tokio::time::timeout(limits::REQUEST_WAIT, self.shared.queue.clone().acquire_many_owned(permits));
+        let room = room.await.map_err(|_| SubmitError::QueueFull)?.map_err(|_| SubmitError::Stopped)?;
+        metrics::gauge!("strandline_commit_queue_bytes")
+            .set((limits::COMMIT_QUEUE_BYTES - self.shared.queue.available_permits().min(limits::COMMIT_QUEUE_BYTES)) as f64);
+        let (reply, receiver) = oneshot::channel();
+        let queued = Queued { submission, reply, _room: room };
+        self.shared.requests.send(Request::Submit(queued)).await.map_err(|_| SubmitError::Stopped)?;
+        Ok(receiver)
+    }
+
+    /// Waits until the index holds everything that was in the log when this was called. Needed before a client is told
+    /// 'no', 'end' or 'last'. On a sole node that is at once.
+    pub async fn barrier(&self) -> Result<(), BarrierError> {
+        let (reply, receiver) = oneshot::channel();
+        self.shared.requests.send(Request::Barrier(reply)).await.map_err(|_| BarrierError::Stopped)?;
+        match tokio::time::timeout(limits::REQUEST_WAIT, receiver).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(BarrierError::Stopped),
+            Err(_) => Err(BarrierError::Unavailable),
+        }
+    }
+
+    /// A wait for changes of these partitions: new records, a log start that moved, a deletion.
+    pub fn watch(&self, partitions: Vec<strandline_types::TopicPartition>) -> Watch {
+        self.shared.watchers.watch(partitions)
+    }
+
+    /// A wait for any change.
+    pub fn watch_everything(&self) -> Watch {
+        self.shared.watchers.watch_everything()
+    }
+
+    /// The log has refused an entry for lack of room, and none has succeeded since.
+    pub fn out_of_room(&self) -> bool {
+        self.shared.no_room.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when the cell can no longer be served (fatal error, trimmed under this node, or stopped): close client
+    /// connections unanswered.
+    pub async fn stopped(&self) {
+        let mut stopped = self.shared.stopped.subscribe();
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+
+    /// Whether the cell can no longer be served.
+    pub fn is_stopped(&self) -> bool {
+        *self.shared.stopped.borrow()
+    }
+
+    /// Commits what is queued and a `Leave`, and closes the log, so that the next start has nothing to recover.
+    pub async fn stop(&self) {
+        let (reply, receiver) = oneshot::channel();
+        if self.shared.requests.send(Request::Stop(reply)).await.is_ok() {
+            let _ = tokio::time::timeout(limits::SHUTDOWN, receiver).await;
+        }
+    }
+}
