@@ -1,7 +1,9 @@
 //! What one append writes.
 
-use bytes::Bytes;
-use strandline_types::{ChainHash, Seq};
+use crate::AppendError;
+use bytes::{Bytes, BytesMut};
+use std::ops::Range;
+use strandline_types::{ChainHash, Seq, limits};
 
 /// Bytes that ride inline in an entry: batches as producers sent them. Kept as the chunks they came in, so
 /// that nothing is copied on the way to the disk.
@@ -24,7 +26,33 @@ impl Payload {
             digest.update(chunk);
             length += chunk.len() as u64;
         }
-        Self { chunks, length, crc32c: digest.finalize() as u32 }
+        Self {
+            chunks,
+            length,
+            crc32c: digest.finalize() as u32,
+        }
+    }
+
+    /// The bytes at `range`, or none if it reaches past the end. Copies only where the range spans chunks.
+    pub fn slice(&self, range: Range<u64>) -> Option<Bytes> {
+        if range.start > range.end || range.end > self.length {
+            return None;
+        }
+        let mut found = BytesMut::new();
+        let mut chunk_start = 0;
+        for chunk in &self.chunks {
+            let chunk_end = chunk_start + chunk.len() as u64;
+            let (start, end) = (range.start.max(chunk_start), range.end.min(chunk_end));
+            if start < end {
+                let part = (start - chunk_start) as usize..(end - chunk_start) as usize;
+                if end - start == range.end - range.start {
+                    return Some(chunk.slice(part));
+                }
+                found.extend_from_slice(&chunk[part]);
+            }
+            chunk_start = chunk_end;
+        }
+        Some(found.freeze())
     }
 }
 
@@ -37,6 +65,35 @@ pub struct Entry {
     pub bytes: Bytes,
     /// What rides inline.
     pub payload: Payload,
+}
+
+impl Entry {
+    /// The entry as a reader sees it at `seq`.
+    pub fn row(&self, seq: Seq) -> Row {
+        Row {
+            seq,
+            hash_before: self.hash_before,
+            bytes: self.bytes.clone(),
+            payload_length: self.payload.length,
+        }
+    }
+
+    /// `TooLarge` if the entry breaks a limit; a log that is not a local file takes small payloads only.
+    pub fn check_size(&self, takes_any_payload: bool) -> Result<(), AppendError> {
+        let payload_limit = if takes_any_payload {
+            limits::ENTRY_PAYLOAD_BYTES
+        } else {
+            limits::ENTRY_INLINE_BYTES
+        };
+        let sizes = [
+            (self.bytes.len() as u64, limits::ENTRY_BYTES as u64),
+            (self.payload.length, payload_limit as u64),
+        ];
+        match sizes.into_iter().find(|(bytes, limit)| bytes > limit) {
+            Some((bytes, limit)) => Err(AppendError::TooLarge { bytes, limit }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One entry, as it is read: without its payload.

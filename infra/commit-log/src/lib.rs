@@ -5,8 +5,12 @@
 //! What it must never do: store two entries at one seq; show an entry that a power cut could take back (I1);
 //! lower the floor; trim above it. It knows nothing of commands: an entry is bytes, a hash and a payload.
 
+pub mod conformance;
 mod entry;
+pub mod memory;
 mod seam;
 
 pub use entry::{Entry, Payload, Row};
-pub use seam::{AppendError, CommitLog, Floor, FloorError, ReadError, SnapshotRef, Tail, TrimError};
+pub use seam::{
+    AppendError, CommitLog, Floor, FloorError, ReadError, SnapshotRef, Tail, TrimError,
+};

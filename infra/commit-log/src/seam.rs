@@ -26,9 +26,30 @@ pub struct Floor {
     pub snapshot: Option<SnapshotRef>,
 }
 
+impl Floor {
+    /// Whether a floor may move from here to `to` in a log whose next seq is `next`: never down, never past the
+    /// end, and only to where a snapshot of stored entries reaches.
+    pub fn may_move_to(&self, to: &Floor, next: Seq) -> bool {
+        let reached = match &to.snapshot {
+            Some(snapshot) => snapshot.seq.next() >= to.seq && snapshot.seq < next,
+            None => to.seq <= Seq(1) && self.snapshot.is_none(),
+        };
+        let snapshot_seq = |floor: &Floor| {
+            floor
+                .snapshot
+                .as_ref()
+                .map_or(Seq::ZERO, |snapshot| snapshot.seq)
+        };
+        to.seq >= self.seq && to.seq <= next && snapshot_seq(to) >= snapshot_seq(self) && reached
+    }
+}
+
 impl Default for Floor {
     fn default() -> Self {
-        Self { seq: Seq(1), snapshot: None }
+        Self {
+            seq: Seq(1),
+            snapshot: None,
+        }
     }
 }
 
@@ -136,7 +157,8 @@ pub enum FloorError {
         /// What it is.
         found: Floor,
     },
-    /// The new floor lies below the expected one, or above the log's next seq.
+    /// The new floor lies below the expected one or above the log's next seq, or no snapshot reaches up to it
+    /// (then nobody could start).
     #[error("the floor cannot move from {from} to {to}")]
     Refused {
         /// From.
