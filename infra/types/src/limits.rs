@@ -39,15 +39,26 @@ pub const ENTRY_COMMANDS: usize = 16_384;
 pub const COMMIT_QUEUE_BYTES: usize = 64 * MIB;
 /// A file of the embedded log is closed once it is this large.
 pub const LOG_FILE_BYTES: u64 = 256 * MIB as u64;
+/// The embedded log's file grows by this much at a time, so that most appends change no metadata.
+pub const LOG_PREALLOCATE_BYTES: u64 = 4 * MIB as u64;
+/// Read at once at most while the embedded log is replayed.
+pub const LOG_READ_BUFFER_BYTES: usize = MIB;
+/// A payload larger than this is stepped over, not read, while the embedded log is replayed.
+pub const LOG_SKIPPED_PAYLOAD_BYTES: u64 = 64 * KIB as u64;
 /// Kept free for deletes, retention and snapshots on a full disk.
 pub const RESERVE_BYTES: u64 = 64 * MIB as u64;
 /// Below this much free disk Produce is refused (a setting).
 pub const FREE_DISK_BYTES: u64 = 2 << 30;
 
+/// Requests waiting for the commit log (their bytes are bounded by [`COMMIT_QUEUE_BYTES`]).
+pub const COMMIT_QUEUE_REQUESTS: usize = 16_384;
+
 // The index.
 
 /// Extents in the index; beyond it produce is throttled.
 pub const EXTENTS: usize = 2_000_000;
+/// Neighbouring runs become one extent up to this size. Part of the fold: never change it without a fold version.
+pub const EXTENT_BYTES: u64 = MIB as u64;
 /// Partitions of a cell.
 pub const PARTITIONS: usize = 1_000_000;
 /// Partitions of one topic.
@@ -97,6 +108,8 @@ pub const SEGMENT_INDEX_CACHE_BYTES: usize = 8 * MIB;
 
 // Caches.
 
+/// Payloads that a node appended last, kept for readers of the tail.
+pub const RECENT_PAYLOAD_BYTES: u64 = 32 * MIB as u64;
 /// The write-ahead cache and the cache of blocks and rebuilt batches, in memory.
 pub const CACHE_BYTES: usize = 64 * MIB;
 /// The unit of GET and of caching.
@@ -104,12 +117,50 @@ pub const BLOCK_BYTES: usize = 4 * MIB;
 /// Blocks of one range that are fetched at once.
 pub const BLOCKS_IN_FLIGHT: usize = 4;
 
+/// What lies between two extents is read along if it is less than this.
+pub const EXTENT_GAP_BYTES: u64 = 64 * KIB as u64;
+
+// Fetch.
+
+/// Bytes of one answer; a first batch that is larger goes whole.
+pub const FETCH_ANSWER_BYTES: usize = 8 * MIB;
+/// Bytes that all answers together hold until they are sent.
+pub const FETCH_ANSWERS_BYTES: usize = 64 * MIB;
+/// The longest that a fetch waits for new records, whatever it asks for.
+pub const FETCH_WAIT: Duration = Duration::from_secs(30);
+/// Extents that one plan of one partition takes.
+pub const FETCH_EXTENTS: usize = 4_096;
+/// Times that a read is planned again because its view was old.
+pub const FETCH_PLANS: usize = 4;
+/// Fetch sessions (KIP-227).
+pub const FETCH_SESSIONS: usize = 10_000;
+/// Bytes of all fetch sessions together.
+pub const FETCH_SESSION_BYTES: usize = 32 * MIB;
+/// Footers of Parquet files, kept decoded.
+pub const FOOTER_CACHE_BYTES: usize = 16 * MIB;
+/// Chunks of history that are rebuilt ahead of their readers at once.
+pub const READ_AHEAD: usize = 4;
+
 // Bronze.
 
 /// Memory of one conversion, merge or seal at work.
 pub const CONVERSION_BYTES: usize = 192 * MIB;
 /// Record bytes taken into one conversion.
 pub const CONVERSION_INPUT_BYTES: u64 = 32 * MIB as u64;
+/// Extents taken into one conversion.
+pub const CONVERSION_EXTENTS: usize = 50_000;
+/// Fresh segments that one merge or one sealed file is made of.
+pub const SEAL_INPUTS: usize = 512;
+/// Fresh segments of similar size that are merged into one.
+pub const MERGE_SEGMENTS: usize = 16;
+/// Sealed files remembered by the compactor for manifests; beyond it they are listed again from the segment index.
+pub const SEALED_FILES_REMEMBERED: usize = 200_000;
+/// Objects of the garbage list that are deleted and reported together.
+pub const GARBAGE_BATCH: usize = 1_000;
+/// Bytes of entries in one copy of the log.
+pub const LOG_COPY_BYTES: usize = 32 * MIB;
+/// Inline batches that one `Rehome` moves.
+pub const REHOME_BYTES: u64 = 32 * MIB as u64;
 /// A sealed file's aim.
 pub const SEALED_FILE_BYTES: u64 = 128 * MIB as u64;
 /// Below this a topic waits for the end of the UTC day instead of the hour.

@@ -1,0 +1,14 @@
+//! The bytes of extents: the commit log's payloads and WAL segments, read in blocks, through the cache.
+//!
+//! Readers and compactors both need them, and roles do not import one another.
+//!
+//! What it must never do: give bytes that are not what the producer sent (every batch is held against its own CRC and
+//! the batches against the extent's offsets, I6); tell 'not there' from a view that may be old (the caller takes a
+//! barrier and plans again).
+
+mod error;
+mod read;
+mod span;
+
+pub use error::ExtentError;
+pub use read::ExtentReader;
