@@ -1,4 +1,5 @@
 //! The segment as others see it: round trip, golden file, damage.
+#![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -1,0 +1,259 @@
+//! An opened segment: its footer, parsed and cross-checked once, cheap to share.
+
+use crate::columns::{FORMAT_VERSION, at, read_schema};
+use crate::footer_keys::{FooterKeys, KeysError, PartitionSummary, Run};
+use crate::format::Preference;
+use arrow_schema::Schema;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::parquet_to_arrow_schema;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::statistics::Statistics;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use strandline_types::TopicId;
+
+/// A segment that cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FooterError {
+    /// The bytes handed in do not hold the whole footer. Fetch this many from the end and parse again.
+    #[error("the footer of {file} needs its last {tail_bytes} bytes: fetch those and parse again")]
+    NeedsMore {
+        /// The file.
+        file: Arc<str>,
+        /// How many of the last bytes hold it.
+        tail_bytes: u64,
+    },
+    /// Written by a newer version. Never worth a retry.
+    #[error("{file} has format {format}, this version reads up to {FORMAT_VERSION}: run a newer version")]
+    Format {
+        /// The file.
+        file: Arc<str>,
+        /// Its format.
+        format: u32,
+    },
+    /// The footer is damaged, or this is no segment. Never worth a retry.
+    #[error("{file} is no segment, or its footer is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        file: Arc<str>,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The footer of a segment. A clone is a pointer.
+#[derive(Clone)]
+pub struct SegmentFooter {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    file: Arc<str>,
+    file_bytes: u64,
+    reader: ArrowReaderMetadata,
+    keys: FooterKeys,
+}
+
+impl std::fmt::Debug for SegmentFooter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SegmentFooter").field("file", &self.inner.file).field("rows", &self.rows()).finish_non_exhaustive()
+    }
+}
+
+impl SegmentFooter {
+    /// Opens a file of `file_bytes` from its last bytes (or from all of it); `file` is its name in messages.
+    ///
+    /// # Errors
+    /// [`FooterError::NeedsMore`] if `tail` is too short; else the file cannot be read.
+    pub fn parse(file: &str, file_bytes: u64, tail: &Bytes) -> Result<Self, FooterError> {
+        let file: Arc<str> = file.into();
+        let damaged = |reason: String| FooterError::Damaged { file: file.clone(), reason };
+        if tail.len() as u64 > file_bytes {
+            return Err(damaged(format!("{} bytes were read of {file_bytes}", tail.len())));
+        }
+        let metadata = match guarded(|| read_metadata(tail, file_bytes)) {
+            Ok(metadata) => metadata,
+            Err(ParquetError::NeedMoreData(bytes)) if bytes > tail.len() => {
+                return Err(FooterError::NeedsMore { file: file.clone(), tail_bytes: bytes as u64 });
+            }
+            Err(error) => return Err(damaged(error.to_string())),
+        };
+        let pairs = metadata.file_metadata().key_value_metadata().map_or(&[][..], Vec::as_slice);
+        let keys = FooterKeys::decode(pairs).map_err(|error| match error {
+            KeysError::Format(format) => FooterError::Format { file: file.clone(), format },
+            error => damaged(error.to_string()),
+        })?;
+        check_layout(&metadata, &keys).map_err(damaged)?;
+        let reader = guarded(|| reader_metadata(metadata)).map_err(|error| damaged(error.to_string()))?;
+        Ok(Self { inner: Arc::new(Inner { file, file_bytes, reader, keys }) })
+    }
+
+    /// The name it was opened with.
+    pub fn file(&self) -> &str {
+        &self.inner.file
+    }
+
+    /// Length of the file.
+    pub fn file_bytes(&self) -> u64 {
+        self.inner.file_bytes
+    }
+
+    /// The topic's id.
+    pub fn topic_id(&self) -> TopicId {
+        self.inner.keys.topic_id
+    }
+
+    /// The name under which the file was planned.
+    pub fn plan_name(&self) -> &str {
+        &self.inner.keys.plan
+    }
+
+    /// What wrote it.
+    pub fn writer(&self) -> &str {
+        &self.inner.keys.writer
+    }
+
+    /// How its keys and values were laid out, in this order.
+    pub fn preferences(&self) -> (Preference, Preference) {
+        (self.inner.keys.key, self.inner.keys.value)
+    }
+
+    /// Records.
+    pub fn rows(&self) -> u64 {
+        self.inner.keys.partitions.iter().map(|summary| summary.rows).sum()
+    }
+
+    /// What it covers and holds of each partition, ascending.
+    pub fn partitions(&self) -> &[PartitionSummary] {
+        &self.inner.keys.partitions
+    }
+
+    /// What it covers and holds of one partition.
+    pub fn partition(&self, partition: i32) -> Option<&PartitionSummary> {
+        let summaries = self.partitions();
+        summaries.binary_search_by_key(&partition, |summary| summary.partition).ok().map(|at| &summaries[at])
+    }
+
+    /// Row groups.
+    pub fn row_groups(&self) -> usize {
+        self.metadata().num_row_groups()
+    }
+
+    /// Least and greatest time of ingest, in milliseconds; none without a row.
+    pub fn ingest_ms(&self) -> Option<(i64, i64)> {
+        let mut range: Option<(i64, i64)> = None;
+        for group in self.metadata().row_groups() {
+            let Some(Statistics::Int64(statistics)) = group.column(at::INGEST).statistics() else { continue };
+            if let (Some(min), Some(max)) = (statistics.min_opt(), statistics.max_opt()) {
+                let (min, max) = (min.div_euclid(1_000), max.div_euclid(1_000));
+                range = Some(range.map_or((min, max), |(low, high)| (low.min(min), high.max(max))));
+            }
+        }
+        range
+    }
+
+    /// About what it takes in memory, for a cache's account.
+    pub fn memory_bytes(&self) -> usize {
+        self.metadata().memory_size() + std::mem::size_of_val(self.runs()) + std::mem::size_of_val(self.partitions())
+    }
+
+    pub(crate) fn metadata(&self) -> &ParquetMetaData {
+        self.inner.reader.metadata()
+    }
+
+    pub(crate) fn reader_metadata(&self) -> &ArrowReaderMetadata {
+        &self.inner.reader
+    }
+
+    /// The digest runs, in the order of the file, which is that of (partition, offset).
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.inner.keys.runs
+    }
+
+    /// The runs of a partition that end at or after an offset.
+    pub(crate) fn runs_from(&self, partition: i32, offset: i64) -> Range<usize> {
+        let start = self.runs().partition_point(|run| (run.partition, run.last_offset) < (partition, offset));
+        let end = self.runs().partition_point(|run| run.partition <= partition);
+        start..end.max(start)
+    }
+}
+
+/// Runs a call into the Parquet library, which may panic on bytes that are damaged.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(ParquetError::General("the bytes cannot be decoded".to_owned())))
+}
+
+fn read_metadata(tail: &Bytes, file_bytes: u64) -> Result<ParquetMetaData, ParquetError> {
+    // Offsets and timestamps are looked up by the digest runs, so the column index stays where it is.
+    let mut reader = ParquetMetaDataReader::new().with_column_index_policy(PageIndexPolicy::Skip).with_offset_index_policy(PageIndexPolicy::Optional);
+    reader.try_parse_sized(tail, file_bytes)?;
+    reader.finish()
+}
+
+/// The columns of this version as views, and whatever later columns a file may have.
+fn reader_metadata(metadata: ParquetMetaData) -> Result<ArrowReaderMetadata, ParquetError> {
+    let found = parquet_to_arrow_schema(metadata.file_metadata().schema_descr(), None)?;
+    let own = read_schema();
+    if found.fields().len() < own.fields().len() {
+        return Err(ParquetError::General("columns are missing".to_owned()));
+    }
+    let later = found.fields().iter().skip(own.fields().len());
+    let schema = Schema::new(own.fields().iter().chain(later).cloned().collect::<Vec<_>>());
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(Arc::new(schema));
+    ArrowReaderMetadata::try_new(Arc::new(metadata), options)
+}
+
+/// Parquet's footer and ours must tell the same story.
+fn check_layout(metadata: &ParquetMetaData, keys: &FooterKeys) -> Result<(), String> {
+    let mut runs = keys.runs.iter().peekable();
+    for (index, group) in metadata.row_groups().iter().enumerate() {
+        let mut row = 0;
+        while let Some(run) = runs.next_if(|run| run.row_group as usize == index) {
+            if run.first_row != row || run.rows == 0 || run.first_offset > run.last_offset {
+                return Err(format!("the digest runs of row group {index} do not follow one another"));
+            }
+            row = row.saturating_add(run.rows);
+        }
+        if i64::from(row) != group.num_rows() {
+            return Err(format!("row group {index} has {} rows, its digests cover {row}", group.num_rows()));
+        }
+        let pages = metadata.offset_index().and_then(|groups| groups.get(index)).map_or(0, Vec::len);
+        if pages != group.num_columns() || pages < at::HEADER_VALUE_LEAF + 1 {
+            return Err(format!("the page index of row group {index} is missing"));
+        }
+    }
+    if runs.next().is_some() {
+        return Err("there are digests of a row group that is not there".to_owned());
+    }
+    if !keys.runs.is_sorted_by(|a, b| (a.partition, a.last_offset) < (b.partition, b.first_offset)) {
+        return Err("the digest runs are not in the order of partition and offset".to_owned());
+    }
+    if !keys.partitions.is_sorted_by(|a, b| a.partition < b.partition) {
+        return Err("the covered ranges are not in the order of partitions".to_owned());
+    }
+    check_partitions(keys)
+}
+
+/// Every run lies in its partition's covered range, and every range has the rows it claims.
+fn check_partitions(keys: &FooterKeys) -> Result<(), String> {
+    let mut runs = keys.runs.iter().peekable();
+    for summary in &keys.partitions {
+        let mut rows = 0;
+        while let Some(run) = runs.next_if(|run| run.partition == summary.partition) {
+            if run.first_offset < summary.start || run.last_offset >= summary.end {
+                return Err(format!("partition {} has offsets that it does not cover", summary.partition));
+            }
+            rows += u64::from(run.rows);
+        }
+        if rows != summary.rows {
+            return Err(format!("partition {} claims {} rows, its digests cover {rows}", summary.partition, summary.rows));
+        }
+    }
+    match runs.next() {
+        None => Ok(()),
+        Some(run) => Err(format!("partition {} has rows but no covered range", run.partition)),
+    }
+}

@@ -1,0 +1,224 @@
+//! Rows gathered into the arrays of one page. Memory is sized by the page before, and columns without a value cost nothing.
+
+use crate::cloud_events::{Attributes, TEXT_ATTRIBUTES, attributes};
+use crate::columns::{encoding, header_element, header_fields};
+use crate::digest::record_weight;
+use crate::format::Preference;
+use arrow_array::builder::{BinaryBuilder, GenericByteBuilder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow_array::types::{BinaryType, ByteArrayType, Utf8Type};
+use arrow_array::{ArrayRef, Int32Array, Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray, new_null_array};
+use arrow_buffer::{OffsetBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, DataType};
+use std::sync::Arc;
+use strandline_types::{RecordRef, TimestampType, limits};
+
+const ROWS: usize = limits::PAGE_ROWS;
+
+/// Kafka's 'no timestamp'.
+pub(crate) const NO_TIMESTAMP_MS: i64 = -1;
+
+/// A nullable string or bytes column; a page that has only nulls is a slice of one that lives as long as the writer.
+struct ByteColumn<T: ByteArrayType> {
+    builder: GenericByteBuilder<T>,
+    nulls: usize,
+    has_values: bool,
+    all_null: ArrayRef,
+}
+
+impl<T: ByteArrayType> ByteColumn<T> {
+    fn new(data_type: &DataType) -> Self {
+        Self { builder: GenericByteBuilder::with_capacity(ROWS, 0), nulls: 0, has_values: false, all_null: new_null_array(data_type, ROWS) }
+    }
+
+    fn push(&mut self, value: Option<&T::Native>) {
+        let Some(value) = value else {
+            self.nulls += 1;
+            return;
+        };
+        self.append_nulls();
+        self.builder.append_value(value);
+        self.has_values = true;
+    }
+
+    fn append_nulls(&mut self) {
+        for _ in 0..self.nulls {
+            self.builder.append_null();
+        }
+        self.nulls = 0;
+    }
+
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        if !self.has_values {
+            self.nulls = 0;
+            return self.all_null.slice(0, rows);
+        }
+        self.append_nulls();
+        self.has_values = false;
+        let array = self.builder.finish();
+        // The next page is likely as large: a sixteenth more saves moving it all as it grows.
+        let bytes = array.value_data().len();
+        self.builder = GenericByteBuilder::with_capacity(ROWS, bytes + bytes / 16);
+        Arc::new(array)
+    }
+}
+
+/// The page that is being filled.
+pub(crate) struct PageBuilder {
+    key_preference: Preference,
+    value_preference: Preference,
+    rows: usize,
+    weight: usize,
+    topic: ArrayRef,
+    partitions: Vec<i32>,
+    offsets: Vec<i64>,
+    timestamps: TimestampMicrosecondBuilder,
+    timestamp_types: Vec<i32>,
+    ingest: Vec<i64>,
+    key: ByteColumn<BinaryType>,
+    key_text: ByteColumn<Utf8Type>,
+    value: ByteColumn<BinaryType>,
+    value_text: ByteColumn<Utf8Type>,
+    encoding: StringBuilder,
+    no_schema_id: ArrayRef,
+    no_error: ArrayRef,
+    header_ends: Vec<i32>,
+    header_keys: StringBuilder,
+    header_values: BinaryBuilder,
+    attributes: [ByteColumn<Utf8Type>; TEXT_ATTRIBUTES],
+    event_times: TimestampMicrosecondBuilder,
+}
+
+impl PageBuilder {
+    pub fn new(topic: &str, key_preference: Preference, value_preference: Preference) -> Self {
+        Self {
+            key_preference,
+            value_preference,
+            rows: 0,
+            weight: 0,
+            topic: Arc::new(StringArray::from_iter_values(std::iter::repeat_n(topic, ROWS))),
+            partitions: Vec::with_capacity(ROWS),
+            offsets: Vec::with_capacity(ROWS),
+            timestamps: TimestampMicrosecondBuilder::with_capacity(ROWS),
+            timestamp_types: Vec::with_capacity(ROWS),
+            ingest: Vec::with_capacity(ROWS),
+            key: ByteColumn::new(&DataType::Binary),
+            key_text: ByteColumn::new(&DataType::Utf8),
+            value: ByteColumn::new(&DataType::Binary),
+            value_text: ByteColumn::new(&DataType::Utf8),
+            encoding: StringBuilder::with_capacity(ROWS, 4 * ROWS),
+            no_schema_id: new_null_array(&DataType::Int32, ROWS),
+            no_error: new_null_array(&DataType::Utf8, ROWS),
+            header_ends: vec![0],
+            header_keys: StringBuilder::new(),
+            header_values: BinaryBuilder::new(),
+            attributes: std::array::from_fn(|_| ByteColumn::new(&DataType::Utf8)),
+            event_times: TimestampMicrosecondBuilder::with_capacity(ROWS),
+        }
+    }
+
+    /// Rows so far; a page is full at [`limits::PAGE_ROWS`].
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// [`record_weight`] of the rows so far.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Adds a row. Times were checked to fit.
+    pub fn push(&mut self, partition: i32, ingest_ms: i64, record: &RecordRef<'_>) {
+        self.rows += 1;
+        self.weight += record_weight(record);
+        self.partitions.push(partition);
+        self.offsets.push(record.offset);
+        self.timestamps.append_option((record.timestamp_ms != NO_TIMESTAMP_MS).then(|| record.timestamp_ms * 1_000));
+        self.timestamp_types.push(i32::from(record.timestamp_type == TimestampType::LogAppend));
+        self.ingest.push(ingest_ms * 1_000);
+        self.push_key(record.key);
+        self.push_value(record.value);
+        self.push_headers(record);
+    }
+
+    fn push_key(&mut self, key: Option<&[u8]>) {
+        let text = key.and_then(|key| self.key_preference.text(key));
+        self.key.push(if text.is_none() { key } else { None });
+        self.key_text.push(text);
+    }
+
+    fn push_value(&mut self, value: Option<&[u8]>) {
+        let text = value.and_then(|value| self.value_preference.text(value));
+        let (raw, encoding) = match (value, text) {
+            (None, _) => (None, encoding::NULL),
+            (Some(_), Some(_)) => (None, encoding::TEXT),
+            (Some(value), None) => (Some(value), encoding::RAW),
+        };
+        self.value.push(raw);
+        self.value_text.push(text);
+        self.encoding.append_value(encoding);
+    }
+
+    fn push_headers(&mut self, record: &RecordRef<'_>) {
+        for header in record.headers {
+            self.header_keys.append_value(header.key);
+            self.header_values.append_option(header.value);
+        }
+        // Headers have weight, so a page ends long before 2^31 of them.
+        let end = self.header_ends.last().copied().unwrap_or_default();
+        self.header_ends.push(end.saturating_add(record.headers.len() as i32));
+        let Attributes { text, time_us } = attributes(record.headers).unwrap_or_default();
+        for (column, value) in self.attributes.iter_mut().zip(text) {
+            column.push(value);
+        }
+        self.event_times.append_option(time_us);
+    }
+
+    /// The rows as one array for each column; the builder is empty again.
+    pub fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
+        let rows = std::mem::take(&mut self.rows);
+        self.weight = 0;
+        let headers = self.finish_headers()?;
+        let [spec_version, id, source, event_type, subject, content_type, data_schema] = self.attributes.each_mut().map(|column| column.finish(rows));
+        let take = |ints: &mut Vec<i32>| -> ArrayRef { Arc::new(Int32Array::from(std::mem::replace(ints, Vec::with_capacity(ROWS)))) };
+        let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(ROWS));
+        let ingest = std::mem::replace(&mut self.ingest, Vec::with_capacity(ROWS));
+        Ok(vec![
+            self.topic.slice(0, rows),
+            take(&mut self.partitions),
+            Arc::new(Int64Array::from(offsets)),
+            Arc::new(self.timestamps.finish().with_timezone("UTC")),
+            take(&mut self.timestamp_types),
+            Arc::new(TimestampMicrosecondArray::from(ingest).with_timezone("UTC")),
+            self.key.finish(rows),
+            self.key_text.finish(rows),
+            self.value.finish(rows),
+            self.value_text.finish(rows),
+            Arc::new(self.encoding.finish()),
+            self.no_schema_id.slice(0, rows),
+            self.no_error.slice(0, rows),
+            headers,
+            spec_version,
+            id,
+            source,
+            event_type,
+            subject,
+            Arc::new(self.event_times.finish().with_timezone("UTC")),
+            content_type,
+            data_schema,
+        ])
+    }
+
+    fn finish_headers(&mut self) -> Result<ArrayRef, ArrowError> {
+        let ends = std::mem::replace(&mut self.header_ends, vec![0]);
+        let keys = self.header_keys.finish();
+        let values = self.header_values.finish();
+        let count = keys.value_offsets().len();
+        self.header_keys = StringBuilder::with_capacity(count, keys.value_data().len());
+        self.header_values = BinaryBuilder::with_capacity(count, values.value_data().len());
+        let fields = header_fields(DataType::Utf8, DataType::Binary);
+        let headers = StructArray::try_new(fields, vec![Arc::new(keys), Arc::new(values)], None)?;
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
+        let list = ListArray::try_new(header_element(DataType::Utf8, DataType::Binary), offsets, Arc::new(headers), None)?;
+        Ok(Arc::new(list))
+    }
+}

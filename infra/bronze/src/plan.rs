@@ -1,0 +1,149 @@
+//! Which pages of a file a read needs.
+
+use crate::columns::at;
+use crate::footer::SegmentFooter;
+use parquet::file::metadata::ParquetMetaData;
+use std::ops::Range;
+use strandline_types::limits;
+
+/// The leaves that make a record.
+pub(crate) const RECORD_LEAVES: [usize; 11] = [
+    at::OFFSET,
+    at::TIMESTAMP,
+    at::TIMESTAMP_TYPE,
+    at::INGEST,
+    at::KEY,
+    at::KEY_TEXT,
+    at::VALUE,
+    at::VALUE_TEXT,
+    at::ENCODING,
+    at::HEADER_KEY_LEAF,
+    at::HEADER_VALUE_LEAF,
+];
+
+/// Rows of one row group that are decoded together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub row_group: usize,
+    pub rows: Range<usize>,
+}
+
+/// A read of consecutive records of one partition: whole digest runs, so that each is checked before it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadPlan {
+    pub(crate) start_offset: i64,
+    pub(crate) runs: Range<usize>,
+    ranges: Vec<Range<u64>>,
+    rows: u64,
+    record_bytes: u64,
+    next_offset: i64,
+}
+
+impl ReadPlan {
+    /// Bytes of the file that it needs: ascending, without overlap. [`coalesce`](Self::coalesced) them as suits the store.
+    pub fn ranges(&self) -> &[Range<u64>] {
+        &self.ranges
+    }
+
+    /// The ranges, those that lie at most `gap_bytes` apart joined.
+    pub fn coalesced(&self, gap_bytes: u64) -> Vec<Range<u64>> {
+        join(self.ranges.clone(), gap_bytes)
+    }
+
+    /// Records that will be decoded, those before the start offset among them.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Their key, value and header bytes.
+    pub fn record_bytes(&self) -> u64 {
+        self.record_bytes
+    }
+
+    /// Where the next read begins: the next record's offset, or the end of what the file covers.
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+}
+
+impl SegmentFooter {
+    /// Plans a read of `partition` from `start_offset` that yields about `max_bytes` record bytes (at least one digest run, and
+    /// at most one more than fits). None if the file has no record of it at or after that offset: what lies between there and
+    /// the end of the covered range is a hole.
+    pub fn plan(&self, partition: i32, start_offset: i64, max_bytes: u64) -> Option<ReadPlan> {
+        let candidates = self.runs_from(partition, start_offset);
+        let mut record_bytes = 0;
+        let mut rows = 0;
+        let mut end = candidates.start;
+        for run in &self.runs()[candidates.clone()] {
+            if end > candidates.start && record_bytes >= max_bytes {
+                break;
+            }
+            record_bytes += run.bytes;
+            rows += u64::from(run.rows);
+            end += 1;
+        }
+        if end == candidates.start {
+            return None;
+        }
+        let next_offset = match self.runs()[candidates.clone()].get(end - candidates.start) {
+            Some(next) => next.first_offset,
+            None => self.partition(partition)?.end,
+        };
+        let runs = candidates.start..end;
+        let ranges = byte_ranges(self.metadata(), &self.pieces(runs.clone()), &RECORD_LEAVES);
+        Some(ReadPlan { start_offset, runs, ranges, rows, record_bytes, next_offset })
+    }
+
+    /// The rows of these runs as pieces of which each batch of a page's rows holds whole runs only.
+    pub(crate) fn pieces(&self, runs: Range<usize>) -> Vec<Piece> {
+        let mut joined: Vec<Piece> = Vec::new();
+        for run in &self.runs()[runs] {
+            let (row_group, start, end) = (run.row_group as usize, run.first_row as usize, (run.first_row + run.rows) as usize);
+            match joined.last_mut() {
+                Some(piece) if piece.row_group == row_group && piece.rows.end == start => piece.rows.end = end,
+                _ => joined.push(Piece { row_group, rows: start..end }),
+            }
+        }
+        // What begins within a page is read up to the page's end by itself, so that all later batches are pages.
+        let cut = joined.into_iter().flat_map(|Piece { row_group, rows }| {
+            let page_end = rows.start.next_multiple_of(limits::PAGE_ROWS).min(rows.end);
+            [rows.start..page_end, page_end..rows.end].map(|rows| Piece { row_group, rows })
+        });
+        cut.filter(|piece| !piece.rows.is_empty()).collect()
+    }
+}
+
+/// The dictionary pages and data pages that hold these rows of these leaves.
+pub(crate) fn byte_ranges(metadata: &ParquetMetaData, pieces: &[Piece], leaves: &[usize]) -> Vec<Range<u64>> {
+    let mut ranges = Vec::new();
+    for piece in pieces {
+        let pages = metadata.offset_index().and_then(|groups| groups.get(piece.row_group));
+        let (Some(pages), Some(group)) = (pages, metadata.row_groups().get(piece.row_group)) else { continue };
+        for leaf in leaves {
+            let (Some(index), Some(column)) = (pages.get(*leaf), group.columns().get(*leaf)) else { continue };
+            let locations = index.page_locations();
+            let (chunk_start, _) = column.byte_range();
+            if let Some(first) = locations.first().map(|page| page.offset as u64).filter(|first| *first > chunk_start) {
+                ranges.push(chunk_start..first);
+            }
+            let first = locations.partition_point(|page| page.first_row_index <= piece.rows.start as i64).saturating_sub(1);
+            let wanted = locations[first..].iter().take_while(|page| page.first_row_index < piece.rows.end as i64);
+            ranges.extend(wanted.map(|page| page.offset as u64..page.offset as u64 + page.compressed_page_size as u64));
+        }
+    }
+    join(ranges, 0)
+}
+
+/// Ascending, and joined where they overlap or lie at most `gap_bytes` apart.
+fn join(mut ranges: Vec<Range<u64>>, gap_bytes: u64) -> Vec<Range<u64>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(gap_bytes) => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}

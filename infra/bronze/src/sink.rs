@@ -1,0 +1,49 @@
+//! Where a file's bytes go: pieces in memory, and the checksum of them all on the way.
+
+use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest};
+use std::io::Write;
+
+/// A full piece is set aside, so that a large file is never moved as it grows.
+const PIECE_BYTES: usize = 1 << 20;
+
+pub(crate) struct Sink {
+    pieces: Vec<Bytes>,
+    piece: Vec<u8>,
+    crc: Digest,
+    written: u64,
+}
+
+impl Sink {
+    pub fn new() -> Self {
+        Self { pieces: Vec::new(), piece: Vec::new(), crc: Digest::new(CrcAlgorithm::Crc32Iscsi), written: 0 }
+    }
+
+    fn set_aside(&mut self) {
+        self.crc.update(&self.piece);
+        self.pieces.push(std::mem::take(&mut self.piece).into());
+    }
+
+    /// The pieces, their length and their CRC-32C.
+    pub fn finish(mut self) -> (Vec<Bytes>, u64, u32) {
+        if !self.piece.is_empty() {
+            self.set_aside();
+        }
+        (self.pieces, self.written, self.crc.finalize() as u32)
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if !self.piece.is_empty() && self.piece.len() + bytes.len() > PIECE_BYTES {
+            self.set_aside();
+        }
+        self.piece.extend_from_slice(bytes);
+        self.written += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
