@@ -1,0 +1,314 @@
+//! Objects as files of a folder.
+//!
+//! A put streams to the temporary folder, is synced, and gets its name by a rename that does not replace;
+//! then its directory is synced. So nobody ever sees half an object, a name is given once, and what was
+//! acknowledged survives a power cut. What lies below the root is objects and nothing else.
+
+mod durable;
+mod error;
+mod list;
+mod publish;
+mod read;
+mod staged;
+mod upload;
+
+pub use error::FolderError;
+
+use async_trait::async_trait;
+use durable::DurableDirectories;
+use error::STORE;
+use futures::stream::{BoxStream, StreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyMode, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode, Result,
+};
+use publish::Mode;
+use staged::Staged;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use strandline_runtime::Spawner;
+use strandline_types::limits;
+
+/// Our implementation of `object_store`'s trait on a folder; cheap to clone.
+///
+/// One process owns the folder (the node's lock sees to that). Paths map to files of the same name; a path
+/// that the file system cannot hold is an error, never changed. Conditional updates (`PutMode::Update`),
+/// tags and attributes are not supported.
+#[derive(Debug, Clone)]
+pub struct FolderStore {
+    folder: Arc<Folder>,
+    spawner: Spawner,
+}
+
+/// The blocking half: everything here runs through the spawner.
+#[derive(Debug)]
+struct Folder {
+    root: PathBuf,
+    tmp: PathBuf,
+    directories: DurableDirectories,
+}
+
+/// The folder cannot serve as a store. None of these goes away by trying again.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A directory cannot be made, read or written.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A rename cannot cross file systems.
+    #[error(
+        "`{}` and `{}` lie on different file systems, so an object could not get its name in one step: put both on one",
+        root.display(),
+        tmp.display()
+    )]
+    TwoFileSystems {
+        /// Where objects lie.
+        root: PathBuf,
+        /// Where they are written.
+        tmp: PathBuf,
+    },
+    /// Opening did not finish.
+    #[error(transparent)]
+    Interrupted(#[from] strandline_runtime::BlockingError),
+}
+
+impl FolderStore {
+    /// Opens the folder `root`, with `tmp` on the same file system for what is being written; makes both
+    /// where missing and removes what an earlier process left half-written in `tmp`.
+    pub async fn open(
+        root: impl Into<PathBuf>,
+        tmp: impl Into<PathBuf>,
+        spawner: Spawner,
+    ) -> Result<Self, OpenError> {
+        let (root, tmp) = (root.into(), tmp.into());
+        let folder = spawner.blocking("open the object folder", move || Folder::open(root, tmp)).await??;
+        Ok(Self { folder: Arc::new(folder), spawner })
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        location: &Path,
+        work: impl FnOnce(&Folder) -> Result<T, FolderError> + Send + 'static,
+    ) -> Result<T> {
+        let folder = Arc::clone(&self.folder);
+        let done = self.spawner.blocking(name, move || work(&folder)).await;
+        done.map_err(FolderError::from).and_then(|done| done).map_err(|error| error.into_store_error(location))
+    }
+
+    async fn publish_file(&self, from: &Path, to: &Path, mode: Mode, moved: bool) -> Result<()> {
+        let (from, target) = (self.folder.file(from)?, self.folder.file(to)?);
+        let location = to.clone();
+        self.blocking("copy an object", to, move |folder| {
+            Ok(if moved { folder.move_object(&from, &target, mode)? } else { folder.copy_object(&from, &target, mode)? })
+        })
+        .await?
+        .created(&location)
+    }
+}
+
+impl Folder {
+    fn open(root: PathBuf, tmp: PathBuf) -> Result<Self, OpenError> {
+        for directory in [&root, &tmp] {
+            fs::create_dir_all(directory).map_err(FolderError::io("create the directory", directory))?;
+        }
+        let root = fs::canonicalize(&root).map_err(FolderError::io("open the directory", &root))?;
+        let tmp = fs::canonicalize(&tmp).map_err(FolderError::io("open the directory", &tmp))?;
+        let device = |path: &PathBuf| {
+            fs::metadata(path).map(|metadata| metadata.dev()).map_err(FolderError::io("look at", path))
+        };
+        if device(&root)? != device(&tmp)? {
+            return Err(OpenError::TwoFileSystems { root, tmp });
+        }
+        for entry in fs::read_dir(&tmp).map_err(FolderError::io("list", &tmp))? {
+            let entry = entry.map_err(FolderError::io("list", &tmp))?;
+            if entry.file_name().to_string_lossy().starts_with(staged::PREFIX) {
+                fs::remove_file(entry.path()).map_err(FolderError::io("remove", &entry.path()))?;
+            }
+        }
+        let directories = DurableDirectories::new(root.clone());
+        if let Some(parent) = root.parent() {
+            directories.sync(parent)?;
+        }
+        // Writing is tried now, so that a folder without permission is said at the start.
+        Staged::create(&tmp)?;
+        Ok(Self { root, tmp, directories })
+    }
+
+    /// The file of an object; the root itself is none.
+    fn file(&self, location: &Path) -> Result<PathBuf> {
+        let mut file = self.root.clone();
+        for part in location.parts() {
+            let name = part.as_ref();
+            // `Path` forbids all of these already; it is a fence against its next version.
+            if matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
+                return Err(not_an_object(location));
+            }
+            file.push(name);
+        }
+        if location.is_root() { Err(not_an_object(location)) } else { Ok(file) }
+    }
+
+    fn put(&self, target: &std::path::Path, payload: &PutPayload, mode: Mode) -> Result<publish::Done, FolderError> {
+        self.directories.check()?;
+        let mut staged = Staged::create(&self.tmp)?;
+        staged.append(payload.as_ref())?;
+        staged.sync()?;
+        self.publish(&mut staged, target, mode)
+    }
+
+    fn delete(&self, target: &std::path::Path) -> Result<(), FolderError> {
+        if target.is_dir() {
+            return Err(FolderError::io("delete", target)(io::ErrorKind::NotFound.into()));
+        }
+        fs::remove_file(target).map_err(FolderError::io("delete", target))
+    }
+
+    /// Deletes many; each directory is synced once.
+    fn delete_all(&self, locations: &[Path]) -> Vec<Result<Path>> {
+        let mut parents = BTreeSet::new();
+        let mut results = Vec::with_capacity(locations.len());
+        for location in locations {
+            let deleted = self.file(location).and_then(|target| {
+                self.delete(&target).map_err(|error| error.into_store_error(location))?;
+                parents.extend(target.parent().map(std::path::Path::to_owned));
+                Ok(location.clone())
+            });
+            results.push(deleted);
+        }
+        for parent in &parents {
+            match self.directories.sync(parent) {
+                Ok(()) => self.directories.remove_empty(parent),
+                // Gone already, with all that was in it.
+                Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let message = error.to_string();
+                    for result in &mut results {
+                        if result.is_ok() {
+                            *result = Err(generic(io::Error::other(message.clone())));
+                        }
+                    }
+                }
+            }
+        }
+        results
+    }
+}
+
+fn not_an_object(location: &Path) -> object_store::Error {
+    object_store::path::Error::EmptySegment { path: location.to_string() }.into()
+}
+
+fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
+    object_store::Error::Generic { store: STORE, source: source.into() }
+}
+
+fn not_implemented(operation: &str) -> object_store::Error {
+    object_store::Error::NotImplemented { operation: operation.to_owned(), implementer: "FolderStore".to_owned() }
+}
+
+impl fmt::Display for FolderStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "folder {}", self.folder.root.display())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FolderStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        if !options.attributes.is_empty() {
+            return Err(not_implemented("attributes"));
+        }
+        let mode = match options.mode {
+            PutMode::Create => Mode::Create,
+            PutMode::Overwrite => Mode::Replace,
+            PutMode::Update(_) => return Err(not_implemented("conditional updates")),
+        };
+        let target = self.folder.file(location)?;
+        let done = self.blocking("put an object", location, move |folder| folder.put(&target, &payload, mode));
+        done.await?.put_result(location)
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        if !options.attributes.is_empty() {
+            return Err(not_implemented("attributes"));
+        }
+        let target = self.folder.file(location)?;
+        let staged = self.blocking("begin an upload", location, |folder| {
+            folder.directories.check()?;
+            Staged::create(&folder.tmp)
+        });
+        Ok(Box::new(upload::Upload::new(self.clone(), location.clone(), target, staged.await?)))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.read(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        locations
+            .ready_chunks(limits::STORE_DELETE_BATCH)
+            .then(move |batch| {
+                let store = store.clone();
+                async move {
+                    // A name that could not be read is answered in its own place.
+                    let mut results: Vec<Result<Path>> = Vec::with_capacity(batch.len());
+                    let good: Vec<Path> = batch.iter().filter_map(|path| path.as_ref().ok().cloned()).collect();
+                    let folder = Arc::clone(&store.folder);
+                    let deleted =
+                        store.spawner.blocking("delete objects", move || folder.delete_all(&good)).await;
+                    let mut deleted = match deleted {
+                        Ok(deleted) => deleted.into_iter(),
+                        Err(error) => vec![Err(generic(FolderError::from(error)))].into_iter(),
+                    };
+                    for path in batch {
+                        let result = path.and_then(|_| {
+                            deleted.next().unwrap_or_else(|| Err(generic("the deletion did not finish")))
+                        });
+                        results.push(result);
+                    }
+                    futures::stream::iter(results)
+                }
+            })
+            .flatten()
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.list_from(prefix, None)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.list_from(prefix, Some(offset.clone()))
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.list_level(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let mode = match options.mode {
+            CopyMode::Create => Mode::Create,
+            CopyMode::Overwrite => Mode::Replace,
+        };
+        self.publish_file(from, to, mode, false).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        let mode = match options.target_mode {
+            RenameTargetMode::Create => Mode::Create,
+            RenameTargetMode::Overwrite => Mode::Replace,
+        };
+        self.publish_file(from, to, mode, true).await
+    }
+}

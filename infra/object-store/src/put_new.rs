@@ -1,0 +1,99 @@
+//! The one way to give an object a name for the first time.
+
+use crate::cause::Cause;
+use crate::errors::PutNewError;
+use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest};
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, Result};
+
+/// Rounds of 'exists already' followed by 'not there', which S3 answers while two puts race.
+const ROUNDS: usize = 4;
+
+/// Size and checksum of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checksum {
+    /// Bytes.
+    pub size: u64,
+    /// CRC-32C over all of them.
+    pub crc32c: u32,
+}
+
+/// The CRC-32C of the chunks one after another.
+pub fn crc32c(chunks: &[Bytes]) -> u32 {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    for chunk in chunks {
+        digest.update(chunk);
+    }
+    u32::try_from(digest.finalize()).unwrap_or(u32::MAX)
+}
+
+/// Puts an object that must not exist yet, or is exactly this one (I8).
+///
+/// `crc32c` is that of `chunks`. 'Exists already' and every error that leaves the outcome open are followed
+/// by a look at what is there; only equal size *and* checksum make it a success. On success the object is
+/// durable. May be repeated with the same bytes by anyone, after any error that is retriable.
+pub async fn put_new(
+    store: &dyn ObjectStore,
+    path: &Path,
+    chunks: Vec<Bytes>,
+    crc32c: u32,
+) -> Result<(), PutNewError> {
+    debug_assert_eq!(crc32c, self::crc32c(&chunks), "the checksum of the bytes that are put");
+    let payload: PutPayload = chunks.into_iter().collect();
+    let wanted = Checksum { size: payload.content_length() as u64, crc32c };
+    let mut round = 1;
+    loop {
+        let error = match store.put_opts(path, payload.clone(), PutMode::Create.into()).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let cause = Cause::of(&error);
+        if !matches!(cause, Cause::AlreadyExists | Cause::Transient) {
+            return Err(PutNewError::of(path, error));
+        }
+        match look(store, path, wanted).await {
+            Ok(Some(found)) if found == wanted => return Ok(()),
+            Ok(Some(found)) => {
+                return Err(PutNewError::Taken {
+                    path: path.to_string(),
+                    found_bytes: found.size,
+                    found_crc32c: found.crc32c,
+                    bytes: wanted.size,
+                    crc32c: wanted.crc32c,
+                });
+            }
+            Ok(None) if cause == Cause::AlreadyExists && round < ROUNDS => round += 1,
+            // Not seen, but its put may still be on the way: in doubt, whatever the look said.
+            Ok(None) | Err(_) => return Err(PutNewError::of(path, error)),
+        }
+    }
+}
+
+/// What lies there; the bytes are read only where the size is right.
+async fn look(store: &dyn ObjectStore, path: &Path, wanted: Checksum) -> Result<Option<Checksum>> {
+    let meta = match store.head(path).await {
+        Ok(meta) => meta,
+        Err(error) if Cause::of(&error) == Cause::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if meta.size != wanted.size {
+        return Ok(Some(Checksum { size: meta.size, crc32c: 0 }));
+    }
+    match checksum(store, path).await {
+        Err(error) if Cause::of(&error) == Cause::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Reads an object through, piece by piece.
+pub(crate) async fn checksum(store: &dyn ObjectStore, path: &Path) -> Result<Checksum> {
+    let mut pieces = store.get_opts(path, GetOptions::default()).await?.into_stream();
+    let (mut digest, mut size) = (Digest::new(CrcAlgorithm::Crc32Iscsi), 0);
+    while let Some(piece) = pieces.try_next().await? {
+        digest.update(&piece);
+        size += piece.len() as u64;
+    }
+    Ok(Checksum { size, crc32c: u32::try_from(digest.finalize()).unwrap_or(u32::MAX) })
+}
