@@ -1,0 +1,299 @@
+//! Kafka's four codecs, each with a bound on what comes out (I11).
+
+use super::BatchError;
+use std::io::{self, Read, Write};
+
+/// How a batch's records are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(i16)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None = 0,
+    /// RFC 1952.
+    Gzip = 1,
+    /// Snappy blocks, in Java's framing or bare.
+    Snappy = 2,
+    /// The LZ4 frame format.
+    Lz4 = 3,
+    /// RFC 8878; from Produce 7 and Fetch 10 on (KIP-110).
+    Zstd = 4,
+}
+
+impl Compression {
+    /// The codec in a batch's attributes.
+    ///
+    /// # Errors
+    /// A number that Kafka does not use.
+    pub const fn from_attributes(attributes: i16) -> Result<Self, BatchError> {
+        match attributes & 0x07 {
+            0 => Ok(Self::None),
+            1 => Ok(Self::Gzip),
+            2 => Ok(Self::Snappy),
+            3 => Ok(Self::Lz4),
+            4 => Ok(Self::Zstd),
+            other => Err(BatchError::Codec(other)),
+        }
+    }
+
+    /// Kafka's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    pub(super) const fn bits(self) -> i16 {
+        self as i16
+    }
+}
+
+/// Java's framing: this, two versions of four bytes, then blocks, each after its length.
+const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
+const XERIAL_HEADER_BYTES: usize = 16;
+const XERIAL_BLOCK_BYTES: usize = 32 << 10;
+/// A Snappy copy of three bytes yields at most 64, so a block that claims more than this factor lies.
+const SNAPPY_MAX_RATIO: usize = 22;
+
+/// Opens compressed bytes for streaming. Reading reserves what the codec's window takes, not what the data claims.
+pub(super) fn decoder<'a>(compression: Compression, data: &'a [u8], max_bytes: usize) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(data),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(data)),
+        Compression::Lz4 if !is_whole_lz4_frame(data) => return Err(io::ErrorKind::InvalidData.into()),
+        Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(data)),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(data)?),
+        Compression::Snappy => Box::new(SnappyReader::new(data, max_bytes)),
+    })
+}
+
+/// Decompresses into `output`, which is cleared first and never holds more than `max_bytes`.
+///
+/// # Errors
+/// Damaged data, or more of it than `max_bytes`.
+pub fn decompress(compression: Compression, data: &[u8], output: &mut Vec<u8>, max_bytes: usize) -> Result<(), BatchError> {
+    output.clear();
+    let damaged = |_| BatchError::Compression(compression.name());
+    let mut decoder = decoder(compression, data, max_bytes).map_err(damaged)?.take(max_bytes as u64 + 1);
+    let mut filled = 0;
+    output.resize((data.len().saturating_mul(4)).clamp(4 << 10, 256 << 10).min(max_bytes.saturating_add(1)), 0);
+    loop {
+        if filled == output.len() {
+            if filled > max_bytes {
+                return Err(BatchError::Bomb);
+            }
+            output.resize(filled.saturating_mul(2).min(max_bytes + 1), 0);
+        }
+        match decoder.read(&mut output[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return Err(BatchError::Bomb),
+            Err(error) => return Err(damaged(error)),
+        }
+    }
+    output.truncate(filled);
+    if filled > max_bytes { Err(BatchError::Bomb) } else { Ok(()) }
+}
+
+/// Compresses `data` onto the end of `output`.
+pub(super) fn compress(compression: Compression, data: &[u8], output: &mut Vec<u8>) -> Result<(), BatchError> {
+    let failed = |_| BatchError::Compression(compression.name());
+    match compression {
+        Compression::None => output.extend_from_slice(data),
+        Compression::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(output, flate2::Compression::default());
+            encoder.write_all(data).and_then(|()| encoder.finish().map(drop)).map_err(failed)?;
+        }
+        Compression::Lz4 => {
+            // Java reads independent blocks only.
+            let frame = lz4_flex::frame::FrameInfo::new()
+                .block_size(lz4_flex::frame::BlockSize::Max64KB)
+                .block_mode(lz4_flex::frame::BlockMode::Independent);
+            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, output);
+            encoder.write_all(data).map_err(failed)?;
+            encoder.finish().map_err(|_| BatchError::Compression(compression.name()))?;
+        }
+        Compression::Zstd => {
+            let compressed = zstd::bulk::compress(data, ZSTD_LEVEL).map_err(failed)?;
+            output.extend_from_slice(&compressed);
+        }
+        Compression::Snappy => {
+            output.extend_from_slice(XERIAL_MAGIC);
+            output.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
+            let mut encoder = snap::raw::Encoder::new();
+            for block in data.chunks(XERIAL_BLOCK_BYTES) {
+                let compressed =
+                    encoder.compress_vec(block).map_err(|_| BatchError::Compression(compression.name()))?;
+                output.extend_from_slice(&(compressed.len() as u32).to_be_bytes());
+                output.extend_from_slice(&compressed);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether this is one frame of independent blocks with its end mark. Our decoder would be content with less, Kafka's
+/// consumers would not: what they cannot read must not get in.
+fn is_whole_lz4_frame(data: &[u8]) -> bool {
+    let Some((&[0x04, 0x22, 0x4d, 0x18, flags, _], rest)) = data.split_first_chunk::<6>() else { return false };
+    let has = |bit: u8| flags & bit != 0;
+    let (independent, block_checksums, content_size, content_checksum, dictionary) =
+        (has(0x20), has(0x10), has(0x08), has(0x04), has(0x01));
+    let header_bytes = 1 + if content_size { 8 } else { 0 };
+    let Some(mut rest) = rest.get(header_bytes..) else { return false };
+    if !independent || dictionary {
+        return false;
+    }
+    while let Some((size, after)) = rest.split_first_chunk::<4>() {
+        let block_bytes = (u32::from_le_bytes(*size) & 0x7fff_ffff) as usize;
+        if block_bytes == 0 {
+            return after.len() == if content_checksum { 4 } else { 0 };
+        }
+        let Some(next) = after.get(block_bytes + if block_checksums { 4 } else { 0 }..) else { return false };
+        rest = next;
+    }
+    false
+}
+
+/// 1 costs 40 % less time than 3 for 3 % more bytes.
+const ZSTD_LEVEL: i32 = 1;
+
+/// Snappy, block after block. A bare block is one block.
+struct SnappyReader<'a> {
+    blocks: Blocks<'a>,
+    block: Vec<u8>,
+    position: usize,
+    bytes_left: usize,
+}
+
+enum Blocks<'a> {
+    Framed(&'a [u8]),
+    Bare(Option<&'a [u8]>),
+}
+
+impl<'a> SnappyReader<'a> {
+    fn new(data: &'a [u8], max_bytes: usize) -> Self {
+        let framed = data.len() >= XERIAL_HEADER_BYTES && data.starts_with(XERIAL_MAGIC);
+        let blocks = if framed { Blocks::Framed(&data[XERIAL_HEADER_BYTES..]) } else { Blocks::Bare(Some(data)) };
+        Self { blocks, block: Vec::new(), position: 0, bytes_left: max_bytes }
+    }
+
+    fn next_compressed(&mut self) -> io::Result<Option<&'a [u8]>> {
+        match &mut self.blocks {
+            Blocks::Bare(block) => Ok(block.take()),
+            Blocks::Framed([]) => Ok(None),
+            Blocks::Framed(rest) => {
+                // Streams may be concatenated, each with its header.
+                if rest.len() >= XERIAL_HEADER_BYTES && rest.starts_with(XERIAL_MAGIC) {
+                    *rest = &rest[XERIAL_HEADER_BYTES..];
+                    return self.next_compressed();
+                }
+                let (length, after) = rest.split_first_chunk::<4>().ok_or(io::ErrorKind::UnexpectedEof)?;
+                let length = u32::from_be_bytes(*length) as usize;
+                let (block, after) = after.split_at_checked(length).ok_or(io::ErrorKind::UnexpectedEof)?;
+                *rest = after;
+                Ok(Some(block))
+            }
+        }
+    }
+}
+
+impl Read for SnappyReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.position == self.block.len() {
+            let Some(compressed) = self.next_compressed()? else { return Ok(0) };
+            let length = snap::raw::decompress_len(compressed).map_err(|_| io::ErrorKind::InvalidData)?;
+            if length > compressed.len().saturating_mul(SNAPPY_MAX_RATIO) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            if length > self.bytes_left {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            self.bytes_left -= length;
+            self.block.clear();
+            self.block.resize(length, 0);
+            let read = snap::raw::Decoder::new().decompress(compressed, &mut self.block);
+            if !matches!(read, Ok(read) if read == length) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            self.position = 0;
+        }
+        let count = buffer.len().min(self.block.len() - self.position);
+        buffer[..count].copy_from_slice(&self.block[self.position..self.position + count]);
+        self.position += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+
+    fn compressed(compression: Compression, data: &[u8]) -> Vec<u8> {
+        let mut output = Vec::new();
+        compress(compression, data, &mut output).unwrap();
+        output
+    }
+
+    #[test]
+    fn every_codec_comes_back() {
+        for compression in ALL {
+            for size in [0, 1, 100, 70_000, 300_000] {
+                let data: Vec<u8> = (0..size).map(|index: u32| (index.wrapping_mul(index) >> 7) as u8).collect();
+                let mut output = vec![9; 3];
+                decompress(compression, &compressed(compression, &data), &mut output, 1 << 20).unwrap();
+                assert_eq!(output, data, "{compression:?} {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn bare_snappy_is_read_too() {
+        let data = b"strandline ".repeat(100);
+        let bare = snap::raw::Encoder::new().compress_vec(&data).unwrap();
+        let mut output = Vec::new();
+        decompress(Compression::Snappy, &bare, &mut output, 1 << 20).unwrap();
+        assert_eq!(output, data);
+    }
+
+    #[test]
+    fn output_ends_at_the_bound() {
+        let data = vec![0; 1 << 20];
+        for compression in ALL {
+            let compressed = compressed(compression, &data);
+            let mut output = Vec::new();
+            assert_eq!(decompress(compression, &compressed, &mut output, (1 << 20) - 1), Err(BatchError::Bomb), "{compression:?}");
+            assert!(output.capacity() <= 2 << 20);
+            assert_eq!(decompress(compression, &compressed, &mut output, 1 << 20), Ok(()), "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn a_lying_snappy_length_reserves_nothing() {
+        let mut output = Vec::new();
+        let lie = [0xff, 0xff, 0xff, 0x3f, 0, 0];
+        assert_eq!(decompress(Compression::Snappy, &lie, &mut output, 128 << 20), Err(BatchError::Compression("snappy")));
+        assert!(output.capacity() < 1 << 20);
+    }
+
+    #[test]
+    fn damage_is_an_error() {
+        let data = b"one two three four ".repeat(50);
+        for compression in &ALL[1..] {
+            let whole = compressed(*compression, &data);
+            let mut output = Vec::new();
+            for end in 0..whole.len() {
+                let result = decompress(*compression, &whole[..end], &mut output, 1 << 20);
+                assert!(result.is_err() || output != data, "{compression:?} cut at {end}");
+            }
+        }
+    }
+}
