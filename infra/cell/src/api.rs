@@ -1,6 +1,7 @@
 //! What roles see of the cell.
 
 use crate::driver::{Driver, Request};
+use crate::recent::Recent;
 use crate::watch::{Watch, Watchers};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -166,6 +167,8 @@ pub(crate) struct Shared {
     pub(crate) objects_named: AtomicU64,
     pub(crate) stopped: watch::Sender<bool>,
     pub(crate) no_room: AtomicBool,
+    pub(crate) sole: bool,
+    pub(crate) recent: Recent,
 }
 
 pub(crate) struct Queued {
@@ -232,6 +235,12 @@ impl Cell {
         }
     }
 
+    /// The bytes at `range` of the payload of entry `at`, if this node appended it lately: the write-ahead cache's newest
+    /// part, as the chunks in which producers sent them. None means: read the log.
+    pub fn recent_payload(&self, at: Seq, range: std::ops::Range<u64>) -> Option<Vec<Bytes>> {
+        self.shared.recent.get(at, range)
+    }
+
     /// Puts a submission into the queue, in the order of the calls, and gives the place where its outcome will come.
     pub async fn enqueue(
         &self,
@@ -255,6 +264,10 @@ impl Cell {
     /// Waits until the index holds everything that was in the log when this was called. Needed before a client is told
     /// 'no', 'end' or 'last'. On a sole node that is at once.
     pub async fn barrier(&self) -> Result<(), BarrierError> {
+        if self.shared.sole {
+            // Nobody else appends, and what this node appended is folded before anyone hears of it.
+            return if self.is_stopped() { Err(BarrierError::Stopped) } else { Ok(()) };
+        }
         let (reply, receiver) = oneshot::channel();
         self.shared.requests.send(Request::Barrier(reply)).await.map_err(|_| BarrierError::Stopped)?;
         match tokio::time::timeout(limits::REQUEST_WAIT, receiver).await {

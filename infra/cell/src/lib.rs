@@ -9,6 +9,7 @@
 mod api;
 mod driver;
 mod pack;
+mod recent;
 mod watch;
 
 pub use api::{BarrierError, Cell, CellOptions, JoinAs, StartError, Submission, SubmitError, Submitted};

@@ -55,8 +55,8 @@ pub struct NewFile {
     pub ranges: Vec<FileRange>,
 }
 
-/// Extents become a fresh segment. Per range: start is the frontier, end at most the last stable offset. The range may hold
-/// no record at all (holes, or all before the log start); then `file` may be absent.
+/// Extents become a fresh segment. Per range: start is the frontier, end an extent's end and at most the last stable offset. A
+/// file whose ranges hold no record (holes alone) has no rows and still answers for them.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Convert {
     /// The topic's convert lease.
@@ -68,9 +68,6 @@ pub struct Convert {
     /// The file; its ranges say how far each frontier moves.
     #[prost(message, optional, tag = "3")]
     pub file: Option<NewFile>,
-    /// Ranges without a file.
-    #[prost(message, repeated, tag = "4")]
-    pub empty_ranges: Vec<FileRange>,
     /// How the topic's keys are kept from its first conversion on: 1 text, 2 bytes. Ignored once decided.
     #[prost(uint32, tag = "5")]
     pub key_format: u32,
@@ -116,12 +113,15 @@ pub struct RehomedRun {
     pub position: u64,
 }
 
-/// Runs of batches get a place in a WAL segment (the commit's first new object), so that the floor can pass.
+/// Runs of batches get a place in a WAL segment, so that the floor can pass.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Rehome {
     /// The runs.
     #[prost(message, repeated, tag = "1")]
     pub runs: Vec<RehomedRun>,
+    /// The commit's i-th new object, from 1.
+    #[prost(uint32, tag = "2")]
+    pub object: u32,
 }
 
 /// A sealed file is planned: its name and ranges, never cut differently, only completed. The inputs are whole fresh

@@ -53,6 +53,39 @@ pub const FREE_DISK_BYTES: u64 = 2 << 30;
 /// Requests waiting for the commit log (their bytes are bounded by [`COMMIT_QUEUE_BYTES`]).
 pub const COMMIT_QUEUE_REQUESTS: usize = 16_384;
 
+// Produce.
+
+/// Bytes of batches that were taken in and wait for their WAL segment and its commit (where the log takes no payload of any size).
+pub const INGEST_BUFFER_BYTES: usize = 64 * MIB;
+/// A WAL segment is closed once it holds this much.
+pub const WAL_SEGMENT_BYTES: usize = 8 * MIB;
+/// WAL segments of one latency class that are PUT at once; commits follow in order.
+pub const WAL_PUTS_IN_FLIGHT: usize = 4;
+/// Times that a WAL segment is PUT under a new name because its old one lay below the horizon.
+pub const WAL_PUT_NAMES: u32 = 3;
+/// A flush of the classes `standard` and `relaxed` that is no larger than this rides inline: cheaper than a PUT.
+pub const INLINE_FLUSH_BYTES: usize = 4 * KIB;
+/// Inline bytes of one node and second, where the log is not a local file; beyond it batches go by a PUT.
+pub const INLINE_BYTES_PER_SECOND: usize = MIB;
+/// Requests whose batches wait to be taken into a buffer.
+pub const INTAKE_QUEUE: usize = 1_024;
+/// A connection with this many unanswered Produce requests does not wait for the linger.
+pub const URGENT_REQUESTS: usize = 5;
+/// How long `standard` batches wait for others where a flush is a PUT.
+pub const LINGER_STANDARD: Duration = Duration::from_millis(250);
+/// How long `relaxed` batches wait for others where a flush is a PUT.
+pub const LINGER_RELAXED: Duration = Duration::from_secs(1);
+/// A Produce request waits at least this long for its outcome, whatever it asks for: an ordinary commit takes less.
+pub const PRODUCE_WAIT_LEAST: Duration = Duration::from_secs(1);
+/// The longest `throttle_time_ms` while the commit queue fills up.
+pub const THROTTLE_QUEUE: Duration = Duration::from_millis(200);
+/// The longest `throttle_time_ms` while the index fills up with extents.
+pub const THROTTLE_EXTENTS: Duration = Duration::from_secs(5);
+/// While the log is out of room, one Produce request in this time is let through to find out whether that still holds.
+pub const OUT_OF_ROOM_PROBE: Duration = Duration::from_secs(1);
+/// Topics whose configuration is kept ready for the next request.
+pub const TOPIC_CONFIGS_KEPT: usize = 16_384;
+
 // The index.
 
 /// Extents in the index; beyond it produce is throttled.

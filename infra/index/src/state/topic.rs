@@ -28,6 +28,8 @@ pub struct FreshSegment {
     pub since_ms: i64,
     /// The plan that has it as an input, by path.
     pub plan: Option<String>,
+    /// How many of its ranges still answer (others lie below a log start, or are sealed).
+    pub live_ranges: u64,
 }
 
 /// A sealed file that is planned, or there but not yet in the segment index.

@@ -1,0 +1,499 @@
+//! The one task that folds and appends.
+
+use crate::api::{BarrierError, Cell, CellOptions, Queued, Shared, StartError, SubmitError};
+use crate::pack::Packed;
+use crate::recent::Recent;
+use crate::watch::Watchers;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use strandline_commands::{Commit, CreateCell, EntryBody, Join, Leave, encode};
+use strandline_commit_log::{AppendError, CommitLog, Entry, Payload, ReadError, Row, Tail};
+use strandline_index::{FOLD_VERSION, FoldError, Index};
+use strandline_runtime::Runtime;
+use strandline_types::{Seq, limits};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+/// What a handle asks of the driver.
+pub(crate) enum Request {
+    Submit(Queued),
+    Barrier(oneshot::Sender<Result<(), BarrierError>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The node must end or join anew; nothing more is served.
+#[derive(Debug, thiserror::Error)]
+enum Halt {
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    #[error("the log was trimmed under this node")]
+    Trimmed,
+    #[error("this node was declared gone by another")]
+    Gone,
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    #[error(transparent)]
+    Append(AppendError),
+    #[error("the commit could not be encoded: {0}")]
+    Encode(#[from] strandline_commands::EncodeError),
+}
+
+const READ_BYTES: usize = 4 << 20;
+
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
+    queue: VecDeque<Queued>,
+    barriers: Vec<oneshot::Sender<Result<(), BarrierError>>>,
+    stops: Vec<oneshot::Sender<()>>,
+    /// The last n of this incarnation.
+    n: u64,
+    /// The one unresolved commit.
+    unresolved: Option<Packed>,
+    /// When the last consistent read of the log began (the 30 s rule).
+    last_read: Duration,
+    poll: Duration,
+}
+
+impl Driver {
+    pub(crate) async fn start(
+        runtime: Runtime,
+        log: Arc<dyn CommitLog>,
+        mut index: Index,
+        options: CellOptions,
+    ) -> Result<Cell, StartError> {
+        let mut last_read = runtime.clock.monotonic();
+        replay(&*log, &mut index).await?;
+        let clock_ms = runtime.clock.now_ms();
+        let behind_ms = index.cell.now_ms.saturating_sub(clock_ms);
+        if behind_ms > i64::try_from(limits::CLOCK_SKEW.as_millis()).unwrap_or(i64::MAX) && !options.accept_clock {
+            return Err(StartError::Clock { behind_ms });
+        }
+        let nonce = runtime.random.id().to_vec();
+        let incarnation = loop {
+            let entry = join_entry(&runtime, &index, &options, &nonce)?;
+            let at = index.cell.seq.next();
+            match log.append(at, entry).await {
+                Ok(()) | Err(AppendError::Conflict { .. } | AppendError::Gap { .. } | AppendError::Ambiguous { .. } | AppendError::Unavailable { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // Whatever happened, what the log holds says whether this node has joined.
+            last_read = last_read.max(runtime.clock.monotonic());
+            match replay(&*log, &mut index).await {
+                Ok(()) | Err(StartError::Read(ReadError::Unavailable { .. })) => {}
+                Err(error) => return Err(error),
+            }
+            let joined = index.nodes.iter().find(|(_, run)| run.nonce == nonce).map(|(incarnation, _)| *incarnation);
+            match joined {
+                Some(incarnation) => break incarnation,
+                None if index.cell.seq >= at && index.cell.fold_version > FOLD_VERSION => {
+                    return Err(StartError::Refused { reason: "the cell's fold version is newer than this build".to_owned() });
+                }
+                None => runtime.sleep(Duration::from_millis(1 + runtime.random.below(20))).await,
+            }
+        };
+        let node_id = index.nodes.get(&incarnation).map_or(-1, |run| run.node_id);
+        let (sender, requests) = mpsc::channel(limits::COMMIT_QUEUE_REQUESTS);
+        let shared = Arc::new(Shared {
+            runtime: runtime.clone(),
+            log,
+            index: RwLock::new(index),
+            watchers: Arc::new(Watchers::default()),
+            requests: sender,
+            queue: Arc::new(Semaphore::new(limits::COMMIT_QUEUE_BYTES)),
+            incarnation,
+            node_id,
+            objects_named: AtomicU64::new(0),
+            stopped: watch::channel(false).0,
+            no_room: AtomicBool::new(false),
+            sole: options.join.sole,
+            recent: Recent::default(),
+        });
+        let driver = Self {
+            shared: shared.clone(),
+            requests,
+            queue: VecDeque::new(),
+            barriers: Vec::new(),
+            stops: Vec::new(),
+            n: 0,
+            unresolved: None,
+            last_read,
+            poll: options.poll,
+        };
+        runtime.spawner.spawn("cell driver", driver.run());
+        Ok(Cell { shared })
+    }
+
+    async fn run(mut self) {
+        let result = self.drive().await;
+        if let Err(halt) = &result {
+            tracing::error!(error = %halt, "the cell can no longer be served by this node");
+        }
+        self.shared.stopped.send_replace(true);
+        self.shared.watchers.wake_all();
+        self.requests.close();
+        if let Some(packed) = self.unresolved.take() {
+            packed.fail(&SubmitError::Stopped);
+        }
+        while let Some(queued) = self.queue.pop_front() {
+            let _ = queued.reply.send(Err(SubmitError::Stopped));
+        }
+        for barrier in self.barriers.drain(..) {
+            let _ = barrier.send(Err(BarrierError::Stopped));
+        }
+        for stop in self.stops.drain(..) {
+            let _ = stop.send(());
+        }
+    }
+
+    async fn drive(&mut self) -> Result<(), Halt> {
+        loop {
+            if self.queue.is_empty() && self.barriers.is_empty() && self.stops.is_empty() {
+                self.wait().await?;
+            }
+            while let Ok(request) = self.requests.try_recv() {
+                self.take(request);
+            }
+            if !self.barriers.is_empty() {
+                // Barriers that came before this read began share it.
+                let waiting = std::mem::take(&mut self.barriers);
+                let result = match self.read_to_head().await {
+                    Ok(()) => Ok(()),
+                    Err(Halt::Log(ReadError::Unavailable { .. })) => Err(BarrierError::Unavailable),
+                    Err(halt) => return Err(halt),
+                };
+                for barrier in waiting {
+                    let _ = barrier.send(result.clone());
+                }
+            }
+            if !self.queue.is_empty() {
+                let packed = Packed::take(&mut self.queue);
+                self.commit(packed).await?;
+            } else if !self.stops.is_empty() {
+                let leave = Packed { commands: vec![Leave {}.into()], ..Packed::default() };
+                match self.commit(leave).await {
+                    Ok(()) | Err(Halt::Gone) => {}
+                    Err(halt) => return Err(halt),
+                }
+                if let Err(error) = self.shared.log.close().await {
+                    tracing::warn!(%error, "the commit log could not be closed cleanly; the next start will look it through");
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Result<(), Halt> {
+        if self.shared.sole {
+            match self.requests.recv().await {
+                Some(request) => self.take(request),
+                None => self.stops.push(oneshot::channel().0),
+            }
+            return Ok(());
+        }
+        let poll = self.shared.runtime.clock.sleep(self.poll);
+        tokio::select! {
+            request = self.requests.recv() => match request {
+                Some(request) => self.take(request),
+                None => self.stops.push(oneshot::channel().0),
+            },
+            () = poll => match self.read_to_head().await {
+                Ok(()) | Err(Halt::Log(ReadError::Unavailable { .. })) => {}
+                Err(halt) => return Err(halt),
+            },
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Submit(queued) => self.queue.push_back(queued),
+            Request::Barrier(reply) => self.barriers.push(reply),
+            Request::Stop(reply) => self.stops.push(reply),
+        }
+    }
+
+    /// Gets a commit folded, or surely not. There is one at a time, and its n is used once.
+    async fn commit(&mut self, packed: Packed) -> Result<(), Halt> {
+        let began = self.shared.runtime.clock.monotonic();
+        self.n += 1;
+        self.unresolved = Some(packed);
+        let mut tries = 0_u32;
+        while let Some(packed) = &self.unresolved {
+            let commit = packed.commit(self.shared.incarnation, self.n);
+            let payload = Payload::new(packed.chunks.clone());
+            let (at, entry) = entry(&self.shared, commit, payload)?;
+            let bytes = entry.bytes.clone();
+            match self.shared.log.append(at, entry.clone()).await {
+                Ok(()) => self.appended(at, bytes, &entry.payload).await?,
+                Err(AppendError::Conflict { winner }) => {
+                    self.demand_floor(winner.seq).await?;
+                    self.fold_row(&winner)?;
+                    self.read_to_head_patiently().await?;
+                    self.pause(tries).await;
+                }
+                Err(AppendError::Gap { .. }) => self.read_to_head_patiently().await?,
+                Err(AppendError::Ambiguous { reason }) => {
+                    tracing::warn!(%at, reason, "an append is in doubt");
+                    self.resolve_doubt(at, &entry).await?;
+                }
+                Err(AppendError::Full { reason }) => {
+                    self.shared.no_room.store(true, Ordering::Relaxed);
+                    let error = SubmitError::Full { reason };
+                    let packed = self.unresolved.take().unwrap_or_default();
+                    let kept = packed.without_payload(&error);
+                    if kept.waiters.is_empty() && kept.commands.is_empty() {
+                        // Surely not written anywhere: the n is free again.
+                        self.n -= 1;
+                        return Ok(());
+                    }
+                    if tries >= 3 {
+                        kept.fail(&error);
+                        self.n -= 1;
+                        return Ok(());
+                    }
+                    self.unresolved = Some(kept);
+                    self.pause(tries).await;
+                }
+                Err(AppendError::Unavailable { reason }) => {
+                    tracing::warn!(%at, reason, "the commit log is not available");
+                    if self.shared.runtime.clock.monotonic().saturating_sub(began) > limits::REQUEST_WAIT {
+                        if let Some(packed) = self.unresolved.take() {
+                            packed.fail(&SubmitError::Full { reason });
+                        }
+                        self.n -= 1;
+                        return Ok(());
+                    }
+                    self.pause(tries).await;
+                }
+                Err(AppendError::TooLarge { .. }) => {
+                    if let Some(packed) = self.unresolved.take() {
+                        packed.fail(&SubmitError::TooLarge);
+                    }
+                    self.n -= 1;
+                    return Ok(());
+                }
+                Err(error @ AppendError::Fatal { .. }) => return Err(Halt::Append(error)),
+            }
+            tries = tries.saturating_add(1);
+        }
+        let took = self.shared.runtime.clock.monotonic().saturating_sub(began);
+        metrics::histogram!("strandline_commit_seconds").record(took.as_secs_f64());
+        Ok(())
+    }
+
+    /// An append that the log said yes to. If it took long, the yes counts only while the floor has not passed it: a
+    /// node that slept might have appended into the trimmed range (MODEL A1, A2).
+    async fn appended(&mut self, at: Seq, bytes: Bytes, payload: &Payload) -> Result<(), Halt> {
+        self.demand_floor(at).await?;
+        self.shared.no_room.store(false, Ordering::Relaxed);
+        self.shared.recent.keep(at, payload);
+        self.fold(at, &bytes)
+    }
+
+    async fn demand_floor(&mut self, at: Seq) -> Result<(), Halt> {
+        let age = self.shared.runtime.clock.monotonic().saturating_sub(self.last_read);
+        if age <= limits::APPEND_DOUBT || self.shared.sole {
+            return Ok(());
+        }
+        let mut tries = 0;
+        loop {
+            match self.shared.log.floor().await {
+                Ok(floor) if floor.seq <= at => return Ok(()),
+                Ok(_) => return Err(Halt::Trimmed),
+                Err(ReadError::Unavailable { reason }) => {
+                    tracing::warn!(reason, "the floor could not be read");
+                    self.pause(tries).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// While an append is in doubt nothing but the same bytes goes to that seq; the log says who is there.
+    async fn resolve_doubt(&mut self, at: Seq, entry: &Entry) -> Result<(), Halt> {
+        let mut tries = 0_u32;
+        loop {
+            self.pause(tries).await;
+            tries = tries.saturating_add(1);
+            match self.read_to_head().await {
+                Ok(()) => {}
+                Err(Halt::Log(ReadError::Unavailable { .. })) => continue,
+                Err(halt) => return Err(halt),
+            }
+            if self.folded() >= at {
+                // Either ours was there, and is resolved, or another's, and ours is tried again further on.
+                return Ok(());
+            }
+            match self.shared.log.append(at, entry.clone()).await {
+                Ok(()) => return self.appended(at, entry.bytes.clone(), &entry.payload).await,
+                Err(AppendError::Conflict { winner }) => {
+                    self.demand_floor(winner.seq).await?;
+                    return self.fold_row(&winner);
+                }
+                Err(error @ (AppendError::Fatal { .. } | AppendError::TooLarge { .. })) => return Err(Halt::Append(error)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn pause(&self, tries: u32) {
+        let most = 5_u64 << tries.min(7);
+        let wait = 1 + self.shared.runtime.random.below(most);
+        self.shared.runtime.sleep(Duration::from_millis(wait)).await;
+    }
+
+    fn folded(&self) -> Seq {
+        self.shared.index.read().unwrap_or_else(PoisonError::into_inner).cell.seq
+    }
+
+    async fn read_to_head_patiently(&mut self) -> Result<(), Halt> {
+        let mut tries = 0;
+        loop {
+            match self.read_to_head().await {
+                Err(Halt::Log(ReadError::Unavailable { .. })) => {
+                    self.pause(tries).await;
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn read_to_head(&mut self) -> Result<(), Halt> {
+        loop {
+            let began = self.shared.runtime.clock.monotonic();
+            let from = self.folded().next();
+            match self.shared.log.read(from, READ_BYTES).await? {
+                Tail::Trimmed { .. } => return Err(Halt::Trimmed),
+                Tail::Rows { rows, head, .. } => {
+                    self.last_read = began;
+                    for row in &rows {
+                        self.fold_row(row)?;
+                    }
+                    if self.folded() >= head || rows.is_empty() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn fold_row(&mut self, row: &Row) -> Result<(), Halt> {
+        if row.seq <= self.folded() {
+            return Ok(());
+        }
+        self.fold(row.seq, &row.bytes)
+    }
+
+    /// Folds an entry, tells the waiters of this node's commit their outcomes (which come from nowhere else), and wakes readers.
+    fn fold(&mut self, seq: Seq, bytes: &Bytes) -> Result<(), Halt> {
+        let folded = {
+            let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+            index.fold(seq, bytes)?
+        };
+        metrics::counter!("strandline_fold_entries_total").increment(1);
+        self.shared.watchers.wake(&folded);
+        let own = folded.commits.into_iter().find(|commit| commit.incarnation == self.shared.incarnation && commit.n == self.n);
+        let Some(own) = own else { return Ok(()) };
+        let Some(packed) = self.unresolved.take() else { return Ok(()) };
+        match own.outcomes {
+            Some(outcomes) => packed.resolve(seq, outcomes),
+            None => {
+                packed.fail(&SubmitError::Stopped);
+                return Err(Halt::Gone);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn replay(log: &dyn CommitLog, index: &mut Index) -> Result<(), StartError> {
+    loop {
+        match log.read(index.cell.seq.next(), READ_BYTES).await? {
+            Tail::Trimmed { floor } => {
+                return Err(StartError::Snapshot {
+                    key: floor.snapshot.map(|snapshot| snapshot.key).unwrap_or_default(),
+                    reason: format!("the log begins at {}, the index ends at {}", floor.seq, index.cell.seq),
+                });
+            }
+            Tail::Rows { rows, head, .. } => {
+                let done = rows.is_empty();
+                for row in rows {
+                    index.fold(row.seq, &row.bytes)?;
+                }
+                if done || index.cell.seq >= head {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn entry(shared: &Shared, commit: Commit, payload: Payload) -> Result<(Seq, Entry), Halt> {
+    let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
+    let body = EntryBody {
+        time_ms: shared.runtime.clock.now_ms(),
+        hash_before: index.cell.hash.0.to_vec(),
+        cell_epoch: index.cell.cell_epoch,
+        payload_length: payload.length,
+        payload_crc32c: payload.crc32c,
+        commits: vec![commit],
+    };
+    Ok((index.cell.seq.next(), Entry { hash_before: index.cell.hash, bytes: encode(&body)?, payload }))
+}
+
+fn join_entry(runtime: &Runtime, index: &Index, options: &CellOptions, nonce: &[u8]) -> Result<Entry, StartError> {
+    let mut commands = Vec::new();
+    let new_cell = index.cell.cluster_id.is_empty();
+    if new_cell {
+        commands.push(CreateCell { cluster_id: cluster_id(runtime.random.id()), fold_version: FOLD_VERSION }.into());
+    }
+    let join = Join {
+        nonce: nonce.to_vec(),
+        host: options.join.host.clone(),
+        port: u32::from(options.join.port),
+        zone: options.join.zone.clone(),
+        roles: options.join.roles.iter().map(|role| *role as i32).collect(),
+        fold_version_supported: FOLD_VERSION,
+        sole: options.join.sole,
+    };
+    commands.push(join.into());
+    let body = EntryBody {
+        time_ms: runtime.clock.now_ms(),
+        hash_before: index.cell.hash.0.to_vec(),
+        cell_epoch: if new_cell { 1 } else { index.cell.cell_epoch },
+        commits: vec![Commit { commands, ..Commit::default() }],
+        ..EntryBody::default()
+    };
+    let bytes = encode(&body).map_err(|error| StartError::Refused { reason: error.to_string() })?;
+    Ok(Entry { hash_before: index.cell.hash, bytes, payload: Payload::default() })
+}
+
+/// As Kafka makes them: 16 random bytes in URL-safe base64 without padding.
+fn cluster_id(id: [u8; 16]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let value = u128::from_be_bytes(id);
+    (0..22_u32)
+        .map(|digit| {
+            // 22 digits of six bits hold 132: the last one has four bits of padding at its low end.
+            let shifted = if digit == 21 { value << 4 } else { value >> (122 - 6 * digit) };
+            char::from(ALPHABET[(shifted & 63) as usize])
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_id_is_base64() {
+        assert_eq!(cluster_id([0; 16]), "A".repeat(22));
+        assert_eq!(cluster_id([0xff; 16]), format!("{}w", "_".repeat(21)));
+        assert_eq!(cluster_id(*b"0123456789abcdef"), "MDEyMzQ1Njc4OWFiY2RlZg");
+    }
+}
