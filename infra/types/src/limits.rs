@@ -106,6 +106,8 @@ pub const GROUP_MEMBERS: usize = 10_000;
 pub const OFFSET_METADATA_BYTES: usize = 4_096;
 /// Bytes of one group's members' subscriptions and assignments.
 pub const GROUP_STATE_BYTES: usize = 8 * MIB;
+/// The offsets of one OffsetCommit request, as a command; more is INVALID_COMMIT_OFFSET_SIZE.
+pub const OFFSET_COMMIT_BYTES: usize = 4 * MIB;
 /// Batches remembered per producer and partition, Kafka's own.
 pub const BATCHES_PER_PRODUCER: usize = 5;
 

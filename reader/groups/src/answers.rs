@@ -1,0 +1,37 @@
+//! What clients of group APIs are told when a command or a barrier fails.
+//!
+//! Kafka's clients know few codes in answers of group APIs, and take any other for a bug: so all that passes is
+//! COORDINATOR_NOT_AVAILABLE, after which they look the coordinator up and try again, as Kafka's own coordinator does.
+
+use strandline_cell::{BarrierError, SubmitError};
+use strandline_index::Refusal;
+use strandline_wire::ErrorCode;
+
+/// The fold said no.
+pub(crate) fn of_refusal(refusal: &Refusal) -> ErrorCode {
+    match refusal {
+        Refusal::UnknownGroup | Refusal::NotCoordinator | Refusal::Superseded { .. } => ErrorCode::NotCoordinator,
+        Refusal::GroupNotEmpty => ErrorCode::NonEmptyGroup,
+        Refusal::UnknownMember => ErrorCode::UnknownMemberId,
+        Refusal::IllegalGeneration => ErrorCode::IllegalGeneration,
+        Refusal::FencedInstance => ErrorCode::FencedInstanceId,
+        Refusal::Limit { .. } => ErrorCode::GroupMaxSizeReached,
+        Refusal::UnknownTopic | Refusal::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        _ => ErrorCode::UnknownServerError,
+    }
+}
+
+/// There is no outcome.
+pub(crate) fn of_submit_error(error: &SubmitError) -> ErrorCode {
+    match error {
+        SubmitError::TooLarge => ErrorCode::UnknownServerError,
+        SubmitError::QueueFull | SubmitError::Full { .. } | SubmitError::InDoubt | SubmitError::Stopped => {
+            ErrorCode::CoordinatorNotAvailable
+        }
+    }
+}
+
+/// The log's tail could not be read.
+pub(crate) fn of_barrier_error(_: &BarrierError) -> ErrorCode {
+    ErrorCode::CoordinatorNotAvailable
+}
