@@ -205,6 +205,20 @@ mod tests {
         );
     }
 
+    /// The first frame that librdkafka sends, byte by byte.
+    #[test]
+    fn a_golden_frame() {
+        let request = ApiVersionsRequest {
+            client_software_name: "librdkafka".into(),
+            client_software_version: "2.4.0".into(),
+        };
+        let frame = encode_request(3, 1, Some("rdkafka"), &request).into_bytes();
+        let expected = b"\0\0\0\x24\0\x12\0\x03\0\0\0\x01\0\x07rdkafka\0\x0blibrdkafka\x062.4.0\0";
+        assert_eq!(&frame[..], &expected[..]);
+        let response = ApiVersionsResponse { error_code: 35, ..Default::default() };
+        assert_eq!(&encode_response(0, 1, &response).into_bytes()[..], b"\0\0\0\x0a\0\0\0\x01\0\x23\0\0\0\0");
+    }
+
     #[test]
     fn a_response_comes_back() {
         for version in 0..=4 {

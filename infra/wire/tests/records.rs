@@ -400,19 +400,45 @@ fn a_bomb_is_refused() {
     }
     // Four frames of 40 MiB one after the other: zstd and gzip read on, and meet the bound of 128 MiB.
     for compression in [Compression::Zstd, Compression::Gzip] {
-        let mut builder = BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
-        record.with(|record| builder.push(record)).unwrap();
-        let one = builder.finish(None).unwrap();
-        let mut four = one.to_vec();
-        (0..3).for_each(|_| four.extend_from_slice(&one[61..]));
-        four[57..61].copy_from_slice(&4_i32.to_be_bytes());
-        four[23..27].copy_from_slice(&3_i32.to_be_bytes());
-        let error = validate_batch(&resealed(&four).unwrap(), &rules()).unwrap_err();
-        // The second record's offset is wrong before the bound is reached; without a walk the bound is met.
-        assert_eq!(error, BatchError::Record { index: 1, rule: RecordRule::Offset });
-        assert_eq!(read(&four).unwrap_err(), BatchError::Bomb);
+        let mut bomb = Vec::new();
+        for offset in 0..4 {
+            let mut builder = BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
+            Owned { offset, ..record.clone() }.with(|record| builder.push(record)).unwrap();
+            let one = builder.finish(None).unwrap();
+            bomb.extend_from_slice(if offset == 0 { &one } else { &one[61..] });
+        }
+        bomb[57..61].copy_from_slice(&4_i32.to_be_bytes());
+        bomb[23..27].copy_from_slice(&3_i32.to_be_bytes());
+        assert!(bomb.len() < 1 << 20);
+        assert_eq!(validate_batch(&resealed(&bomb).unwrap(), &rules()).unwrap_err(), BatchError::Bomb);
+        assert_eq!(read(&bomb).unwrap_err(), BatchError::Bomb);
         assert_eq!(BatchError::Bomb.error_code(), ErrorCode::CorruptMessage);
     }
+}
+
+#[test]
+fn restamping_agrees_for_every_size() {
+    for size in [0_usize, 1, 1_000, 65_000, 65_536, 70_000, 300_000] {
+        let record = Owned { offset: 0, timestamp_ms: 3, key: None, value: Some(vec![7; size]), headers: vec![] };
+        let batch = build(&[record], BatchOptions::default());
+        for timestamp_type in [TimestampType::Create, TimestampType::LogAppend] {
+            let stamped = restamp(&batch, 9, timestamp_type, 1 << 40).unwrap().concat();
+            assert_eq!(&resealed(&stamped).unwrap()[..], &stamped[..], "{size}");
+            let header = BatchHeader::parse(&stamped).unwrap();
+            assert_eq!((header.base_offset, header.max_timestamp, header.timestamp_type()), (9, 1 << 40, timestamp_type));
+        }
+    }
+}
+
+#[test]
+fn lz4_that_kafkas_consumers_cannot_read_is_refused() {
+    let batch = build(&some_records(), producer(Compression::Lz4));
+    for (what, cut) in [("the end mark", 4), ("half the end mark", 2)] {
+        assert!(validate_batch(&resealed(&batch[..batch.len() - cut]).unwrap(), &rules()).is_err(), "{what}");
+    }
+    let mut dependent = batch.to_vec();
+    dependent[65] &= !0x20;
+    assert!(validate_batch(&resealed(&dependent).unwrap(), &rules()).is_err());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Kafka's four codecs, each with a bound on what comes out (I11).
 
 use super::BatchError;
+use std::cell::Cell;
 use std::io::{self, Read, Write};
+use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective};
 
 /// How a batch's records are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -66,7 +68,7 @@ pub(super) fn decoder<'a>(compression: Compression, data: &'a [u8], max_bytes: u
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(data)),
         Compression::Lz4 if !is_whole_lz4_frame(data) => return Err(io::ErrorKind::InvalidData.into()),
         Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(data)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(data)?),
+        Compression::Zstd => Box::new(ZstdReader::new(data)),
         Compression::Snappy => Box::new(SnappyReader::new(data, max_bytes)),
     })
 }
@@ -162,6 +164,59 @@ fn is_whole_lz4_frame(data: &[u8]) -> bool {
 
 /// 1 costs 40 % less time than 3 for 3 % more bytes.
 const ZSTD_LEVEL: i32 = 1;
+
+thread_local! {
+    /// Making a context costs as much as a small batch, so each thread keeps one.
+    static ZSTD_CONTEXT: Cell<Option<DCtx<'static>>> = const { Cell::new(None) };
+}
+
+/// A context that grew beyond this, since a frame asked for a large window, is not kept.
+const KEPT_CONTEXT_BYTES: usize = 4 << 20;
+
+/// Zstandard frames, one after the other.
+struct ZstdReader<'a> {
+    /// Always there, until it is given back.
+    context: Option<DCtx<'static>>,
+    data: &'a [u8],
+    frame_ended: bool,
+}
+
+impl<'a> ZstdReader<'a> {
+    fn new(data: &'a [u8]) -> Self {
+        let context = ZSTD_CONTEXT.take().unwrap_or_default();
+        Self { context: Some(context), data, frame_ended: true }
+    }
+}
+
+impl Read for ZstdReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(context) = &mut self.context else { return Ok(0) };
+        let mut output = OutBuffer::around(buffer);
+        while output.pos() == 0 && output.capacity() > 0 && !(self.frame_ended && self.data.is_empty()) {
+            let mut input = InBuffer::around(self.data);
+            let hint = context.decompress_stream(&mut output, &mut input).map_err(|_| io::ErrorKind::InvalidData)?;
+            let taken = input.pos();
+            self.data = &self.data[taken..];
+            self.frame_ended = hint == 0;
+            if !self.frame_ended && taken == 0 && output.pos() == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(output.pos())
+    }
+}
+
+impl Drop for ZstdReader<'_> {
+    fn drop(&mut self) {
+        if let Some(mut context) = self.context.take()
+            && context.sizeof() <= KEPT_CONTEXT_BYTES
+            && context.reset(ResetDirective::SessionOnly).is_ok()
+        {
+            // At the thread's end there is nowhere to keep it.
+            let _ = ZSTD_CONTEXT.try_with(|kept| kept.set(Some(context)));
+        }
+    }
+}
 
 /// Snappy, block after block. A bare block is one block.
 struct SnappyReader<'a> {

@@ -78,7 +78,8 @@ pub struct BatchSummary {
 }
 
 /// Checks a batch as it came from a producer: everything Kafka checks, and that what bronze has to hold is representable.
-/// It allocates nothing for a batch that is not compressed, and a small window for one that is.
+/// It allocates nothing for a batch that is not compressed, and a small window for one that is (for Snappy, its largest block),
+/// however much comes out.
 ///
 /// # Errors
 /// The first rule that is broken. [`BatchError::error_code`] is Kafka's answer.
