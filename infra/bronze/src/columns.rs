@@ -6,7 +6,6 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
-use std::collections::HashMap as ArrowMetadata;
 use std::sync::{Arc, OnceLock};
 use strandline_types::limits;
 
@@ -70,8 +69,7 @@ pub(crate) fn timestamp() -> DataType {
 }
 
 fn field(id: i32, name: &str, data_type: DataType, nullable: bool) -> Field {
-    #[allow(clippy::disallowed_types)] // the map that Arrow's fields take
-    Field::new(name, data_type, nullable).with_metadata(ArrowMetadata::from([(FIELD_ID.to_owned(), id.to_string())]))
+    Field::new(name, data_type, nullable).with_metadata([(FIELD_ID.to_owned(), id.to_string())].into())
 }
 
 /// Key and value of one header.
@@ -135,8 +133,8 @@ pub(crate) fn read_schema() -> SchemaRef {
     SCHEMA.get_or_init(|| schema(&DataType::Utf8View, &DataType::BinaryView)).clone()
 }
 
-/// Encodings, statistics and layout of version 1.
-pub(crate) fn properties() -> WriterProperties {
+/// Encodings, statistics and layout of version 1. Public so that the bare Parquet writer can be measured with them.
+pub fn writer_properties() -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(Compression::ZSTD(ZstdLevel::default()))

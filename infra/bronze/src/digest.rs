@@ -10,15 +10,17 @@ const GATHER_BYTES: usize = 32 << 10;
 pub(crate) struct RunDigest {
     gathered: Vec<u8>,
     crc: Digest,
+    ingest: Vec<u8>,
 }
 
 impl RunDigest {
     pub fn new() -> Self {
-        Self { gathered: Vec::with_capacity(GATHER_BYTES), crc: Digest::new(CrcAlgorithm::Crc32Iscsi) }
+        Self { gathered: Vec::with_capacity(GATHER_BYTES), crc: Digest::new(CrcAlgorithm::Crc32Iscsi), ingest: Vec::new() }
     }
 
-    pub fn update(&mut self, record: &RecordRef<'_>) {
-        let Self { gathered, crc } = self;
+    pub fn update(&mut self, ingest_ms: i64, record: &RecordRef<'_>) {
+        let Self { gathered, crc, ingest } = self;
+        ingest.extend_from_slice(&ingest_ms.to_be_bytes());
         record.digest_into(|bytes| {
             if bytes.len() >= GATHER_BYTES {
                 crc.update(gathered);
@@ -34,11 +36,13 @@ impl RunDigest {
         }
     }
 
-    /// The digest, ready for the next run.
-    pub fn finish(&mut self) -> u32 {
+    /// The digests of the records and of their times of ingest; ready for the next run.
+    pub fn finish(&mut self) -> (u32, u32) {
         self.crc.update(&self.gathered);
         self.gathered.clear();
-        self.crc.finalize_reset() as u32
+        let ingest = crc_fast::crc32_iscsi(&self.ingest);
+        self.ingest.clear();
+        (self.crc.finalize_reset() as u32, ingest)
     }
 }
 

@@ -81,23 +81,25 @@ pub(crate) struct Run {
     /// Record bytes.
     pub bytes: u64,
     pub crc32c: u32,
+    /// CRC-32C over the times of ingest (milliseconds, eight bytes big-endian each), which no consumer sees and a merge carries on.
+    pub ingest_crc32c: u32,
 }
 
 /// A run as it stands in the footer: numbers in the order of [`Run`]'s fields.
 #[derive(Serialize, Deserialize)]
-struct RunNumbers(u32, u32, u32, i32, i64, i64, i64, u64, u32);
+struct RunNumbers(u32, u32, u32, i32, i64, i64, i64, u64, u32, u32);
 
 impl From<RunNumbers> for Run {
     fn from(numbers: RunNumbers) -> Self {
-        let RunNumbers(row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c) = numbers;
-        Self { row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c }
+        let RunNumbers(row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c, ingest_crc32c) = numbers;
+        Self { row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c, ingest_crc32c }
     }
 }
 
 impl From<Run> for RunNumbers {
     fn from(run: Run) -> Self {
-        let Run { row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c } = run;
-        Self(row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c)
+        let Run { row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c, ingest_crc32c } = run;
+        Self(row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c, ingest_crc32c)
     }
 }
 
@@ -207,7 +209,7 @@ fn check(values: [&str; CHECKED.len()], runs: &[Run]) -> u32 {
         bytes.extend_from_slice(value.as_bytes());
     }
     for run in runs {
-        for number in [run.row_group, run.first_row, run.rows, run.partition as u32, run.crc32c] {
+        for number in [run.row_group, run.first_row, run.rows, run.partition as u32, run.crc32c, run.ingest_crc32c] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
         for number in [run.first_offset as u64, run.last_offset as u64, run.max_timestamp_ms as u64, run.bytes] {

@@ -34,7 +34,7 @@ mod verify;
 mod writer;
 
 pub use calendar::{Day, DayError};
-pub use columns::{FORMAT_VERSION, arrow_schema};
+pub use columns::{FORMAT_VERSION, arrow_schema, writer_properties};
 pub use fetched::Fetched;
 pub use footer::{FooterError, SegmentFooter};
 pub use footer_keys::{PartitionSummary, TimestampSummary};

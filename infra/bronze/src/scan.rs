@@ -140,9 +140,9 @@ impl Rows<'_> {
     fn check(&self, footer: &SegmentFooter) -> Result<(), ReadError> {
         let mut digest = RunDigest::new();
         for row in 0..self.len() {
-            digest.update(&self.record(row));
+            digest.update(self.ingest_ms(row), &self.record(row));
         }
-        if digest.finish() == self.run.crc32c {
+        if digest.finish() == (self.run.crc32c, self.run.ingest_crc32c) {
             return Ok(());
         }
         let Run { partition, first_offset, last_offset, .. } = self.run;

@@ -1,7 +1,7 @@
 //! Writes one segment in memory, on the caller's thread: rows in, a file out.
 
 use crate::calendar::{Day, is_shown_by_readers};
-use crate::columns::{arrow_schema, properties};
+use crate::columns::{arrow_schema, writer_properties};
 use crate::digest::{RunDigest, record_bytes};
 use crate::footer_keys::{FooterKeys, PartitionSummary, Run, TimestampSummary, writer_name};
 use crate::format::Preference;
@@ -168,7 +168,7 @@ impl SegmentWriter {
         }
         let schema = arrow_schema();
         let parquet_schema = ArrowSchemaConverter::new().schema_root("strandline").convert(&schema)?;
-        let file = SerializedFileWriter::new(Sink::new(), parquet_schema.root_schema_ptr(), Arc::new(properties()))?;
+        let file = SerializedFileWriter::new(Sink::new(), parquet_schema.root_schema_ptr(), Arc::new(writer_properties()))?;
         let factory = ArrowRowGroupWriterFactory::new(&file, schema.clone());
         let partitions = spec.covered.iter().map(|range| PartitionSummary {
             partition: range.partition,
@@ -344,7 +344,7 @@ impl SegmentWriter {
         let row = (group.rows() + self.page.rows()) as u32;
         let row_group = group.index() as u32;
         self.note(partition, row_group, row, record);
-        self.digest.update(record);
+        self.digest.update(ingest_ms, record);
         self.page.push(partition, ingest_ms, record);
         if self.page.rows() == limits::PAGE_ROWS {
             self.close_page()?;
@@ -360,7 +360,7 @@ impl SegmentWriter {
     /// Counts a record in its run and its partition.
     fn note(&mut self, partition: i32, row_group: u32, row: u32, record: &RecordRef<'_>) {
         let RecordRef { offset, timestamp_ms, .. } = *record;
-        let new = Run { row_group, first_row: row, rows: 0, partition, first_offset: offset, last_offset: offset, max_timestamp_ms: timestamp_ms, bytes: 0, crc32c: 0 };
+        let new = Run { row_group, first_row: row, rows: 0, partition, first_offset: offset, last_offset: offset, max_timestamp_ms: timestamp_ms, bytes: 0, crc32c: 0, ingest_crc32c: 0 };
         let run = self.run.get_or_insert(new);
         run.rows += 1;
         run.last_offset = offset;
@@ -379,7 +379,7 @@ impl SegmentWriter {
 
     fn close_run(&mut self) {
         if let Some(mut run) = self.run.take() {
-            run.crc32c = self.digest.finish();
+            (run.crc32c, run.ingest_crc32c) = self.digest.finish();
             self.keys.runs.push(run);
         }
     }

@@ -1,5 +1,5 @@
 //! Reads by offset and by timestamp, with nothing fetched but what the plan names.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
