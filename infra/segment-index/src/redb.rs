@@ -1,0 +1,335 @@
+//! The index in an embedded table: one file, one writer, every commit durable.
+
+use crate::encoding::{KEY_BYTES, RowEncodingError, decode_key, decode_row, encode_key, encode_row};
+use crate::errors::{PutError, ReadError, RemoveError};
+use crate::row::{RowKey, SealedRow};
+use crate::seam::{PutOutcome, SegmentIndex, check_keys, check_rows, gives_way};
+use async_trait::async_trait;
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use std::fmt;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use strandline_runtime::{BlockingError, Spawner};
+use strandline_types::{TopicId, TopicPartition, limits};
+
+const ROWS: TableDefinition<'_, &[u8; KEY_BYTES], &[u8]> = TableDefinition::new("sealed");
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// Present once every sealed object of the store has its rows here.
+const COMPLETE: &str = "complete";
+
+/// The table on disk; cheap to clone.
+#[derive(Clone)]
+pub struct RedbSegmentIndex {
+    database: Arc<Database>,
+    spawner: Spawner,
+    path: Arc<Path>,
+}
+
+impl fmt::Debug for RedbSegmentIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbSegmentIndex").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It is not a table, is damaged, or is of another version.
+    #[error(
+        "`{}` is damaged ({what}); it holds nothing that is not elsewhere: stop Strandline, delete the file, and it is rebuilt at the next start",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// Another process has it open.
+    #[error("`{}` is open in another process: stop that one first", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("cannot open `{}`: {source}", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: Box<redb::Error>,
+    },
+    /// Opening did not finish.
+    #[error(transparent)]
+    Interrupted(#[from] BlockingError),
+}
+
+/// What goes wrong inside of a transaction.
+#[derive(Debug, thiserror::Error)]
+enum TableError {
+    #[error(transparent)]
+    Redb(#[from] redb::Error),
+    #[error(transparent)]
+    Encoding(#[from] RowEncodingError),
+    #[error(transparent)]
+    Interrupted(#[from] BlockingError),
+}
+
+/// Lets `?` take each of redb's own errors.
+macro_rules! from_redb {
+    ($($error:ty),*) => {$(
+        impl From<$error> for TableError {
+            fn from(error: $error) -> Self {
+                Self::Redb(error.into())
+            }
+        }
+    )*};
+}
+from_redb!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+
+impl TableError {
+    fn is_full(&self) -> bool {
+        let full = |kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        matches!(self, Self::Redb(redb::Error::Io(error)) if full(error.kind()))
+    }
+}
+
+impl From<TableError> for PutError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Encoding(error) => Self::Encoding(error),
+            error if error.is_full() => Self::Full { source: Arc::new(error) },
+            error => Self::Failed { source: Arc::new(error) },
+        }
+    }
+}
+
+impl From<TableError> for RemoveError {
+    fn from(error: TableError) -> Self {
+        if error.is_full() { Self::Full { source: Arc::new(error) } } else { Self::Failed { source: Arc::new(error) } }
+    }
+}
+
+impl From<TableError> for ReadError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Encoding(error) => Self::Encoding(error),
+            error => Self::Failed { source: Arc::new(error) },
+        }
+    }
+}
+
+impl RedbSegmentIndex {
+    /// Opens the file, or makes it. After a new one, ask [`needs_rebuild`](Self::needs_rebuild).
+    pub async fn open(path: impl Into<PathBuf>, spawner: Spawner) -> Result<Self, OpenError> {
+        let path: PathBuf = path.into();
+        let opened: Arc<Path> = Arc::from(path.as_path());
+        let database = spawner.blocking("open the segment index", move || open(&path)).await??;
+        Ok(Self { database: Arc::new(database), spawner, path: opened })
+    }
+
+    /// Whether rows may be missing because the file was new, or its rebuild did not end: then put the rows of
+    /// every sealed object's footer and call [`mark_rebuilt`](Self::mark_rebuilt).
+    pub async fn needs_rebuild(&self) -> Result<bool, ReadError> {
+        let complete = self.read(|database| {
+            let transaction = database.begin_read()?;
+            Ok(transaction.open_table(META)?.get(COMPLETE)?.is_some())
+        });
+        Ok(!complete.await?)
+    }
+
+    /// Every sealed object has its rows here; remembered in the file.
+    pub async fn mark_rebuilt(&self) -> Result<(), PutError> {
+        let marked = self.write(|transaction| {
+            transaction.open_table(META)?.insert(COMPLETE, 1)?;
+            Ok(())
+        });
+        Ok(marked.await?)
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, TableError> + Send + 'static,
+    ) -> Result<T, TableError> {
+        let database = Arc::clone(&self.database);
+        self.spawner.blocking("read the segment index", move || work(&database)).await?
+    }
+
+    /// One transaction: all of `work` is durable when this returns, or none of it is there.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&redb::WriteTransaction) -> Result<T, TableError> + Send + 'static,
+    ) -> Result<T, TableError> {
+        let database = Arc::clone(&self.database);
+        let write = move || {
+            let mut transaction = database.begin_write()?;
+            // Writes are rare here; so a start after a kill need not walk the whole file.
+            transaction.set_quick_repair(true);
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        self.spawner.blocking("write the segment index", write).await?
+    }
+
+    async fn range(
+        &self,
+        from: Bound<[u8; KEY_BYTES]>,
+        to: Bound<[u8; KEY_BYTES]>,
+        limit: usize,
+    ) -> Result<Vec<SealedRow>, ReadError> {
+        let limit = limit.min(limits::SEGMENT_INDEX_SCAN_ROWS);
+        let rows = self.read(move |database| {
+            let table = database.begin_read()?.open_table(ROWS)?;
+            let mut rows = Vec::new();
+            for stored in table.range::<&[u8; KEY_BYTES]>((from.as_ref(), to.as_ref()))?.take(limit) {
+                let (key, row) = stored?;
+                rows.push(decode_row(decode_key(key.value())?, row.value())?);
+            }
+            Ok(rows)
+        });
+        Ok(rows.await?)
+    }
+}
+
+fn open(path: &Path) -> Result<Database, OpenError> {
+    let damaged = |what: String| OpenError::Damaged { path: path.to_owned(), what };
+    let failed = |error: redb::Error| OpenError::Failed { path: path.to_owned(), source: Box::new(error) };
+    // A damaged file may make redb panic; for us that is one more way to say 'damaged'.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let database =
+            Builder::new().set_cache_size(limits::SEGMENT_INDEX_CACHE_BYTES).create(path).map_err(redb::Error::from)?;
+        create_tables(&database)?;
+        Ok(database)
+    }));
+    let error = match opened {
+        Ok(Ok(database)) => {
+            sync_parent(path).map_err(|error| failed(redb::Error::Io(error)))?;
+            return Ok(database);
+        }
+        Ok(Err(error)) => error,
+        Err(_) => return Err(damaged("it cannot be made sense of".to_owned())),
+    };
+    match error {
+        redb::Error::DatabaseAlreadyOpen => Err(OpenError::InUse { path: path.to_owned() }),
+        redb::Error::Io(error) if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+            Err(failed(redb::Error::Io(error)))
+        }
+        other => Err(damaged(other.to_string())),
+    }
+}
+
+/// Makes the tables of a new file; a file that has them is not written to.
+fn create_tables(database: &Database) -> Result<(), redb::Error> {
+    let reading = database.begin_read()?;
+    let exists = match reading.open_table(META) {
+        Ok(_) => reading.open_table(ROWS).map(|_| true),
+        Err(error) => Err(error),
+    };
+    match exists {
+        Ok(_) => return Ok(()),
+        Err(redb::TableError::TableDoesNotExist(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    transaction.open_table(ROWS)?;
+    transaction.open_table(META)?;
+    Ok(transaction.commit()?)
+}
+
+fn count_rows(rows: u64) {
+    metrics::gauge!("strandline_segment_index_rows").set(rows as f64);
+}
+
+fn sync_parent(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn bounds(topic_partition: TopicPartition, end_offset: i64) -> [u8; KEY_BYTES] {
+    encode_key(RowKey { topic_partition, end_offset })
+}
+
+#[async_trait]
+impl SegmentIndex for RedbSegmentIndex {
+    async fn put(&self, rows: Vec<SealedRow>) -> Result<PutOutcome, PutError> {
+        check_rows(&rows)?;
+        let outcome = self.write(move |transaction| {
+            let (mut table, mut outcome) = (transaction.open_table(ROWS)?, PutOutcome::default());
+            for row in rows {
+                let key = encode_key(row.key());
+                let there = match table.get(&key)? {
+                    Some(stored) => Some(decode_row(row.key(), stored.value())?),
+                    None => None,
+                };
+                if gives_way(there.as_ref(), &row, &mut outcome) {
+                    table.insert(&key, encode_row(&row).as_slice())?;
+                }
+            }
+            count_rows(table.len()?);
+            Ok(outcome)
+        });
+        Ok(outcome.await?)
+    }
+
+    async fn find(&self, topic_partition: TopicPartition, offset: i64) -> Result<Option<SealedRow>, ReadError> {
+        Ok(self.scan(topic_partition, offset, 1).await?.pop())
+    }
+
+    async fn scan(
+        &self,
+        topic_partition: TopicPartition,
+        from_offset: i64,
+        limit: usize,
+    ) -> Result<Vec<SealedRow>, ReadError> {
+        if from_offset == i64::MAX {
+            return Ok(Vec::new());
+        }
+        let from = Bound::Excluded(bounds(topic_partition, from_offset));
+        self.range(from, Bound::Included(bounds(topic_partition, i64::MAX)), limit).await
+    }
+
+    async fn scan_all(&self, after: Option<RowKey>, limit: usize) -> Result<Vec<SealedRow>, ReadError> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(encode_key(after)));
+        self.range(from, Bound::Unbounded, limit).await
+    }
+
+    async fn remove(&self, keys: Vec<RowKey>) -> Result<u64, RemoveError> {
+        check_keys(&keys)?;
+        let removed = self.write(move |transaction| {
+            let mut table = transaction.open_table(ROWS)?;
+            let mut removed = 0;
+            for key in keys {
+                removed += u64::from(table.remove(&encode_key(key))?.is_some());
+            }
+            count_rows(table.len()?);
+            Ok(removed)
+        });
+        Ok(removed.await?)
+    }
+
+    async fn remove_topic(&self, topic_id: TopicId) -> Result<u64, RemoveError> {
+        let removed = self.write(move |transaction| {
+            let mut table = transaction.open_table(ROWS)?;
+            let before = table.len()?;
+            let first = bounds(TopicPartition { topic_id, partition: i32::MIN }, i64::MIN);
+            let last = bounds(TopicPartition { topic_id, partition: i32::MAX }, i64::MAX);
+            table.retain_in::<&[u8; KEY_BYTES], _>(&first..=&last, |_, _| false)?;
+            count_rows(table.len()?);
+            Ok(before - table.len()?)
+        });
+        Ok(removed.await?)
+    }
+
+    async fn count(&self) -> Result<u64, ReadError> {
+        let count = self.read(|database| Ok(database.begin_read()?.open_table(ROWS)?.len()?));
+        Ok(count.await?)
+    }
+}
