@@ -1,8 +1,5 @@
 //! Why an extent could not be read.
 
-use strandline_commit_log::ReadError;
-use strandline_object_store::GetError;
-
 /// Why the bytes of an extent are not at hand.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ExtentError {
@@ -40,21 +37,5 @@ impl ExtentError {
     /// Whether the caller's view is old.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing { .. })
-    }
-
-    pub(crate) fn of_log(place: String, error: ReadError) -> Self {
-        match error {
-            ReadError::Gone { .. } => Self::Missing { place },
-            ReadError::Corrupt { .. } => Self::Damaged { place, reason: error.to_string() },
-            ReadError::Unavailable { reason } => Self::Unavailable { place, reason },
-        }
-    }
-
-    pub(crate) fn of_store(place: String, error: GetError) -> Self {
-        match error {
-            GetError::NotFound { .. } => Self::Missing { place },
-            GetError::OutOfRange { .. } | GetError::TooLarge { .. } => Self::Damaged { place, reason: error.to_string() },
-            GetError::Refused { .. } | GetError::Failed { .. } => Self::Unavailable { place, reason: error.to_string() },
-        }
     }
 }

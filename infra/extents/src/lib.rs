@@ -6,6 +6,7 @@
 //! the batches against the extent's offsets, I6); tell 'not there' from a view that may be old (the caller takes a
 //! barrier and plans again).
 
+mod check;
 mod error;
 mod read;
 mod span;

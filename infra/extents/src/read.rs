@@ -1,16 +1,18 @@
 //! Reading.
 
 use crate::ExtentError;
+use crate::check::check;
 use crate::span::{Home, Span, home_of, spans};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use std::ops::Range;
 use std::sync::Arc;
-use strandline_commit_log::CommitLog;
+use strandline_cache::{BlockReader, Cache, CacheKey, ReadRangeError};
+use strandline_cell::Cell;
+use strandline_commit_log::{CommitLog, ReadError, Tail};
 use strandline_index::Extent;
-use strandline_object_store::{Objects, Purpose};
-use strandline_types::limits;
-use strandline_wal::{BATCH_HEADER_BYTES, verify_batches};
+use strandline_object_store::{GetError, Objects, Purpose};
+use strandline_types::{ObjectName, Seq, limits};
 
 /// Reads extents. Cheap to clone.
 #[derive(Clone)]
@@ -18,12 +20,27 @@ pub struct ExtentReader {
     log: Arc<dyn CommitLog>,
     objects: Objects,
     purpose: Purpose,
+    shortcut: Option<Shortcut>,
+}
+
+/// What spares a reader of the tail the log and the store.
+#[derive(Clone)]
+struct Shortcut {
+    cell: Cell,
+    blocks: BlockReader,
 }
 
 impl ExtentReader {
-    /// Reads from this log and this store, without a cache: what a compactor wants, which reads everything once.
+    /// Reads from this log and this store, without a cache: for one who reads everything once.
     pub fn new(log: Arc<dyn CommitLog>, objects: Objects, purpose: Purpose) -> Self {
-        Self { log, objects, purpose }
+        Self { log, objects, purpose, shortcut: None }
+    }
+
+    /// Reads what this node appended lately from its memory, and the rest in blocks through `cache`: each is fetched once, however
+    /// many wait. Payloads of a local log are read directly: the system's page cache keeps them already.
+    pub fn through(cell: &Cell, objects: Objects, cache: Cache, purpose: Purpose) -> Self {
+        let blocks = BlockReader::new(cache, objects.clone(), purpose);
+        Self { log: cell.log().clone(), objects, purpose, shortcut: Some(Shortcut { cell: cell.clone(), blocks }) }
     }
 
     /// The batches of one extent as the producer sent them (base offsets not patched); empty for markers and holes.
@@ -31,12 +48,8 @@ impl ExtentReader {
     /// # Errors
     /// [`ExtentError`].
     pub async fn bytes(&self, extent: &Extent) -> Result<Bytes, ExtentError> {
-        let Some((home, range)) = home_of(extent) else {
-            return Ok(Bytes::new());
-        };
-        let bytes = self.range(home, range).await?;
-        check(home, extent, &bytes)?;
-        Ok(bytes)
+        let mut bytes = self.bytes_of(std::slice::from_ref(extent)).await?;
+        Ok(bytes.pop().unwrap_or_default())
     }
 
     /// The batches of many extents, in the same order, one per extent. Neighbours in one payload or object are read
@@ -45,16 +58,30 @@ impl ExtentReader {
     /// # Errors
     /// [`ExtentError`] of the first that failed.
     pub async fn bytes_of(&self, extents: &[Extent]) -> Result<Vec<Bytes>, ExtentError> {
-        let mut found = vec![Bytes::new(); extents.len()];
-        let reads = stream::iter(spans(extents)).map(|span| self.span(span)).buffer_unordered(limits::BLOCKS_IN_FLIGHT);
+        let mut found: Vec<Option<Bytes>> = extents.iter().map(|extent| self.recent(extent)).collect();
+        let wanted = |at: usize| found[at].is_none();
+        let spans = spans(extents, wanted);
+        let reads = stream::iter(spans).map(|span| self.span(span)).buffer_unordered(limits::BLOCKS_IN_FLIGHT);
         let parts: Vec<(Home, Vec<(usize, Bytes)>)> = reads.try_collect().await?;
         for (home, parts) in parts {
             for (at, bytes) in parts {
                 check(home, &extents[at], &bytes)?;
-                found[at] = bytes;
+                found[at] = Some(bytes);
             }
         }
-        Ok(found)
+        Ok(found.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// What this node itself appended lately. It was checked when it came in.
+    fn recent(&self, extent: &Extent) -> Option<Bytes> {
+        let (Home::Entry(seq), range) = home_of(extent)? else { return None };
+        let mut chunks = self.shortcut.as_ref()?.cell.recent_payload(seq, range)?;
+        if chunks.len() <= 1 {
+            return Some(chunks.pop().unwrap_or_default());
+        }
+        let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+        chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
+        Some(whole.freeze())
     }
 
     async fn span(&self, span: Span) -> Result<(Home, Vec<(usize, Bytes)>), ExtentError> {
@@ -67,11 +94,15 @@ impl ExtentReader {
 
     async fn range(&self, home: Home, range: Range<u64>) -> Result<Bytes, ExtentError> {
         let length = range.end - range.start;
-        let bytes = match home {
-            Home::Entry(seq) => {
+        let bytes = match (home, &self.shortcut) {
+            (Home::Entry(seq), Some(shortcut)) if !self.log.takes_any_payload() => {
+                self.small_payload(shortcut, seq, range).await?
+            }
+            (Home::Entry(seq), _) => {
                 self.log.read_payload(seq, range).await.map_err(|error| ExtentError::of_log(home.place(), error))?
             }
-            Home::Object(_) => self
+            (Home::Object(name), Some(shortcut)) => Self::blocks(shortcut, name, home, range).await?,
+            (Home::Object(_), None) => self
                 .objects
                 .get_range(self.purpose, &home.place(), range)
                 .await
@@ -83,25 +114,62 @@ impl ExtentReader {
         }
         Ok(bytes)
     }
+
+    async fn blocks(shortcut: &Shortcut, name: ObjectName, home: Home, range: Range<u64>) -> Result<Bytes, ExtentError> {
+        let place = home.place();
+        // An object that the newest view does not know any more was converted or dropped: the caller plans again.
+        let size = shortcut.cell.view().wal_objects.get(&name).map(|object| object.size);
+        let size = size.ok_or_else(|| ExtentError::Missing { place: place.clone() })?;
+        let read = shortcut.blocks.read_range(&Arc::from(place.as_str()), size, range).await;
+        read.map_err(|error| match error {
+            ReadRangeError::Get(error) => ExtentError::of_store(place, error),
+            ReadRangeError::OutOfRange { .. } => ExtentError::Damaged { place, reason: error.to_string() },
+            ReadRangeError::Other(_) => ExtentError::Unavailable { place, reason: error.to_string() },
+        })
+    }
+
+    /// Where the log is remote, payloads are small and each read is billed: the whole one is read, once.
+    async fn small_payload(&self, shortcut: &Shortcut, seq: Seq, range: Range<u64>) -> Result<Bytes, ExtentError> {
+        let log = self.log.clone();
+        let fetch = || async move {
+            let length = match log.read(seq, 1).await? {
+                Tail::Rows { rows, .. } => rows.first().filter(|row| row.seq == seq).map(|row| row.payload_length),
+                Tail::Trimmed { .. } => None,
+            };
+            log.read_payload(seq, 0..length.ok_or(ReadError::Gone { seq })?).await
+        };
+        let place = Home::Entry(seq).place();
+        let payload = shortcut.blocks.cache().get_or_fetch(CacheKey::Inline { seq: seq.0, block: 0 }, fetch).await;
+        let payload = payload.map_err(|error| match error.cause::<ReadError>() {
+            Some(cause) => ExtentError::of_log_ref(place.clone(), cause),
+            None => ExtentError::Unavailable { place: place.clone(), reason: error.to_string() },
+        })?;
+        if range.end > payload.len() as u64 {
+            let reason = format!("its payload ends at byte {} and {} are asked", payload.len(), range.end);
+            return Err(ExtentError::Damaged { place, reason });
+        }
+        Ok(payload.slice(range.start as usize..range.end as usize))
+    }
 }
 
-/// Where a batch's last offset delta lies.
-const LAST_OFFSET_DELTA: Range<usize> = 23..27;
+impl ExtentError {
+    fn of_store(place: String, error: GetError) -> Self {
+        match error {
+            GetError::NotFound { .. } => Self::Missing { place },
+            GetError::OutOfRange { .. } | GetError::TooLarge { .. } => Self::Damaged { place, reason: error.to_string() },
+            GetError::Refused { .. } | GetError::Failed { .. } => Self::Unavailable { place, reason: error.to_string() },
+        }
+    }
 
-/// Holds the bytes against the batches' own CRCs, and the offsets that they take against the extent's.
-fn check(home: Home, extent: &Extent, bytes: &Bytes) -> Result<(), ExtentError> {
-    let damaged = |reason: String| ExtentError::Damaged { place: home.place(), reason };
-    verify_batches(bytes).map_err(|error| damaged(error.to_string()))?;
-    let mut rest = &bytes[..];
-    let mut offsets: i64 = 0;
-    while let Some(header) = rest.get(..BATCH_HEADER_BYTES) {
-        let number = |range: Range<usize>| header[range].try_into().map(i32::from_be_bytes).unwrap_or(-1);
-        let length = usize::try_from(i64::from(number(8..12)) + 12).unwrap_or(usize::MAX);
-        offsets += i64::from(number(LAST_OFFSET_DELTA)) + 1;
-        rest = rest.get(length..).unwrap_or_default();
+    fn of_log(place: String, error: ReadError) -> Self {
+        Self::of_log_ref(place, &error)
     }
-    if offsets == extent.end - extent.start {
-        return Ok(());
+
+    fn of_log_ref(place: String, error: &ReadError) -> Self {
+        match error {
+            ReadError::Gone { .. } => Self::Missing { place },
+            ReadError::Corrupt { .. } => Self::Damaged { place, reason: error.to_string() },
+            ReadError::Unavailable { reason } => Self::Unavailable { place, reason: reason.clone() },
+        }
     }
-    Err(damaged(format!("its batches take {offsets} offsets where the index has {} to {}", extent.start, extent.end)))
 }

@@ -40,11 +40,12 @@ pub(crate) fn home_of(extent: &Extent) -> Option<(Home, Range<u64>)> {
     (extent.length > 0).then(|| (home, position..position.saturating_add(extent.length)))
 }
 
-/// Groups extents into spans. Two neighbours share one if what lies between them is less than
+/// Groups the wanted extents into spans. Two neighbours share one if what lies between them is less than
 /// [`limits::EXTENT_GAP_BYTES`] and the span stays within [`limits::BLOCK_BYTES`] (one extent may be larger).
-pub(crate) fn spans(extents: &[Extent]) -> Vec<Span> {
+pub(crate) fn spans(extents: &[Extent], wanted: impl Fn(usize) -> bool) -> Vec<Span> {
+    let asked = extents.iter().enumerate().filter(|(at, _)| wanted(*at));
     let mut placed: Vec<(Home, Range<u64>, usize)> =
-        extents.iter().enumerate().filter_map(|(at, extent)| home_of(extent).map(|(home, range)| (home, range, at))).collect();
+        asked.filter_map(|(at, extent)| home_of(extent).map(|(home, range)| (home, range, at))).collect();
     placed.sort_by_key(|(home, range, at)| (*home, range.start, *at));
     let mut spans: Vec<Span> = Vec::new();
     for (home, range, at) in placed {
@@ -95,8 +96,9 @@ mod tests {
             inline(3, 0, limits::BLOCK_BYTES as u64 + 1),
             inline(3, limits::BLOCK_BYTES as u64 + 1, 1),
         ];
-        let found: Vec<_> = spans(&extents).into_iter().map(|span| (span.home, span.range, span.extents.len())).collect();
+        let found: Vec<_> = spans(&extents, |_| true).into_iter().map(|span| (span.home, span.range, span.extents.len())).collect();
         let block = limits::BLOCK_BYTES as u64;
+        assert!(spans(&extents, |at| at == 2).is_empty());
         assert_eq!(
             found,
             [

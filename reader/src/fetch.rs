@@ -1,0 +1,285 @@
+//! Fetch (KIP-74, KIP-227, KIP-516): plan, wait, read, answer.
+
+use crate::answer::{PartitionAnswer, hold, refused, response};
+use crate::error::ServeError;
+use crate::plan::{Isolation, NoPlan, Plan, Source, plan};
+use crate::reader::{Reader, Shared};
+use crate::resolve::{refusal, resolve, topic_label};
+use crate::rope::Rope;
+use crate::serve::Want;
+use crate::session::{ConnectionId, Wanted};
+use bytes::Bytes;
+use std::time::Duration;
+use strandline_index::{Extent, Index};
+use strandline_types::{Caller, TopicPartition, limits};
+use strandline_wire::messages::fetch::{FetchRequest, FetchResponse};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// From this version on a client reads zstd (KIP-110).
+const ZSTD_FROM_VERSION: i16 = 10;
+
+/// One partition of a request, planned.
+struct Item {
+    wanted: Wanted,
+    planned: Result<(TopicPartition, Plan), ServeError>,
+    /// What its plan may bring.
+    limit: usize,
+}
+
+/// A whole request, planned from one view.
+struct Round {
+    items: Vec<Item>,
+    /// Bytes that are surely there, within the limits.
+    bytes: u64,
+    /// Some partition is refused, and the view may be older than the request.
+    doubtful: bool,
+    failed: bool,
+}
+
+/// What a request asks for beside its partitions.
+#[derive(Clone, Copy)]
+struct Terms {
+    isolation: Isolation,
+    max_bytes: usize,
+    min_bytes: u64,
+    zstd: bool,
+    /// When it is answered, whatever there is.
+    deadline: Duration,
+}
+
+impl Reader {
+    /// Answers a fetch of any version from 4 to 18. `connection` owns the sessions that it makes; tell
+    /// [`Reader::connection_closed`] when it ends. Waits at most as long as the request says, and reads storage only for bytes that it
+    /// answers with. The answer's bytes count against [`limits::FETCH_ANSWERS_BYTES`] until they are dropped.
+    pub async fn fetch(&self, caller: &Caller, version: i16, request: FetchRequest, connection: ConnectionId) -> FetchResponse {
+        let shared = &self.shared;
+        let clock = &shared.cell.runtime().clock;
+        let began = clock.monotonic();
+        metrics::counter!("strandline_fetch_requests_total").increment(1);
+        let opened = match shared.sessions.open(&request, version, connection) {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::debug!(principal = caller.principal, client_id = caller.client_id, %error, "a fetch session was refused");
+                return refused(error);
+            }
+        };
+        let wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into()).min(shared.options.longest_wait);
+        let terms = Terms {
+            isolation: Isolation::from_wire(request.isolation_level),
+            max_bytes: usize::try_from(request.max_bytes).unwrap_or(1).clamp(1, shared.options.answer_bytes),
+            min_bytes: u64::try_from(request.min_bytes).unwrap_or(0),
+            zstd: version >= ZSTD_FROM_VERSION,
+            deadline: began + wait,
+        };
+        let round = shared.wait_for_data(&opened.wanted, terms).await;
+        let waited = clock.monotonic();
+        let mut answers = shared.answer(self, round, terms).await;
+        let session_id = shared.sessions.close(opened, version, connection, &mut answers);
+        metrics::histogram!("strandline_fetch_wait_seconds").record(waited.saturating_sub(began).as_secs_f64());
+        metrics::histogram!("strandline_fetch_seconds").record(clock.monotonic().saturating_sub(waited).as_secs_f64());
+        response(session_id, answers)
+    }
+}
+
+impl Shared {
+    /// Plans until there is enough, or something to refuse, or no time left. Woken by the index.
+    async fn wait_for_data(&self, wanted: &[Wanted], terms: Terms) -> Round {
+        let clock = &self.cell.runtime().clock;
+        let mut watch = None;
+        let mut certain = false;
+        loop {
+            let mut round = self.plan_all(wanted, terms);
+            if round.doubtful && !certain {
+                // Who is told 'no' is told so from a view that is not older than the request.
+                if let Err(error) = self.barrier().await {
+                    round.refuse_doubtful(&error);
+                    return round;
+                }
+                certain = true;
+                continue;
+            }
+            let now = clock.monotonic();
+            let enough = round.failed || round.bytes >= terms.min_bytes || now >= terms.deadline;
+            if enough || wanted.is_empty() || self.cell.is_stopped() {
+                return round;
+            }
+            match &mut watch {
+                // The watch is there before the index is looked at again, so that no change is missed.
+                None => watch = Some(self.cell.watch(round.partitions())),
+                Some(watch) => {
+                    tokio::select! {
+                        () = watch.changed() => {}
+                        () = clock.sleep(terms.deadline - now) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn plan_all(&self, wanted: &[Wanted], terms: Terms) -> Round {
+        let index = self.cell.view();
+        let mut round = Round { items: Vec::with_capacity(wanted.len()), bytes: 0, doubtful: false, failed: false };
+        let mut left = terms.max_bytes;
+        for wanted in wanted {
+            let limit = usize::try_from(wanted.max_bytes).unwrap_or(1).clamp(1, terms.max_bytes).min(left);
+            let planned = plan_one(&index, wanted, terms.isolation, limit);
+            match &planned {
+                Ok((_, plan)) => {
+                    let bytes = plan.available.min(limit as u64);
+                    round.bytes += bytes;
+                    left -= usize::try_from(bytes).unwrap_or(left).min(left);
+                }
+                Err(error) => {
+                    round.failed = true;
+                    round.doubtful |= matches!(error, ServeError::Refused(_));
+                }
+            }
+            round.items.push(Item { wanted: wanted.clone(), planned, limit });
+        }
+        round
+    }
+
+    async fn answer(&self, reader: &Reader, round: Round, terms: Terms) -> Vec<PartitionAnswer> {
+        let has_data = round.items.iter().any(Item::has_data);
+        let room = if has_data { self.room(round.bytes).await.map(Some) } else { Ok(None) };
+        let room = match room {
+            Ok(room) => room,
+            Err(error) => return round.items.into_iter().map(|item| failed(item.wanted, &error)).collect(),
+        };
+        let mut hot = self.read_hot(&round.items).await;
+        self.read_histories(&round.items).await;
+        let mut left = terms.max_bytes;
+        let mut any = false;
+        let mut answers = Vec::with_capacity(round.items.len());
+        for (number, item) in round.items.into_iter().enumerate() {
+            let bytes = hot.as_mut().and_then(|hot| hot.get_mut(number)).and_then(Option::take);
+            // The first batch of an answer is whole whatever the limits; of later partitions it is if the answer has room.
+            let first_limit = if any { left } else { usize::MAX };
+            let limit = item.limit.max(1).min(left);
+            let rope = Rope::new(limit, first_limit, terms.zstd);
+            let answer = self.answer_one(reader, item, terms, bytes, rope, any && left == 0).await;
+            let bytes = answer.records.len();
+            any |= bytes > 0;
+            left = left.saturating_sub(bytes);
+            answers.push(answer);
+        }
+        if let Some(room) = room {
+            hold(&mut answers, room);
+        }
+        answers
+    }
+
+    async fn answer_one(
+        &self,
+        reader: &Reader,
+        item: Item,
+        terms: Terms,
+        bytes: Option<Vec<Bytes>>,
+        rope: Rope,
+        no_room: bool,
+    ) -> PartitionAnswer {
+        let Item { wanted, planned, .. } = item;
+        let (at, plan) = match planned {
+            Ok(planned) => planned,
+            Err(error) => return failed(wanted, &error),
+        };
+        if no_room || plan.source == Source::Nothing {
+            return PartitionAnswer::served(wanted.key, plan.watermarks, terms.isolation, Vec::new(), rope.finish());
+        }
+        let want = Want { at, offset: wanted.offset, isolation: terms.isolation };
+        match self.serve(&want, plan, bytes, rope).await {
+            Ok(served) => {
+                if served.more_history {
+                    reader.read_ahead(at, served.next, terms.isolation);
+                }
+                PartitionAnswer::served(wanted.key, served.watermarks, terms.isolation, served.aborted, served.rope.finish())
+            }
+            Err(error) => failed(wanted, &error),
+        }
+    }
+
+    /// Room for an answer of so many bytes, given back when the answer has been sent.
+    async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, ServeError> {
+        let most = self.options.answers_bytes.max(1);
+        let permits = u32::try_from(bytes.clamp(1, most as u64)).unwrap_or(u32::MAX);
+        let room = tokio::time::timeout(limits::REQUEST_WAIT, self.answers.clone().acquire_many_owned(permits)).await;
+        let held = most.saturating_sub(self.answers.available_permits());
+        metrics::gauge!("strandline_fetch_answers_bytes").set(held as f64);
+        room.ok().and_then(Result::ok).ok_or(ServeError::NoRoom)
+    }
+
+    /// The bytes of all extents of a request in as few reads as there are neighbours. None if a read failed: then each partition
+    /// reads its own, and fails alone.
+    async fn read_hot(&self, items: &[Item]) -> Option<Vec<Option<Vec<Bytes>>>> {
+        let extents: Vec<Extent> = items.iter().filter_map(Item::extents).flatten().copied().collect();
+        if extents.is_empty() {
+            return None;
+        }
+        let mut bytes = self.extents.bytes_of(&extents).await.ok()?.into_iter();
+        Some(items.iter().map(|item| item.extents().map(|extents| bytes.by_ref().take(extents.len()).collect())).collect())
+    }
+
+    /// Where several partitions read history, their first chunks are rebuilt side by side.
+    async fn read_histories(&self, items: &[Item]) {
+        let histories: Vec<_> = items.iter().filter_map(Item::history).collect();
+        if histories.len() > 1 {
+            use futures::stream::{self, StreamExt};
+            // A failure here is met again, and answered, where the partition itself is read.
+            let warm = |(at, offset, plan): (TopicPartition, i64, &'_ Plan)| {
+                let plan = plan.clone();
+                async move { drop(self.first_chunk(at, offset, &plan).await) }
+            };
+            stream::iter(histories).map(warm).buffer_unordered(limits::READ_AHEAD).collect::<()>().await;
+        }
+    }
+}
+
+impl Item {
+    fn has_data(&self) -> bool {
+        matches!(&self.planned, Ok((_, plan)) if plan.source != Source::Nothing)
+    }
+
+    /// Extents that there is room for.
+    fn extents(&self) -> Option<&[Extent]> {
+        match &self.planned {
+            Ok((_, Plan { source: Source::Hot(extents), .. })) if self.limit > 0 => Some(extents),
+            _ => None,
+        }
+    }
+
+    fn history(&self) -> Option<(TopicPartition, i64, &Plan)> {
+        match &self.planned {
+            Ok((at, plan)) if self.limit > 0 && plan.is_history() => Some((*at, self.wanted.offset, plan)),
+            _ => None,
+        }
+    }
+}
+
+impl Round {
+    fn partitions(&self) -> Vec<TopicPartition> {
+        self.items.iter().filter_map(|item| item.planned.as_ref().ok().map(|(at, _)| *at)).collect()
+    }
+
+    /// Nothing is said of partitions that a newer view might know.
+    fn refuse_doubtful(&mut self, error: &ServeError) {
+        for item in &mut self.items {
+            if matches!(item.planned, Err(ServeError::Refused(_))) {
+                item.planned = Err(error.clone());
+            }
+        }
+    }
+}
+
+fn plan_one(index: &Index, wanted: &Wanted, isolation: Isolation, limit: usize) -> Result<(TopicPartition, Plan), ServeError> {
+    let at = resolve(index, &wanted.key).map_err(ServeError::Refused)?;
+    let plan = plan(index, at, wanted.offset, isolation, limit as u64).map_err(|no_plan| match &no_plan {
+        NoPlan::Broken(what) => ServeError::Broken(what),
+        no_plan => refusal(no_plan).map_or(ServeError::Broken("no plan"), ServeError::Refused),
+    })?;
+    Ok((at, plan))
+}
+
+fn failed(wanted: Wanted, error: &ServeError) -> PartitionAnswer {
+    error.report(&topic_label(&wanted.key), wanted.key.partition, wanted.offset);
+    PartitionAnswer::refused(wanted.key, error.code())
+}

@@ -1,0 +1,157 @@
+//! History: Parquet becomes batches again, chunk by chunk, each rebuilt once however many wait, and kept in the cache.
+
+use crate::chunks::{Chunk, ChunkMap};
+use crate::error::SourceError;
+use crate::footers::{Footers, OpenedSegment};
+use crate::pages::Pages;
+use crate::plan::Segment;
+use crate::rebuild::Rebuilder;
+use crate::rope::Rope;
+use bytes::Bytes;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use strandline_bronze::{ReadError, plan_timestamp, read, read_timestamp};
+use strandline_runtime::Spawner;
+use strandline_types::limits;
+use strandline_wire::records::{BatchError, BatchHeader};
+
+/// Reads Parquet. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct History {
+    footers: Arc<Footers>,
+    pages: Pages,
+    spawner: Spawner,
+}
+
+/// What a file has at an offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Batches, the first of which may end before the offset. They cover up to `end`.
+    Chunk { batches: Bytes, end: i64 },
+    /// No record at or after the offset: up to here all is a hole.
+    Hole { end: i64 },
+}
+
+impl History {
+    pub(crate) fn new(footers: Arc<Footers>, pages: Pages, spawner: Spawner) -> Self {
+        Self { footers, pages, spawner }
+    }
+
+    /// The chunk with the first record of the partition at or after `offset`, which the segment covers.
+    pub(crate) async fn find(&self, segment: &Segment, partition: i32, offset: i64) -> Result<Found, SourceError> {
+        let (opened, map) = self.open(segment, partition, offset).await?;
+        let Some(position) = map.find(offset) else {
+            return Ok(Found::Hole { end: segment.end });
+        };
+        let chunk = map.chunks[position];
+        let (this, path, size) = (self.clone(), segment.path.clone(), segment.size);
+        let build = async move { this.rebuild(opened, &path, size, partition, chunk).await };
+        let batches = self.pages.chunk(&segment.path, partition, chunk.start, build).await?;
+        Ok(Found::Chunk { batches, end: chunk.last + 1 })
+    }
+
+    async fn open(&self, segment: &Segment, partition: i32, offset: i64) -> Result<(Arc<OpenedSegment>, Arc<ChunkMap>), SourceError> {
+        let opened = self.footers.open(&segment.path, segment.size).await?;
+        let map = opened.chunks(partition).filter(|map| map.start <= offset && offset < map.end && segment.end <= map.end);
+        let map = map.ok_or_else(|| {
+            let reason = format!("its footer does not cover offsets {offset} to {} of partition {partition}", segment.end);
+            SourceError::damaged(&segment.path, reason)
+        })?;
+        Ok((opened, map))
+    }
+
+    async fn rebuild(&self, opened: Arc<OpenedSegment>, path: &str, size: u64, partition: i32, chunk: Chunk) -> Result<Bytes, SourceError> {
+        let missing = || SourceError::damaged(path, "its digest runs changed while it was read");
+        let plan = opened.footer.plan(partition, chunk.start, limits::REBUILT_BATCH_BYTES as u64).ok_or_else(missing)?;
+        let fetched = self.pages.fetch(path, size, &plan.coalesced(PAGE_GAP_BYTES)).await?;
+        let work = move || {
+            let mut rebuilder = Rebuilder::new(chunk.start, plan.record_bytes());
+            let mut failed = None;
+            let mut last = chunk.start - 1;
+            read(&opened.footer, &plan, &fetched, |record, _| {
+                last = record.offset;
+                match rebuilder.push(record) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            })
+            .map_err(RebuildError::Read)?;
+            match failed {
+                Some(error) => Err(RebuildError::Batch(error)),
+                None if last != chunk.last => Err(RebuildError::Cut { last, expected: chunk.last }),
+                None => rebuilder.finish().map_err(RebuildError::Batch),
+            }
+        };
+        let rebuilt = self.spawner.blocking("rebuild batches", work).await.map_err(|error| SourceError::of_blocking(path, &error))?;
+        rebuilt.map_err(|error| self.distrust(path, &error))
+    }
+
+    /// The first record at or after `offset` whose timestamp is at least `target_ms`: its offset and timestamp.
+    pub(crate) async fn find_timestamp(
+        &self,
+        segment: &Segment,
+        partition: i32,
+        offset: i64,
+        target_ms: i64,
+    ) -> Result<Option<(i64, i64)>, SourceError> {
+        let path = &segment.path;
+        let (opened, _) = self.open(segment, partition, offset).await?;
+        let Some(plan) = plan_timestamp(&opened.footer, partition, offset, target_ms) else {
+            return Ok(None);
+        };
+        let fetched = self.pages.fetch(path, segment.size, plan.ranges()).await?;
+        let work = move || read_timestamp(&opened.footer, &plan, &fetched);
+        let found = self.spawner.blocking("find timestamp", work).await.map_err(|error| SourceError::of_blocking(path, &error))?;
+        found.map_err(|error| self.distrust(path, &RebuildError::Read(error)))
+    }
+
+    /// A damaged file: what is kept of it goes, so that a repaired one would be read anew.
+    fn distrust(&self, path: &str, error: &RebuildError) -> SourceError {
+        self.footers.forget(path);
+        SourceError::damaged(path, error)
+    }
+}
+
+/// Pages that lie this close are read in one request.
+const PAGE_GAP_BYTES: u64 = 64 << 10;
+
+#[derive(Debug, thiserror::Error)]
+enum RebuildError {
+    #[error(transparent)]
+    Read(ReadError),
+    #[error(transparent)]
+    Batch(BatchError),
+    #[error("its records end at offset {last} where the footer says {expected}")]
+    Cut { last: i64, expected: i64 },
+}
+
+/// Adds the batches of a chunk that end at or after `offset` and begin below `end`, until the rope is full. Gives the first
+/// offset that was not served.
+pub(crate) fn serve_chunk(batches: &Bytes, offset: i64, end: i64, rope: &mut Rope) -> Result<i64, BatchError> {
+    let (mut at, mut next) = (0, offset);
+    let mut wanted: Option<usize> = None;
+    let mut taken = 0;
+    while at < batches.len() {
+        let header = BatchHeader::parse(&batches[at..])?;
+        let length = usize::try_from(header.total_bytes()).unwrap_or(usize::MAX);
+        let batch_end = at.checked_add(length).filter(|batch_end| *batch_end <= batches.len());
+        let batch_end = batch_end.ok_or(BatchError::Length { expected: header.total_bytes(), actual: batches.len() - at })?;
+        if header.last_offset() >= offset {
+            // What is taken already counts, though it goes in as one piece at the end.
+            if header.base_offset >= end || !rope.admits_after(taken, length, header.compression()?) {
+                break;
+            }
+            wanted.get_or_insert(at);
+            taken += length;
+            next = header.last_offset() + 1;
+        }
+        at = batch_end;
+    }
+    if let Some(from) = wanted {
+        rope.push(batches.slice(from..from + taken));
+    }
+    Ok(next)
+}

@@ -1,0 +1,99 @@
+//! The reader and what it is made of.
+
+use crate::error::ServeError;
+use crate::footers::Footers;
+use crate::history::History;
+use crate::pages::Pages;
+use crate::plan::{Isolation, NoPlan, Plan, plan};
+use crate::session::{ConnectionId, SessionCache};
+use std::sync::Arc;
+use std::time::Duration;
+use strandline_cache::Cache;
+use strandline_cell::Cell;
+use strandline_extents::ExtentReader;
+use strandline_object_store::{Objects, Purpose};
+use strandline_segment_index::SegmentIndex;
+use strandline_types::{TopicPartition, limits};
+use tokio::sync::Semaphore;
+
+/// Settings of the reader. The defaults are those of [`limits`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReaderOptions {
+    /// Bytes of one answer, whatever the client allows; a first batch that is larger goes whole.
+    pub answer_bytes: usize,
+    /// Bytes that all answers together hold until they are sent.
+    pub answers_bytes: usize,
+    /// The longest that a fetch waits for records, whatever the client asks for.
+    pub longest_wait: Duration,
+    /// Fetch sessions.
+    pub sessions: usize,
+    /// Bytes of all fetch sessions.
+    pub session_bytes: usize,
+    /// Bytes of opened footers.
+    pub footer_bytes: usize,
+    /// Chunks that are rebuilt ahead of their readers at once; 0 turns it off.
+    pub read_ahead: usize,
+}
+
+impl Default for ReaderOptions {
+    fn default() -> Self {
+        Self {
+            answer_bytes: limits::FETCH_ANSWER_BYTES,
+            answers_bytes: limits::FETCH_ANSWERS_BYTES,
+            longest_wait: limits::FETCH_WAIT,
+            sessions: limits::FETCH_SESSIONS,
+            session_bytes: limits::FETCH_SESSION_BYTES,
+            footer_bytes: limits::FOOTER_CACHE_BYTES,
+            read_ahead: limits::READ_AHEAD,
+        }
+    }
+}
+
+/// Answers Fetch, ListOffsets and OffsetForLeaderEpoch. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) options: ReaderOptions,
+    pub(crate) cell: Cell,
+    pub(crate) extents: ExtentReader,
+    pub(crate) history: History,
+    pub(crate) segment_index: Arc<dyn SegmentIndex>,
+    pub(crate) sessions: SessionCache,
+    /// Room for the bytes of answers that are not sent yet.
+    pub(crate) answers: Arc<Semaphore>,
+    pub(crate) read_ahead: Arc<Semaphore>,
+}
+
+impl Reader {
+    /// A reader of this cell.
+    pub fn new(options: ReaderOptions, cell: Cell, objects: Objects, segment_index: Arc<dyn SegmentIndex>, cache: Cache) -> Self {
+        let runtime = cell.runtime().clone();
+        let extents = ExtentReader::through(&cell, objects.clone(), cache.clone(), Purpose::Read);
+        let footers = Footers::new(objects.clone(), runtime.spawner.clone(), options.footer_bytes);
+        let history = History::new(Arc::new(footers), Pages::new(objects, cache), runtime.spawner.clone());
+        let sessions = SessionCache::new(runtime, options.sessions, options.session_bytes);
+        let answers = Arc::new(Semaphore::new(options.answers_bytes));
+        let read_ahead = Arc::new(Semaphore::new(options.read_ahead));
+        Self { shared: Arc::new(Shared { options, cell, extents, history, segment_index, sessions, answers, read_ahead }) }
+    }
+
+    /// Frees what a connection held: its fetch sessions.
+    pub fn connection_closed(&self, connection: ConnectionId) {
+        self.shared.sessions.connection_closed(connection);
+    }
+}
+
+impl Shared {
+    /// A plan from the view of this moment.
+    pub(crate) fn plan(&self, at: TopicPartition, offset: i64, isolation: Isolation, limit: u64) -> Result<Plan, NoPlan> {
+        plan(&self.cell.view(), at, offset, isolation, limit)
+    }
+
+    /// From here on the view is not older than this call.
+    pub(crate) async fn barrier(&self) -> Result<(), ServeError> {
+        self.cell.barrier().await.map_err(|_| ServeError::NoBarrier)
+    }
+}

@@ -1,0 +1,161 @@
+//! What is served of one partition, put together: small batches are copied, large ones stay where they are.
+
+use bytes::{Bytes, BytesMut};
+use strandline_types::TimestampType;
+use strandline_wire::Records;
+use strandline_wire::records::{BATCH_HEADER_BYTES, BatchError, Compression, rebase_in_place, restamp};
+
+/// Batches below this are copied: a copy costs less than a piece of its own.
+const SHARED_FROM_BYTES: usize = 4_096;
+
+/// Batches for one partition, with what may still go in.
+#[derive(Debug)]
+pub(crate) struct Rope {
+    pieces: Vec<Bytes>,
+    small: BytesMut,
+    bytes: usize,
+    /// Bytes that are not control batches: a client learns nothing from those, so the first batch comes after them.
+    data_bytes: usize,
+    limit: usize,
+    first_limit: usize,
+    /// Codecs that the request's version does not know end the answer.
+    zstd: bool,
+    refused_codec: bool,
+}
+
+impl Rope {
+    /// At most `limit` bytes, but the first batch whole up to `first_limit` (KIP-74); zstd only where `zstd`.
+    pub(crate) fn new(limit: usize, first_limit: usize, zstd: bool) -> Self {
+        Self { pieces: Vec::new(), small: BytesMut::new(), bytes: 0, data_bytes: 0, limit, first_limit, zstd, refused_codec: false }
+    }
+
+    /// Whether a batch of that size and codec still goes in. Once one does not, the rope is full.
+    pub(crate) fn admits(&mut self, bytes: usize, compression: Compression) -> bool {
+        self.admits_after(0, bytes, compression)
+    }
+
+    /// The same, when `taken` bytes are about to go in before it.
+    pub(crate) fn admits_after(&mut self, taken: usize, bytes: usize, compression: Compression) -> bool {
+        if self.refused_codec {
+            return false;
+        }
+        if compression == Compression::Zstd && !self.zstd {
+            self.refused_codec = true;
+            return false;
+        }
+        let fits = match self.data_bytes + taken {
+            0 => bytes <= self.first_limit.max(self.limit),
+            _ => self.bytes.saturating_add(taken).saturating_add(bytes) <= self.limit,
+        };
+        if !fits {
+            (self.limit, self.first_limit) = (0, 0);
+        }
+        fits
+    }
+
+    /// Whether nothing more will go in.
+    pub(crate) fn is_full(&self) -> bool {
+        self.refused_codec || self.bytes >= self.limit.max(if self.data_bytes == 0 { self.first_limit } else { 0 })
+    }
+
+    /// Whether the very first batch had a codec that the request's version does not know.
+    pub(crate) fn refused_codec(&self) -> bool {
+        self.refused_codec && self.bytes == 0
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a stored batch at its offset; with the entry's time where the topic had LogAppendTime.
+    pub(crate) fn push_stored(&mut self, batch: &Bytes, base_offset: i64, append_ms: Option<i64>) -> Result<(), BatchError> {
+        let too_short = BatchError::Length { expected: BATCH_HEADER_BYTES as i64, actual: batch.len() };
+        let (header, records) = match append_ms {
+            Some(append_ms) => {
+                let [header, records] = restamp(batch, base_offset, TimestampType::LogAppend, append_ms)?;
+                (header.first_chunk().copied().ok_or(too_short)?, records)
+            }
+            None => {
+                let mut header: [u8; BATCH_HEADER_BYTES] = batch.first_chunk().copied().ok_or(too_short)?;
+                rebase_in_place(&mut header, base_offset)?;
+                (header, batch.slice(BATCH_HEADER_BYTES..))
+            }
+        };
+        self.push_copy(&header);
+        self.push(records);
+        self.data_bytes += BATCH_HEADER_BYTES;
+        Ok(())
+    }
+
+    /// Adds batches as they are.
+    pub(crate) fn push(&mut self, batches: Bytes) {
+        self.data_bytes += batches.len();
+        if batches.len() < SHARED_FROM_BYTES {
+            self.push_copy(&batches);
+            return;
+        }
+        self.flush();
+        self.bytes += batches.len();
+        self.pieces.push(batches);
+    }
+
+    /// Adds a control batch, if it fits.
+    pub(crate) fn push_control(&mut self, batch: &[u8]) -> bool {
+        let admitted = !self.is_full() && (self.bytes == 0 || self.bytes + batch.len() <= self.limit.max(self.first_limit));
+        if admitted {
+            self.push_copy(batch);
+        }
+        admitted
+    }
+
+    fn push_copy(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        self.small.extend_from_slice(bytes);
+    }
+
+    fn flush(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push(self.small.split().freeze());
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn finish(mut self) -> Records {
+        self.flush();
+        self.pieces.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_batch_goes_whole_and_later_ones_within_the_limit() {
+        let mut rope = Rope::new(100, usize::MAX, true);
+        assert!(rope.admits(5_000, Compression::None));
+        rope.push(Bytes::from(vec![1; 5_000]));
+        assert!(rope.is_full() && !rope.admits(1, Compression::None));
+        let mut rope = Rope::new(100, usize::MAX, true);
+        for _ in 0..2 {
+            assert!(rope.admits(40, Compression::Zstd));
+            rope.push(Bytes::from(vec![1; 40]));
+        }
+        assert!(!rope.is_full() && !rope.admits(40, Compression::None));
+        // What came later must not go in before what did not fit.
+        assert!(rope.is_full() && !rope.admits(10, Compression::None));
+        assert_eq!(rope.finish().len(), 80);
+    }
+
+    #[test]
+    fn a_codec_that_the_version_does_not_know_ends_the_answer() {
+        let mut rope = Rope::new(1_000, usize::MAX, false);
+        assert!(!rope.admits(40, Compression::Zstd));
+        assert!(rope.refused_codec() && rope.is_full());
+        let mut rope = Rope::new(1_000, usize::MAX, false);
+        assert!(rope.admits(40, Compression::Lz4));
+        rope.push(Bytes::from(vec![1; 40]));
+        assert!(!rope.admits(40, Compression::Zstd) && !rope.admits(40, Compression::None));
+        assert!(!rope.refused_codec() && rope.is_full());
+    }
+}
