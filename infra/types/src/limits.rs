@@ -16,6 +16,8 @@ pub const DECODED_MESSAGE_BYTES: usize = 64 * MIB;
 pub const REQUESTS_IN_FLIGHT_BYTES: usize = 64 * MIB;
 /// Requests of one connection that are worked on at once; answers keep their order.
 pub const REQUESTS_IN_FLIGHT_PER_CONNECTION: usize = 64;
+/// What decoding one request may build beside the frame itself, at least; larger frames get eight times their size.
+pub const DECODED_REQUEST_BYTES: usize = 4 * MIB;
 /// Connections at once.
 pub const CONNECTIONS: usize = 20_000;
 /// Largest record batch as sent (`max.message.bytes` of a topic may only be lower than or equal to this).

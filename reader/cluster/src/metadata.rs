@@ -1,0 +1,259 @@
+//! Metadata, DescribeCluster and DescribeTopicPartitions.
+
+use crate::Cluster;
+use crate::cluster::Refused;
+use crate::placement::{ServingNode, leader, replicas, serving_nodes};
+use std::sync::Arc;
+use strandline_index::Topic;
+use strandline_topic_config::topic_name;
+use strandline_types::{Caller, TopicId};
+use strandline_wire::ErrorCode;
+use strandline_wire::messages::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
+use strandline_wire::messages::describe_topic_partitions::{
+    Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
+    DescribeTopicPartitionsResponseTopic,
+};
+use strandline_wire::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
+    MetadataResponseTopic,
+};
+
+/// Without access rules everybody may do everything: the bits of all operations that a topic knows.
+const TOPIC_OPERATIONS: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
+/// The same for the cluster.
+const CLUSTER_OPERATIONS: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);
+const NOT_ASKED: i32 = i32::MIN;
+/// Kafka's `max.request.partition.size.limit`.
+const PARTITIONS_A_PAGE: usize = 2_000;
+
+const fn bits(operations: &[u8]) -> i32 {
+    let (mut bits, mut at) = (0, 0);
+    while at < operations.len() {
+        bits |= 1 << operations[at];
+        at += 1;
+    }
+    bits
+}
+
+fn operations(asked: bool, all: i32) -> i32 {
+    if asked { all } else { NOT_ASKED }
+}
+
+/// One topic of the answer: there, or why not.
+enum Found {
+    Topic(Arc<Topic>),
+    Not { name: Option<String>, topic_id: TopicId, code: ErrorCode },
+}
+
+impl Cluster {
+    /// Metadata (3).
+    pub async fn metadata(&self, caller: &Caller, version: i16, request: MetadataRequest) -> MetadataResponse {
+        let all = match &request.topics {
+            None => true,
+            Some(topics) => version == 0 && topics.is_empty(),
+        };
+        let found = if all {
+            match self.cell.barrier().await {
+                Ok(()) => Ok(self.cell.view().topics.values().cloned().map(Found::Topic).collect()),
+                Err(error) => Err(Refused::of(&error)),
+            }
+        } else {
+            let topics = request.topics.clone().unwrap_or_default();
+            self.find(&topics, request.allow_auto_topic_creation || version < 4).await
+        };
+        let view = self.cell.view();
+        let nodes = serving_nodes(&view);
+        let brokers = nodes.iter().map(|node| MetadataResponseBroker {
+            node_id: node.node_id,
+            host: node.host.clone(),
+            port: node.port,
+            rack: Some(node.zone.clone()).filter(|zone| !zone.is_empty()),
+        });
+        let mut response = MetadataResponse {
+            brokers: brokers.collect(),
+            cluster_id: Some(view.cell.cluster_id.clone()),
+            controller_id: self.cell.node_id(),
+            cluster_authorized_operations: operations(request.include_cluster_authorized_operations, CLUSTER_OPERATIONS),
+            ..MetadataResponse::default()
+        };
+        drop(view);
+        let topic_operations = operations(request.include_topic_authorized_operations, TOPIC_OPERATIONS);
+        match found {
+            Ok(found) => {
+                let answer = |found| topic_metadata(found, &nodes, &caller.zone, topic_operations);
+                response.topics = found.into_iter().map(answer).collect();
+            }
+            Err(refused) => {
+                response.error_code = refused.code.code();
+                let failed = |topic: MetadataRequestTopic| MetadataResponseTopic {
+                    error_code: refused.code.code(),
+                    name: topic.name,
+                    topic_id: topic.topic_id,
+                    ..MetadataResponseTopic::default()
+                };
+                response.topics = request.topics.unwrap_or_default().into_iter().map(failed).collect();
+            }
+        }
+        response
+    }
+
+    async fn find(&self, topics: &[MetadataRequestTopic], may_create: bool) -> Result<Vec<Found>, Refused> {
+        self.fresh_unless(|index| {
+            topics.iter().all(|topic| match &topic.name {
+                Some(name) => index.names.contains_key(name),
+                None => index.topics.contains_key(&topic.topic_id),
+            })
+        })
+        .await?;
+        if may_create && self.options.broker.auto_create_topics {
+            let missing: Vec<&str> = {
+                let view = self.cell.view();
+                let names = topics.iter().filter_map(|topic| topic.name.as_deref());
+                names.filter(|name| !view.names.contains_key(*name) && topic_name::validate(name).is_ok()).collect()
+            };
+            self.auto_create(&missing).await;
+        }
+        let view = self.cell.view();
+        let found = topics.iter().map(|asked| match &asked.name {
+            Some(name) => match view.topic_by_name(name) {
+                Some(topic) => Found::Topic(topic.clone()),
+                None => {
+                    let code = match topic_name::validate(name) {
+                        Err(_) => ErrorCode::InvalidTopicException,
+                        Ok(_) => ErrorCode::UnknownTopicOrPartition,
+                    };
+                    Found::Not { name: Some(name.clone()), topic_id: TopicId::ZERO, code }
+                }
+            },
+            None => match view.topics.get(&asked.topic_id) {
+                Some(topic) => Found::Topic(topic.clone()),
+                None => Found::Not { name: None, topic_id: asked.topic_id, code: ErrorCode::UnknownTopicId },
+            },
+        });
+        Ok(found.collect())
+    }
+
+    /// DescribeCluster (60).
+    pub async fn describe_cluster(&self, _caller: &Caller, _version: i16, request: DescribeClusterRequest) -> DescribeClusterResponse {
+        let endpoint_type = request.endpoint_type;
+        if endpoint_type != 1 {
+            return DescribeClusterResponse {
+                error_code: ErrorCode::MismatchedEndpointType.code(),
+                error_message: Some("This listener serves brokers' clients: ask for endpoint type 1 (brokers).".to_owned()),
+                endpoint_type,
+                ..DescribeClusterResponse::default()
+            };
+        }
+        let view = self.cell.view();
+        let brokers = serving_nodes(&view).into_iter().map(|node| DescribeClusterBroker {
+            broker_id: node.node_id,
+            host: node.host,
+            port: node.port,
+            rack: Some(node.zone).filter(|zone| !zone.is_empty()),
+            is_fenced: false,
+        });
+        DescribeClusterResponse {
+            endpoint_type,
+            cluster_id: view.cell.cluster_id.clone(),
+            controller_id: self.cell.node_id(),
+            brokers: brokers.collect(),
+            cluster_authorized_operations: operations(request.include_cluster_authorized_operations, CLUSTER_OPERATIONS),
+            ..DescribeClusterResponse::default()
+        }
+    }
+
+    /// DescribeTopicPartitions (75): topics in order of their names, a bounded page at a time.
+    pub async fn describe_topic_partitions(
+        &self,
+        caller: &Caller,
+        _version: i16,
+        request: DescribeTopicPartitionsRequest,
+    ) -> DescribeTopicPartitionsResponse {
+        let mut names: Vec<String> = request.topics.into_iter().map(|topic| topic.name).collect();
+        let refused = self.fresh_for_names(names.iter().map(String::as_str)).await.err();
+        let view = self.cell.view();
+        let every_topic = names.is_empty();
+        if every_topic {
+            names = view.names.keys().cloned().collect();
+        }
+        names.sort_unstable();
+        names.dedup();
+        let cursor = request.cursor.unwrap_or_default();
+        names.retain(|name| *name >= cursor.topic_name);
+        let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PARTITIONS_A_PAGE);
+        let nodes = serving_nodes(&view);
+        let mut response = DescribeTopicPartitionsResponse::default();
+        let mut room = limit;
+        for name in names {
+            let Some(topic) = view.topic_by_name(&name).filter(|_| refused.is_none()) else {
+                let unknown = if topic_name::validate(&name).is_ok() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
+                let code = refused.as_ref().map_or(unknown, |refused| refused.code);
+                response.topics.push(DescribeTopicPartitionsResponseTopic {
+                    error_code: code.code(),
+                    name: Some(name),
+                    ..DescribeTopicPartitionsResponseTopic::default()
+                });
+                continue;
+            };
+            let from = if cursor.topic_name == name { usize::try_from(cursor.partition_index).unwrap_or(0) } else { 0 };
+            if room == 0 {
+                response.next_cursor = Some(Cursor { topic_name: name, partition_index: i32::try_from(from).unwrap_or(0) });
+                break;
+            }
+            let to = topic.partitions.len().min(from.saturating_add(room));
+            let partitions = (from..to).filter_map(|number| i32::try_from(number).ok()).map(|partition_index| {
+                let replicas = replicas(&nodes, topic.id, partition_index);
+                DescribeTopicPartitionsResponsePartition {
+                    partition_index,
+                    leader_id: leader(&nodes, &caller.zone, topic.id, partition_index),
+                    isr_nodes: replicas.clone(),
+                    replica_nodes: replicas,
+                    eligible_leader_replicas: Some(Vec::new()),
+                    last_known_elr: Some(Vec::new()),
+                    ..DescribeTopicPartitionsResponsePartition::default()
+                }
+            });
+            response.topics.push(DescribeTopicPartitionsResponseTopic {
+                name: Some(name.clone()),
+                topic_id: topic.id,
+                partitions: partitions.collect(),
+                topic_authorized_operations: TOPIC_OPERATIONS,
+                ..DescribeTopicPartitionsResponseTopic::default()
+            });
+            room -= to.saturating_sub(from);
+            if to < topic.partitions.len() {
+                response.next_cursor = Some(Cursor { topic_name: name, partition_index: i32::try_from(to).unwrap_or(0) });
+                break;
+            }
+        }
+        response
+    }
+}
+
+fn topic_metadata(found: Found, nodes: &[ServingNode], zone: &str, topic_authorized_operations: i32) -> MetadataResponseTopic {
+    match found {
+        Found::Not { name, topic_id, code } => {
+            MetadataResponseTopic { error_code: code.code(), name, topic_id, ..MetadataResponseTopic::default() }
+        }
+        Found::Topic(topic) => {
+            let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            let partitions = (0..count).map(|partition_index| {
+                let replicas = replicas(nodes, topic.id, partition_index);
+                MetadataResponsePartition {
+                    partition_index,
+                    leader_id: leader(nodes, zone, topic.id, partition_index),
+                    isr_nodes: replicas.clone(),
+                    replica_nodes: replicas,
+                    ..MetadataResponsePartition::default()
+                }
+            });
+            MetadataResponseTopic {
+                name: Some(topic.name.clone()),
+                topic_id: topic.id,
+                partitions: partitions.collect(),
+                topic_authorized_operations,
+                ..MetadataResponseTopic::default()
+            }
+        }
+    }
+}

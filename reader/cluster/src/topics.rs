@@ -1,0 +1,71 @@
+//! DeleteTopics.
+
+use crate::Cluster;
+use crate::cluster::Refused;
+use strandline_commands::DeleteTopic;
+use strandline_types::{Caller, TopicId};
+use strandline_wire::ErrorCode;
+use strandline_wire::messages::delete_topics::{DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+
+impl Cluster {
+    /// DeleteTopics (20), by name or by id.
+    pub async fn delete_topics(&self, _caller: &Caller, version: i16, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+        let asked: Vec<DeleteTopicState> = if version >= 6 {
+            request.topics
+        } else {
+            let by_name = |name| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() };
+            request.topic_names.into_iter().map(by_name).collect()
+        };
+        let fresh = self
+            .fresh_unless(|index| {
+                asked.iter().all(|topic| match &topic.name {
+                    Some(name) => index.names.contains_key(name),
+                    None => index.topics.contains_key(&topic.topic_id),
+                })
+            })
+            .await;
+        let mut responses = Vec::new();
+        let mut commands = Vec::new();
+        let mut deleted = Vec::new();
+        for topic in asked {
+            match fresh.clone().and_then(|()| self.named(&topic)) {
+                Ok((name, id)) => {
+                    commands.push(DeleteTopic { topic_id: id.0.to_vec() }.into());
+                    deleted.push((name, id));
+                }
+                Err(refused) => responses.push(result(topic.name, topic.topic_id, Some(refused))),
+            }
+        }
+        for ((name, id), outcome) in deleted.into_iter().zip(self.commit(commands).await) {
+            responses.push(result(Some(name), id, outcome.err()));
+        }
+        DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
+    }
+
+    fn named(&self, topic: &DeleteTopicState) -> Result<(String, TopicId), Refused> {
+        let view = self.cell.view();
+        let found = match &topic.name {
+            Some(_) if topic.topic_id != TopicId::ZERO => {
+                return Err(Refused::new(ErrorCode::InvalidRequest, "A topic is named by its name or by its id, not by both."));
+            }
+            Some(name) => view.topic_by_name(name),
+            None if topic.topic_id == TopicId::ZERO => {
+                return Err(Refused::new(ErrorCode::InvalidRequest, "Neither topic name nor id were specified."));
+            }
+            None => view.topics.get(&topic.topic_id),
+        };
+        match found {
+            Some(found) => Ok((found.name.clone(), found.id)),
+            None if topic.name.is_some() => Err(Refused::unknown_topic()),
+            None => Err(Refused::new(ErrorCode::UnknownTopicId, "This server does not host this topic ID.")),
+        }
+    }
+}
+
+fn result(name: Option<String>, topic_id: TopicId, refused: Option<Refused>) -> DeletableTopicResult {
+    let (code, error_message) = match refused {
+        None => (ErrorCode::None, None),
+        Some(refused) => (refused.code, Some(refused.message)),
+    };
+    DeletableTopicResult { name, topic_id, error_code: code.code(), error_message }
+}

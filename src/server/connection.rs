@@ -1,0 +1,128 @@
+//! One connection: requests are taken in order and pipelined, answers go out in the same order.
+
+use super::Shared;
+use super::answer::{Answer, write_frame};
+use super::dispatch::Session;
+use bytes::{Bytes, BytesMut};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use strandline_types::limits;
+use strandline_wire::frame::frame_length;
+use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+/// Kafka's `connections.max.idle.ms`.
+const IDLE: Duration = Duration::from_secs(10 * 60);
+/// Small frames come with one read; large ones go past this buffer, straight into their own memory.
+const READ_BUFFER_BYTES: usize = 2 << 10;
+
+pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, id: u64) {
+    let (read, write) = stream.into_split();
+    let (answers, queue) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_PER_CONNECTION);
+    let session = Session::new(shared.services.clone(), peer, id);
+    let reading = read_requests(&shared, session, BufReader::with_capacity(READ_BUFFER_BYTES, read), answers);
+    let writing = write_answers(write, queue);
+    tokio::pin!(reading, writing);
+    // When reading ends (the client closed, a bad frame, draining), what was taken is still answered. When writing ends,
+    // nobody hears us any more.
+    tokio::select! {
+        result = &mut reading => {
+            if let Err(closed) = result {
+                tracing::debug!(%peer, %closed, "connection closes");
+            }
+            tokio::select! {
+                result = &mut writing => log_write(peer, result),
+                () = shared.services.cell.stopped() => {}
+            }
+        }
+        result = &mut writing => log_write(peer, result),
+        () = shared.services.cell.stopped() => {}
+    }
+    shared.services.connection_closed(id);
+}
+
+fn log_write(peer: SocketAddr, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "connection lost");
+    }
+}
+
+async fn read_requests<R: AsyncRead + Unpin>(
+    shared: &Shared,
+    mut session: Session,
+    mut read: R,
+    answers: mpsc::Sender<Answer>,
+) -> Result<(), Closed> {
+    let mut draining = shared.draining.subscribe();
+    loop {
+        let mut prefix = [0; 4];
+        let first = tokio::select! {
+            first = tokio::time::timeout(IDLE, read.read(&mut prefix)) => first,
+            _ = draining.wait_for(|draining| *draining) => return Ok(()),
+        };
+        let got = first.map_err(|_| Closed::Idle)??;
+        if got == 0 {
+            return Ok(());
+        }
+        read.read_exact(&mut prefix[got..]).await?;
+        let length = frame_length(prefix)?;
+        let permits = u32::try_from(length.min(limits::REQUESTS_IN_FLIGHT_BYTES)).unwrap_or(u32::MAX);
+        // Admission before allocation: while there is no room the socket is not read, and TCP pushes back.
+        let Ok(permit) = shared.in_flight.clone().acquire_many_owned(permits).await else { return Ok(()) };
+        metrics::gauge!("strandline_requests_in_flight_bytes")
+            .set(limits::REQUESTS_IN_FLIGHT_BYTES.saturating_sub(shared.in_flight.available_permits()) as f64);
+        let frame = tokio::time::timeout(IDLE, read_frame(&mut read, length)).await.map_err(|_| Closed::Idle)??;
+        let Some(answer) = session.take(frame, permit).await? else { continue };
+        if answers.send(answer).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn read_frame<R: AsyncRead + Unpin>(read: &mut R, length: usize) -> std::io::Result<Bytes> {
+    // Memory grows with what really comes, not with what was announced.
+    let mut frame = BytesMut::with_capacity(length.min(1 << 20));
+    while frame.len() < length {
+        let missing = length - frame.len();
+        if frame.capacity() == frame.len() {
+            frame.reserve(missing.min(frame.len().max(1 << 20)));
+        }
+        let mut limited = (&mut *read).take(missing as u64);
+        if limited.read_buf(&mut frame).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(frame.freeze())
+}
+
+async fn write_answers<W: tokio::io::AsyncWrite + Unpin>(mut write: W, mut queue: mpsc::Receiver<Answer>) -> std::io::Result<()> {
+    while let Some(answer) = queue.recv().await {
+        match answer.frame().await {
+            Ok(Some(frame)) => write_frame(&mut write, &frame).await?,
+            Ok(None) => {}
+            // An error with acks=0 has no other way to be heard.
+            Err(close) => {
+                tracing::debug!(reason = close.0, "connection closes");
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why a connection is closed by this side.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Closed {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Frame(#[from] strandline_wire::FrameError),
+    #[error("nothing came for ten minutes")]
+    Idle,
+    #[error("{api} version {version} is not spoken here")]
+    Version { api: strandline_wire::ApiKey, version: i16 },
+    #[error("the body of {api} version {version} does not decode: {error}")]
+    Body { api: strandline_wire::ApiKey, version: i16, error: strandline_wire::DecodeError },
+}

@@ -1,0 +1,205 @@
+//! From a frame to the role that answers it.
+
+use super::answer::{Answer, Close};
+use super::connection::Closed;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use strandline_cell::Cell;
+use strandline_cluster::Cluster;
+use strandline_groups::Groups;
+use strandline_ingest::{Ingest, ProduceConnection};
+use strandline_reader::{ConnectionId, Reader};
+use strandline_types::{Caller, limits};
+use strandline_wire::frame::{RequestHeader, encode_response};
+use strandline_wire::messages::RequestBody;
+use strandline_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use strandline_wire::{ApiKey, ErrorCode, Frame, Message};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The roles that this node has, behind one listener.
+#[derive(Clone)]
+pub struct Services {
+    /// The cell.
+    pub cell: Cell,
+    /// Produce.
+    pub ingest: Ingest,
+    /// Fetch and ListOffsets.
+    pub reader: Reader,
+    /// Consumer groups.
+    pub groups: Groups,
+    /// Topics, configurations and the cluster.
+    pub cluster: Cluster,
+}
+
+impl Services {
+    pub(super) fn connection_closed(&self, id: u64) {
+        self.reader.connection_closed(ConnectionId(id));
+    }
+}
+
+/// What one connection remembers between requests.
+pub(super) struct Session {
+    services: Services,
+    produce: ProduceConnection,
+    host: String,
+    id: u64,
+}
+
+impl Session {
+    pub(super) fn new(services: Services, peer: SocketAddr, id: u64) -> Self {
+        let produce = services.ingest.connection();
+        Self { services, produce, host: format!("/{}", peer.ip()), id }
+    }
+
+    /// Takes one request. What must happen in order (batches into the commit queue) has happened when this returns; the
+    /// rest is in the answer.
+    pub(super) async fn take(&mut self, frame: Bytes, permit: OwnedSemaphorePermit) -> Result<Option<Answer>, Closed> {
+        let budget = frame.len().saturating_mul(8).max(limits::DECODED_REQUEST_BYTES);
+        let mut reader = strandline_wire::Reader::with_budget(frame, budget);
+        let header = RequestHeader::decode(&mut reader)?;
+        let (api, version, correlation_id) = (header.api_key, header.api_version, header.correlation_id);
+        metrics::counter!("strandline_requests_total", "api" => api.name()).increment(1);
+        if api == ApiKey::ApiVersions && !api.range().is_served(version) {
+            // The asker cannot know what is spoken here: version 0, with the range of this API (KIP-511).
+            let response = self.services.cluster.unsupported_api_versions();
+            return Ok(Some(ready(permit, encode_response(0, correlation_id, &response))));
+        }
+        if !api.range().is_served(version) || !strandline_wire::api::SUPPORTED.iter().any(|range| range.key == api) {
+            return Err(Closed::Version { api, version });
+        }
+        let caller = Caller::anonymous(header.client_id, self.host.clone());
+        let body = match RequestBody::decode(api, version, &mut reader) {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::debug!(%api, version, %error, "a request does not decode");
+                return match invalid_request(api, version, correlation_id) {
+                    Some(frame) => Ok(Some(ready(permit, frame))),
+                    None => Err(Closed::Body { api, version, error }),
+                };
+            }
+        };
+        if let RequestBody::Produce(request) = body {
+            let pending = self.produce.accept(&caller, version, request).await;
+            return Ok(Some(Answer::new(permit, async move {
+                let answer = pending.answer().await;
+                match (answer.acks, answer.had_error) {
+                    (0, false) => Ok(None),
+                    (0, true) => Err(Close("a batch with acks=0 was refused")),
+                    _ => Ok(Some(encode_response(version, correlation_id, &answer.response))),
+                }
+            })));
+        }
+        let work = handle(self.services.clone(), ConnectionId(self.id), caller, version, correlation_id, body);
+        Ok(Some(Answer::new(permit, work)))
+    }
+}
+
+fn ready(permit: OwnedSemaphorePermit, frame: Frame) -> Answer {
+    Answer::new(permit, async move { Ok(Some(frame)) })
+}
+
+/// The header was readable and the body was not: an answer, where the API has a place for one error over all.
+fn invalid_request(api: ApiKey, version: i16, correlation_id: i32) -> Option<Frame> {
+    use strandline_wire::messages::*;
+    let code = ErrorCode::InvalidRequest.code();
+    macro_rules! answer {
+        ($response:path) => {{
+            let mut response = <$response>::default();
+            response.error_code = code;
+            Some(encode_response(version, correlation_id, &response))
+        }};
+    }
+    match api {
+        ApiKey::Fetch if version >= 7 => answer!(fetch::FetchResponse),
+        ApiKey::InitProducerId => answer!(init_producer_id::InitProducerIdResponse),
+        ApiKey::JoinGroup => answer!(join_group::JoinGroupResponse),
+        ApiKey::SyncGroup => answer!(sync_group::SyncGroupResponse),
+        ApiKey::Heartbeat => answer!(heartbeat::HeartbeatResponse),
+        ApiKey::LeaveGroup => answer!(leave_group::LeaveGroupResponse),
+        ApiKey::ListGroups => answer!(list_groups::ListGroupsResponse),
+        ApiKey::OffsetDelete => answer!(offset_delete::OffsetDeleteResponse),
+        ApiKey::DescribeCluster => answer!(describe_cluster::DescribeClusterResponse),
+        ApiKey::DescribeLogDirs if version >= 3 => answer!(describe_log_dirs::DescribeLogDirsResponse),
+        ApiKey::ApiVersions => {
+            let response = ApiVersionsResponse { error_code: code, ..ApiVersionsResponse::default() };
+            Some(encode_response(version, correlation_id, &response))
+        }
+        _ => None,
+    }
+}
+
+async fn handle(
+    services: Services,
+    connection: ConnectionId,
+    caller: Caller,
+    version: i16,
+    correlation_id: i32,
+    body: RequestBody,
+) -> Result<Option<Frame>, Close> {
+    fn frame<M: Message>(version: i16, correlation_id: i32, response: M) -> Result<Option<Frame>, Close> {
+        Ok(Some(encode_response(version, correlation_id, &response)))
+    }
+    macro_rules! answer {
+        ($response:expr) => {
+            frame(version, correlation_id, $response)
+        };
+    }
+    let Services { ingest, reader, groups, cluster, .. } = services;
+    match body {
+        RequestBody::ApiVersions(request) => answer!(api_versions(&cluster, version, &request)),
+        RequestBody::Metadata(request) => answer!(cluster.metadata(&caller, version, request).await),
+        RequestBody::Fetch(request) => {
+            // The permit is held by the writer until the answer is written; a long poll holds no more than its request's bytes.
+            answer!(reader.fetch(&caller, version, request, connection).await)
+        }
+        RequestBody::ListOffsets(request) => answer!(reader.list_offsets(&caller, version, request).await),
+        RequestBody::OffsetForLeaderEpoch(request) => answer!(reader.offset_for_leader_epoch(&caller, version, request).await),
+        RequestBody::InitProducerId(request) => answer!(ingest.init_producer_id(&caller, request).await),
+        RequestBody::DeleteRecords(request) => answer!(cluster.delete_records(&caller, version, request).await),
+        RequestBody::FindCoordinator(request) => answer!(groups.find_coordinator(&caller, version, request).await),
+        RequestBody::JoinGroup(request) => answer!(groups.join_group(&caller, version, request).await),
+        RequestBody::SyncGroup(request) => answer!(groups.sync_group(&caller, version, request).await),
+        RequestBody::Heartbeat(request) => answer!(groups.heartbeat(&caller, version, request).await),
+        RequestBody::LeaveGroup(request) => answer!(groups.leave_group(&caller, version, request).await),
+        RequestBody::OffsetCommit(request) => answer!(groups.offset_commit(&caller, version, request).await),
+        RequestBody::OffsetFetch(request) => answer!(groups.offset_fetch(&caller, version, request).await),
+        RequestBody::DescribeGroups(request) => answer!(groups.describe_groups(&caller, version, request).await),
+        RequestBody::ListGroups(request) => answer!(groups.list_groups(&caller, version, request).await),
+        RequestBody::DeleteGroups(request) => answer!(groups.delete_groups(&caller, version, request).await),
+        RequestBody::OffsetDelete(request) => answer!(groups.offset_delete(&caller, version, request).await),
+        RequestBody::CreateTopics(request) => answer!(cluster.create_topics(&caller, version, request).await),
+        RequestBody::DeleteTopics(request) => answer!(cluster.delete_topics(&caller, version, request).await),
+        RequestBody::CreatePartitions(request) => answer!(cluster.create_partitions(&caller, version, request).await),
+        RequestBody::DescribeConfigs(request) => answer!(cluster.describe_configs(&caller, version, request).await),
+        RequestBody::AlterConfigs(request) => answer!(cluster.alter_configs(&caller, version, request).await),
+        RequestBody::IncrementalAlterConfigs(request) => {
+            answer!(cluster.incremental_alter_configs(&caller, version, request).await)
+        }
+        RequestBody::DescribeLogDirs(request) => answer!(cluster.describe_log_dirs(&caller, version, request).await),
+        RequestBody::DescribeCluster(request) => answer!(cluster.describe_cluster(&caller, version, request).await),
+        RequestBody::DescribeTopicPartitions(request) => {
+            answer!(cluster.describe_topic_partitions(&caller, version, request).await)
+        }
+        // Announced by no node yet; refused before this by the table.
+        RequestBody::Produce(_)
+        | RequestBody::AddPartitionsToTxn(_)
+        | RequestBody::AddOffsetsToTxn(_)
+        | RequestBody::EndTxn(_)
+        | RequestBody::TxnOffsetCommit(_)
+        | RequestBody::SaslHandshake(_)
+        | RequestBody::SaslAuthenticate(_) => Err(Close("an API that is not announced")),
+    }
+}
+
+/// As Kafka: names of software that no one could print are refused.
+fn api_versions(cluster: &Cluster, version: i16, request: &ApiVersionsRequest) -> ApiVersionsResponse {
+    let valid = |name: &str| {
+        let bytes = name.as_bytes();
+        let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(byte))
+    };
+    if version >= 3 && !(valid(&request.client_software_name) && valid(&request.client_software_version)) {
+        return ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..ApiVersionsResponse::default() };
+    }
+    cluster.api_versions()
+}
