@@ -1,0 +1,155 @@
+//! The handle: long-running tasks, and each step by itself.
+
+use crate::error::WorkError;
+use crate::options::CompactorOptions;
+use crate::seal::SealProgress;
+use crate::shared::Shared;
+use crate::tasks;
+use std::sync::Arc;
+use std::time::Duration;
+use strandline_cell::Cell;
+use strandline_extents::ExtentReader;
+use strandline_object_store::Objects;
+use strandline_runtime::Spawner;
+use strandline_segment_index::SegmentIndex;
+use strandline_types::{Seq, TopicId};
+
+/// The compactor of a node. Cheap to clone. Every method does one step of work, once, and may be called beside the tasks.
+#[derive(Clone)]
+pub struct Compactor {
+    shared: Arc<Shared>,
+    spawner: Spawner,
+}
+
+impl Compactor {
+    /// A compactor that does nothing yet.
+    pub fn new(
+        options: CompactorOptions,
+        cell: Cell,
+        objects: Objects,
+        segment_index: Arc<dyn SegmentIndex>,
+        extents: ExtentReader,
+    ) -> Self {
+        let spawner = cell.runtime().spawner.new_group();
+        Self { shared: Arc::new(Shared::new(options, cell, objects, segment_index, extents)), spawner }
+    }
+
+    /// Starts the tasks. They end with the cell, or by [`Compactor::stop`].
+    pub fn run(&self) {
+        let spawn = |name, task: futures::future::BoxFuture<'static, ()>| self.spawner.spawn(name, task);
+        spawn("convert", Box::pin(tasks::convert(self.shared.clone())));
+        spawn("seal and merge", Box::pin(tasks::upkeep(self.shared.clone())));
+        spawn("manifests", Box::pin(tasks::manifests(self.shared.clone())));
+        spawn("log copies and snapshots", Box::pin(tasks::log(self.shared.clone())));
+        spawn("retention", Box::pin(tasks::retention(self.shared.clone())));
+        spawn("garbage", Box::pin(tasks::garbage(self.shared.clone())));
+    }
+
+    /// Ends the tasks where they stand, which is safe anywhere. Then, within `budget`, what was committed is copied to the
+    /// bucket and manifests are brought up to date, so that a bucket without its log loses nothing.
+    pub async fn stop(&self, budget: Duration) {
+        self.spawner.group().abort_all();
+        let last = async {
+            for topic_id in self.shared.manifests_due() {
+                self.shared.write_manifest_once(topic_id).await?;
+            }
+            self.shared.copy_log_once(false).await
+        };
+        let timer = self.shared.cell.runtime().sleep(budget);
+        tokio::select! {
+            result = last => if let Err(error) = result {
+                tracing::warn!(%error, "the bucket's copy of the log is not complete at the stop; the log itself is");
+            },
+            () = timer => tracing::warn!("no time was left to bring the bucket's copy of the log up to date; the log itself is"),
+        }
+    }
+
+    /// Pauses conversions, or goes on with them (benchmarks of ingest alone).
+    pub fn pause_conversion(&self, paused: bool) {
+        self.shared.conversion_paused.store(paused, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Converts the oldest stable extents of a topic into one fresh segment. False if there is nothing stable.
+    ///
+    /// # Errors
+    /// [`WorkError`] says whether to try again; nothing was lost.
+    pub async fn convert_once(&self, topic_id: TopicId) -> Result<bool, WorkError> {
+        self.shared.convert_once(topic_id).await
+    }
+
+    /// Merges one run of small fresh segments. False if there is none.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn merge_once(&self, topic_id: TopicId) -> Result<bool, WorkError> {
+        self.shared.merge_once(topic_id).await
+    }
+
+    /// Completes open plans and seals what is due; `force` seals every fresh segment.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn seal_once(&self, topic_id: TopicId, force: bool) -> Result<SealProgress, WorkError> {
+        self.shared.seal_once(topic_id, force).await
+    }
+
+    /// Converts everything stable, seals it, and writes the manifests: what `strandline bronze seal` asks for.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn seal_everything(&self, topic_id: TopicId) -> Result<SealProgress, WorkError> {
+        while self.shared.convert_once(topic_id).await? {}
+        let progress = self.shared.seal_once(topic_id, true).await?;
+        self.shared.write_manifest_once(topic_id).await?;
+        Ok(progress)
+    }
+
+    /// Brings a topic's manifests up to date. False if they were.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn write_manifest_once(&self, topic_id: TopicId) -> Result<bool, WorkError> {
+        self.shared.write_manifest_once(topic_id).await
+    }
+
+    /// One round of retention: log starts, sealed files, idle producers.
+    ///
+    /// # Errors
+    /// As above, of the first topic that failed; the others were looked at all the same.
+    pub async fn retain_once(&self) -> Result<(), WorkError> {
+        self.shared.retain_once().await
+    }
+
+    /// One round over the garbage list and deleted topics. Returns how many objects of the list went.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn collect_once(&self) -> Result<usize, WorkError> {
+        self.shared.empty_dropped_once().await?;
+        self.shared.collect_once().await
+    }
+
+    /// One search for orphans in `wal/`, `fresh/` and `bronze/`. Returns how many went.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn sweep_once(&self) -> Result<usize, WorkError> {
+        Ok(self.shared.collect_orphans_once().await? + self.shared.sweep_bronze_once().await?)
+    }
+
+    /// Copies the log to the bucket if there is something new, whatever the interval. Returns where the copies stand.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn copy_log_once(&self) -> Result<Seq, WorkError> {
+        self.shared.copy_log_once(false).await
+    }
+
+    /// Takes a snapshot if it is due, or if `force`; then moves the floor and trims. Returns the seq that it holds.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn snapshot_once(&self, force: bool) -> Result<Option<Seq>, WorkError> {
+        self.shared.snapshot_once(force).await
+    }
+}

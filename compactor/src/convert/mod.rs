@@ -1,0 +1,5 @@
+//! Extents become fresh segments.
+
+pub(crate) mod decode;
+pub(crate) mod plan;
+mod run;

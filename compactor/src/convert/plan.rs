@@ -1,0 +1,230 @@
+//! What one conversion takes in: decided from the index alone, without I/O.
+
+use std::collections::BTreeMap;
+use strandline_index::{AbortedTransaction, Extent, Format, Topic};
+use strandline_types::{TopicId, limits};
+
+/// Milliseconds of a UTC day.
+pub(crate) const DAY_MS: i64 = 86_400_000;
+
+/// The UTC day of a time, in days since 1970.
+pub(crate) fn day_of(ms: i64) -> i32 {
+    i32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(i32::MAX)
+}
+
+/// Extents of one partition that become rows.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PartitionInput {
+    pub partition: i32,
+    /// The frontier.
+    pub start: i64,
+    /// Where the frontier will be.
+    pub end: i64,
+    /// Records below it are not written: nobody can read them any more.
+    pub log_start: i64,
+    /// From `start` to `end`, without a gap.
+    pub extents: Vec<Extent>,
+    /// Aborted transactions that may overlap them.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+/// One conversion: stable extents of one topic and one UTC day.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ConversionPlan {
+    pub topic_id: TopicId,
+    pub topic: String,
+    pub day: i32,
+    pub key_format: Format,
+    pub value_format: Format,
+    /// Ascending by partition.
+    pub inputs: Vec<PartitionInput>,
+    /// Bytes of batches in them.
+    pub bytes: u64,
+}
+
+/// How much of a topic waits to be converted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Backlog {
+    /// Stable bytes above the frontier.
+    pub bytes: u64,
+    /// Stable extents above the frontier.
+    pub extents: u64,
+    /// When the oldest of them was acknowledged.
+    pub oldest_ms: Option<i64>,
+    /// Bytes above the last stable offset: an open transaction holds them back.
+    pub blocked_bytes: u64,
+}
+
+/// What waits in a topic.
+pub(crate) fn backlog(topic: &Topic) -> Backlog {
+    let mut found = Backlog::default();
+    for partition in topic.partitions.iter().filter(|partition| !partition.extents.is_empty()) {
+        let stable = partition.last_stable_offset();
+        for extent in &partition.extents {
+            if extent.end > stable {
+                found.blocked_bytes += extent.length;
+                continue;
+            }
+            found.bytes += extent.length;
+            found.extents += 1;
+            let oldest = found.oldest_ms.get_or_insert(extent.ingest_ms);
+            *oldest = (*oldest).min(extent.ingest_ms);
+        }
+    }
+    found
+}
+
+/// The next conversion of a topic: the oldest stable extents of all partitions together, of one UTC day, up to `max_bytes`
+/// (at least one extent). None if nothing is stable.
+pub(crate) fn plan_conversion(topic: &Topic, max_bytes: u64) -> Option<ConversionPlan> {
+    let stable_front = topic.partitions.iter().filter_map(|partition| {
+        partition.extents.front().filter(|extent| extent.end <= partition.last_stable_offset())
+    });
+    let day = stable_front.map(|extent| day_of(extent.ingest_ms)).min()?;
+    // A partition's own extents are in the order of time, so taking the oldest of all keeps each a prefix.
+    let mut candidates = Vec::new();
+    for (number, partition) in topic.partitions.iter().enumerate() {
+        let stable = partition.last_stable_offset();
+        let mut bytes = 0;
+        let of_day = partition.extents.iter().take_while(|extent| extent.end <= stable && day_of(extent.ingest_ms) == day);
+        for extent in of_day.take(limits::CONVERSION_EXTENTS) {
+            candidates.push((extent.ingest_ms, number, *extent));
+            bytes += extent.length;
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+    }
+    candidates.sort_by_key(|(ingest_ms, number, extent)| (*ingest_ms, *number, extent.start));
+    let mut taken: BTreeMap<usize, Vec<Extent>> = BTreeMap::new();
+    let (mut bytes, mut extents) = (0_u64, 0);
+    for (_, number, extent) in candidates {
+        if extents > 0 && (bytes.saturating_add(extent.length) > max_bytes || extents >= limits::CONVERSION_EXTENTS) {
+            break;
+        }
+        bytes += extent.length;
+        extents += 1;
+        taken.entry(number).or_default().push(extent);
+    }
+    let inputs = taken.into_iter().filter_map(|(number, extents)| {
+        let partition = topic.partitions.get(number)?;
+        let (start, end) = (extents.first()?.start, extents.last()?.end);
+        Some(PartitionInput {
+            partition: i32::try_from(number).ok()?,
+            start: start.max(partition.frontier),
+            end,
+            log_start: partition.log_start,
+            extents,
+            aborted: partition.aborted.iter().filter(|aborted| aborted.first_offset < end).copied().collect(),
+        })
+    });
+    Some(ConversionPlan {
+        topic_id: topic.id,
+        topic: topic.name.clone(),
+        day,
+        key_format: topic.key_format,
+        value_format: topic.value_format,
+        inputs: inputs.collect(),
+        bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+    use strandline_index::{ExtentPlace, Partition};
+    use strandline_types::Seq;
+
+    fn extent(start: i64, end: i64, length: u64, ingest_ms: i64) -> Extent {
+        Extent {
+            start,
+            end,
+            place: ExtentPlace::Inline { seq: Seq(1), position: 0 },
+            length,
+            ingest_ms,
+            log_append_time: false,
+            max_timestamp_ms: ingest_ms,
+            max_timestamp_offset: start,
+        }
+    }
+
+    fn topic(partitions: Vec<Vec<(u64, i64)>>, open: Option<(usize, i64)>) -> Topic {
+        let partitions = partitions.into_iter().enumerate().map(|(number, extents)| {
+            let mut at = 0;
+            let extents: VecDeque<_> = extents
+                .into_iter()
+                .map(|(length, ingest_ms)| {
+                    at += 10;
+                    extent(at - 10, at, length, ingest_ms)
+                })
+                .collect();
+            let mut partition = Partition { next_offset: at, extents, ..Partition::default() };
+            if let Some((of, offset)) = open.filter(|(of, _)| *of == number) {
+                assert_eq!(of, number);
+                partition.open_transactions.insert(offset, 1);
+            }
+            partition
+        });
+        Topic { name: "t".into(), partitions: partitions.collect(), ..Topic::default() }
+    }
+
+    #[test]
+    fn the_oldest_of_all_partitions_go_together() {
+        let topic = topic(vec![vec![(10, 5), (10, 9)], vec![(10, 6), (10, 7)]], None);
+        let plan = plan_conversion(&topic, 30).unwrap();
+        let ranges: Vec<_> = plan.inputs.iter().map(|input| (input.partition, input.start, input.end)).collect();
+        assert_eq!((ranges, plan.bytes), (vec![(0, 0, 10), (1, 0, 20)], 30));
+    }
+
+    #[test]
+    fn an_extent_larger_than_the_bound_goes_alone() {
+        let topic = topic(vec![vec![(500, 5), (10, 9)]], None);
+        assert_eq!(plan_conversion(&topic, 30).unwrap().inputs[0].end, 10);
+    }
+
+    #[test]
+    fn a_conversion_never_spans_a_day_and_stops_at_open_transactions() {
+        let topic_of_days = topic(vec![vec![(1, DAY_MS - 1), (1, DAY_MS)], vec![(1, DAY_MS)]], None);
+        let plan = plan_conversion(&topic_of_days, 1_000).unwrap();
+        assert_eq!((plan.day, plan.inputs.len(), plan.inputs[0].end), (0, 1, 10));
+        let held = topic(vec![vec![(1, 1), (1, 2)]], Some((0, 12)));
+        assert_eq!(plan_conversion(&held, 1_000).unwrap().inputs[0].end, 10);
+        assert_eq!(backlog(&held), Backlog { bytes: 1, extents: 1, oldest_ms: Some(1), blocked_bytes: 1 });
+        assert_eq!(plan_conversion(&topic(vec![vec![(1, 1)]], Some((0, 0))), 1_000), None);
+    }
+
+    proptest! {
+        /// Converting until nothing is left takes each extent once, in order, one day at a time.
+        #[test]
+        fn repeated_plans_cover_everything_once(
+            mut partitions in prop::collection::vec(prop::collection::vec((1_u64..100, 0_i64..3 * DAY_MS), 0..12), 1..5),
+            max_bytes in 1_u64..300,
+        ) {
+            for extents in &mut partitions {
+                extents.sort_by_key(|(_, ingest_ms)| *ingest_ms);
+            }
+            let mut topic = topic(partitions, None);
+            let mut rounds = 0;
+            while let Some(plan) = plan_conversion(&topic, max_bytes) {
+                rounds += 1;
+                prop_assert!(rounds < 100);
+                prop_assert!(plan.bytes <= max_bytes || plan.inputs.iter().map(|input| input.extents.len()).sum::<usize>() == 1);
+                for input in &plan.inputs {
+                    let partition = &mut topic.partitions[input.partition as usize];
+                    prop_assert_eq!(input.start, partition.frontier);
+                    for extent in &input.extents {
+                        prop_assert_eq!(Some(*extent), partition.extents.pop_front());
+                        prop_assert_eq!(day_of(extent.ingest_ms), plan.day);
+                    }
+                    partition.frontier = input.end;
+                }
+            }
+            for partition in &topic.partitions {
+                prop_assert!(partition.extents.is_empty());
+                prop_assert_eq!(partition.frontier, partition.next_offset);
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The garbage list: objects go after their grace, once the bucket's copy of the log and every live node have passed the seq that
+//! dropped their last reference.
+
+use crate::error::WorkError;
+use crate::options::millis;
+use crate::shared::Shared;
+use std::time::Duration;
+use strandline_commands::{CollectGarbage, LeaseKind, Report};
+use strandline_index::Index;
+use strandline_object_store::Purpose;
+use strandline_types::{Incarnation, Seq, TopicId, limits};
+
+/// Objects whose grace has passed, and the largest seq among those that dropped them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Expired {
+    pub paths: Vec<String>,
+    pub since: Seq,
+}
+
+/// What may go as far as time says, oldest first.
+pub(crate) fn expired(index: &Index, now_ms: i64, fresh_grace: Duration, sealed_grace: Duration) -> Expired {
+    let now_ms = now_ms.max(index.cell.now_ms);
+    let mut found = Expired::default();
+    for (path, garbage) in &index.garbage {
+        let grace = if path.starts_with("bronze/") { sealed_grace } else { fresh_grace };
+        if now_ms.saturating_sub(garbage.since_ms) >= millis(grace) {
+            found.paths.push(path.clone());
+            found.since = found.since.max(garbage.since);
+            if found.paths.len() >= limits::GARBAGE_BATCH {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// Every other live node has said to have folded `seq`.
+fn others_have_folded(index: &Index, this: Incarnation, seq: Seq) -> bool {
+    index.nodes.iter().all(|(incarnation, run)| *incarnation == this || run.folded >= seq)
+}
+
+impl Shared {
+    /// One round over the garbage list. Returns how many objects were deleted. Writes nothing while nothing's grace has passed.
+    pub async fn collect_once(&self) -> Result<usize, WorkError> {
+        let (waiting, bytes) = {
+            let view = self.cell.view();
+            (view.garbage.len(), view.garbage.values().map(|garbage| garbage.size).sum::<u64>())
+        };
+        metrics::gauge!("strandline_garbage_objects").set(waiting as f64);
+        metrics::gauge!("strandline_garbage_bytes").set(bytes as f64);
+        let mut deleted = 0;
+        loop {
+            let found = {
+                let view = self.cell.view();
+                if view.cell.snapshot.disagreed {
+                    return Ok(deleted);
+                }
+                expired(&view, self.now_ms(), self.options.fresh_grace, self.options.sealed_grace)
+            };
+            if found.paths.is_empty() {
+                return Ok(deleted);
+            }
+            let lease = self.lease(LeaseKind::Garbage, &[]).await?;
+            self.report(found.since).await?;
+            self.copied_up_to(found.since).await?;
+            // Rows go before their object does, also after a crash between the two.
+            for topic_id in self.topics_of(&found.paths) {
+                self.remove_dropped_rows(topic_id).await?;
+            }
+            let still = {
+                let view = self.cell.view();
+                if !others_have_folded(&view, self.cell.incarnation(), found.since) {
+                    return Ok(deleted);
+                }
+                let paths = found.paths.into_iter().filter(|path| view.garbage.contains_key(path));
+                paths.collect::<Vec<String>>()
+            };
+            let mut gone = Vec::with_capacity(still.len());
+            let mut failed = None;
+            for (path, answer) in still.iter().zip(self.objects.delete_all(Purpose::Garbage, &still).await) {
+                match answer {
+                    Ok(()) => gone.push(path.clone()),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            deleted += gone.len();
+            if !gone.is_empty() {
+                self.commit_one(CollectGarbage { lease: lease.0, paths: gone }).await?;
+            }
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+        }
+    }
+
+    /// Says how far this node has folded, if others wait to hear it.
+    async fn report(&self, needed: Seq) -> Result<(), WorkError> {
+        let folded = {
+            let view = self.cell.view();
+            let said = view.nodes.get(&self.cell.incarnation()).map_or(Seq::ZERO, |run| run.folded);
+            if said >= needed {
+                return Ok(());
+            }
+            view.cell.seq
+        };
+        self.commit_one(Report { folded: folded.0 }).await?;
+        Ok(())
+    }
+
+    /// A node that does not collect says how far it has folded once something on the garbage list waits for it.
+    pub async fn report_once(&self) -> Result<(), WorkError> {
+        let waiting = {
+            let view = self.cell.view();
+            expired(&view, self.now_ms(), self.options.fresh_grace, self.options.sealed_grace).since
+        };
+        if waiting > Seq::ZERO { self.report(waiting).await } else { Ok(()) }
+    }
+
+    fn topics_of(&self, paths: &[String]) -> Vec<TopicId> {
+        let view = self.cell.view();
+        let sealed: std::collections::BTreeSet<&str> = paths.iter().filter_map(|path| path.strip_prefix("bronze/")?.split('/').nth(1)).collect();
+        view.topics.keys().filter(|id| sealed.contains(id.id8().as_str())).copied().collect()
+    }
+}

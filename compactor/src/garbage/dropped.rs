@@ -1,0 +1,75 @@
+//! Deleted topics: their sealed objects, rows and manifests go at once, are looked for again after an hour (a delayed PUT may bring
+//! one back), and then the cell forgets them.
+
+use crate::error::WorkError;
+use crate::options::millis;
+use crate::shared::Shared;
+use futures::TryStreamExt;
+use strandline_bronze::manifest::root_path;
+use strandline_bronze::topic_folder;
+use strandline_commands::{ForgetTopic, LeaseKind};
+use strandline_index::DroppedTopic;
+use strandline_object_store::Purpose;
+use strandline_types::{TopicId, limits};
+
+impl Shared {
+    /// Whether there is a deleted topic to empty or to forget now.
+    pub fn dropped_due(&self) -> bool {
+        !self.dropped_topics().is_empty()
+    }
+
+    fn dropped_topics(&self) -> Vec<(TopicId, DroppedTopic, bool)> {
+        let now_ms = self.now_ms();
+        let view = self.cell.view();
+        let memory = self.memory();
+        let topics = view.dropped.iter().filter_map(|(id, topic)| {
+            let forget = now_ms.saturating_sub(topic.since_ms) >= millis(self.options.dropped_grace);
+            (forget || !memory.emptied.contains_key(id)).then(|| (*id, topic.clone(), forget))
+        });
+        topics.collect()
+    }
+
+    /// Empties the folders of deleted topics.
+    pub async fn empty_dropped_once(&self) -> Result<(), WorkError> {
+        for (topic_id, topic, forget) in self.dropped_topics() {
+            let lease = self.lease(LeaseKind::Garbage, &[]).await?;
+            self.segment_index.remove_topic(topic_id).await?;
+            for folder in ["bronze", "manifest"] {
+                self.empty_folder(&topic_folder(folder, &topic.name, topic_id)).await?;
+            }
+            self.objects.delete(Purpose::Garbage, &root_path(&topic.name, topic_id)).await?;
+            let now_ms = self.now_ms();
+            {
+                let mut memory = self.memory();
+                memory.sealed.remove(&topic_id);
+                memory.manifests.remove(&topic_id);
+                memory.seal_boundaries.remove(&topic_id);
+                memory.emptied.insert(topic_id, now_ms);
+            }
+            if forget {
+                self.commit_one(ForgetTopic { lease: lease.0, topic_id: topic_id.0.to_vec() }).await?;
+                self.memory().emptied.remove(&topic_id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn empty_folder(&self, folder: &str) -> Result<(), WorkError> {
+        loop {
+            let mut listing = self.objects.list(Purpose::Sweep, folder);
+            let mut paths = Vec::new();
+            while let Some(object) = listing.try_next().await? {
+                paths.push(object.path);
+                if paths.len() >= limits::GARBAGE_BATCH {
+                    break;
+                }
+            }
+            if paths.is_empty() {
+                return Ok(());
+            }
+            for answer in self.objects.delete_all(Purpose::Garbage, &paths).await {
+                answer?;
+            }
+        }
+    }
+}

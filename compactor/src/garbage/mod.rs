@@ -1,0 +1,5 @@
+//! Objects that nothing refers to any more leave the bucket (I8), and nothing else does.
+
+mod collect;
+mod dropped;
+pub(crate) mod orphans;

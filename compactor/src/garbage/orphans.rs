@@ -1,0 +1,192 @@
+//! Objects that nothing ever referred to: names below the horizon, and sealed names that a delayed PUT brought back.
+
+use crate::error::WorkError;
+use crate::options::millis;
+use crate::sealed::SealedFiles;
+use crate::shared::Shared;
+use futures::TryStreamExt;
+use std::collections::BTreeMap;
+use strandline_bronze::SealedName;
+use strandline_commands::{LeaseKind, RaiseHorizon};
+use strandline_index::Index;
+use strandline_object_store::Purpose;
+use strandline_types::{ObjectName, TopicId, limits};
+
+/// Samples of (time, seq) that are kept; enough for a day at one a minute.
+const SAMPLES: usize = 2_048;
+/// Samples are at least this far apart.
+const SAMPLE_MS: i64 = 30_000;
+
+/// Whether an object of `wal/` or `fresh/` belongs to nobody, in an index that has folded its own raise of the horizon.
+pub(crate) fn is_orphan(index: &Index, path: &str) -> bool {
+    let Ok(name) = path.parse::<ObjectName>() else { return false };
+    name.seq < index.cell.horizon && !index.garbage.contains_key(path) && !is_referenced(index, path, name)
+}
+
+fn is_referenced(index: &Index, path: &str, name: ObjectName) -> bool {
+    if path.starts_with("wal/") {
+        return index.wal_objects.contains_key(&name);
+    }
+    // fresh/<topic>/<id8>/<name>.parquet
+    let mut parts = path.split('/').skip(1);
+    let (Some(topic), Some(id8)) = (parts.next(), parts.next()) else { return true };
+    let mut of_folder = index.topics.values().filter(|known| known.name == topic && known.id.id8() == id8);
+    of_folder.any(|topic| topic.fresh.contains_key(&name))
+}
+
+/// What a sweep of `bronze/` makes of one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is sealed, planned, or on the garbage list.
+    Known,
+    /// Nobody knows it and nothing is lost with it.
+    Delete,
+    /// Nobody knows it, and no other file answers for its first offset: people have to look.
+    Suspicious,
+}
+
+/// Judges an object of `bronze/` by an index that was brought up to date after the listing.
+pub(crate) fn judge_sealed(index: &Index, sealed: &BTreeMap<TopicId, SealedFiles>, path: &str) -> Found {
+    if index.garbage.contains_key(path) {
+        return Found::Known;
+    }
+    let mut parts = path.split('/').skip(1);
+    let (Some(name), Some(id8)) = (parts.next(), parts.next()) else { return Found::Suspicious };
+    let is_folder = |id: &TopicId, topic: &str| topic == name && id.id8() == id8;
+    if index.dropped.iter().any(|(id, topic)| is_folder(id, &topic.name)) {
+        // Its own step empties that folder.
+        return Found::Known;
+    }
+    let Some(topic) = index.topics.values().find(|topic| is_folder(&topic.id, &topic.name)) else {
+        return Found::Delete;
+    };
+    let files = sealed.get(&topic.id);
+    if topic.plans.contains_key(path) || files.is_some_and(|files| files.files.contains_key(path)) {
+        return Found::Known;
+    }
+    let Ok(parsed) = path.parse::<SealedName>() else { return Found::Suspicious };
+    let Some(partition) = topic.partition(parsed.partition) else { return Found::Suspicious };
+    let answered = parsed.offset < partition.log_start
+        || parsed.offset >= partition.sealed_end
+        || topic.sealed_plan_at(parsed.partition, parsed.offset).is_some()
+        || files.is_some_and(|files| {
+            files.ranges_of(parsed.partition).iter().any(|range| range.start <= parsed.offset && parsed.offset < range.end)
+        });
+    if answered { Found::Delete } else { Found::Suspicious }
+}
+
+impl Shared {
+    /// Remembers what was folded when: a horizon is raised to what was folded long ago.
+    pub fn sample_folded(&self) {
+        let (now_ms, seq) = (self.now_ms(), self.cell.seq());
+        let mut memory = self.memory();
+        if memory.folded_at.back().is_none_or(|(at_ms, _)| now_ms.saturating_sub(*at_ms) >= SAMPLE_MS.min(millis(self.options.orphan_age))) {
+            memory.folded_at.push_back((now_ms, seq));
+            if memory.folded_at.len() > SAMPLES {
+                memory.folded_at.pop_front();
+            }
+        }
+    }
+
+    /// Deletes orphans of `wal/` and `fresh/`. Writes nothing if there is none. Returns how many went.
+    pub async fn collect_orphans_once(&self) -> Result<usize, WorkError> {
+        self.sample_folded();
+        let before_ms = self.now_ms().saturating_sub(millis(self.options.orphan_age));
+        let target = {
+            let memory = self.memory();
+            memory.folded_at.iter().rev().find(|(at_ms, _)| *at_ms <= before_ms).map(|(_, seq)| *seq)
+        };
+        let swept = self.memory().orphans_below;
+        let Some(target) = target.filter(|target| *target > swept) else { return Ok(0) };
+        let mut candidates = Vec::new();
+        for folder in ["wal", "fresh"] {
+            let mut listed = self.objects.list(Purpose::Sweep, folder);
+            while let Some(object) = listed.try_next().await? {
+                let below = object.path.parse::<ObjectName>().is_ok_and(|name| name.seq < target);
+                if below && self.would_be_orphan(&object.path) {
+                    candidates.push(object.path);
+                    if candidates.len() >= limits::GARBAGE_BATCH {
+                        break;
+                    }
+                }
+            }
+        }
+        if candidates.is_empty() {
+            self.memory().orphans_below = target;
+            return Ok(0);
+        }
+        let lease = self.lease(LeaseKind::Garbage, &[]).await?;
+        if self.cell.view().cell.horizon < target {
+            self.commit_one(RaiseHorizon { lease: lease.0, to: target.0 }).await?;
+        }
+        // From an index that has folded its own raise: what it does not know now, it never will (MODEL B2, B9).
+        let orphans: Vec<String> = {
+            let view = self.cell.view();
+            if view.cell.snapshot.disagreed {
+                return Ok(0);
+            }
+            candidates.into_iter().filter(|path| is_orphan(&view, path)).collect()
+        };
+        for answer in self.objects.delete_all(Purpose::Sweep, &orphans).await {
+            answer?;
+        }
+        metrics::counter!("strandline_orphans_deleted").increment(orphans.len() as u64);
+        Ok(orphans.len())
+    }
+
+    fn would_be_orphan(&self, path: &str) -> bool {
+        let view = self.cell.view();
+        let known = path.parse::<ObjectName>().map_or(true, |name| is_referenced(&view, path, name));
+        !known && !view.garbage.contains_key(path)
+    }
+
+    /// Lists `bronze/`, then takes a barrier, then deletes what nobody knows (MODEL C7). Returns how many went.
+    pub async fn sweep_bronze_once(&self) -> Result<usize, WorkError> {
+        let mut after = String::new();
+        let mut deleted = 0;
+        loop {
+            let mut listed = Vec::new();
+            let mut listing = self.objects.list_after(Purpose::Sweep, "bronze", &after);
+            while let Some(object) = listing.try_next().await? {
+                listed.push(object.path);
+                if listed.len() >= limits::SEGMENT_INDEX_SCAN_ROWS {
+                    break;
+                }
+            }
+            let Some(last) = listed.last().cloned() else { return Ok(deleted) };
+            self.cell.barrier().await?;
+            deleted += self.sweep_listed(listed).await?;
+            after = last;
+        }
+    }
+
+    async fn sweep_listed(&self, listed: Vec<String>) -> Result<usize, WorkError> {
+        // The rows as they are now, after the listing: never what was remembered before it.
+        let mut sealed = BTreeMap::new();
+        for topic_id in self.topic_ids() {
+            sealed.insert(topic_id, (*self.load_sealed_files(topic_id).await?).clone());
+        }
+        self.lease(LeaseKind::Garbage, &[]).await?;
+        let mut unknown = Vec::new();
+        {
+            let view = self.cell.view();
+            if view.cell.snapshot.disagreed {
+                return Ok(0);
+            }
+            for path in listed {
+                match judge_sealed(&view, &sealed, &path) {
+                    Found::Known => {}
+                    Found::Delete => unknown.push(path),
+                    Found::Suspicious => {
+                        metrics::counter!("strandline_suspicious_objects").increment(1);
+                        tracing::error!(path, "an object under bronze/ is in no index and nothing else holds its offsets: it is left alone; run `strandline bronze verify`");
+                    }
+                }
+            }
+        }
+        for answer in self.objects.delete_all(Purpose::Sweep, &unknown).await {
+            answer?;
+        }
+        Ok(unknown.len())
+    }
+}

@@ -1,0 +1,179 @@
+//! Manifests: the exact list of files that answer for a topic, for readers that know nothing of the index.
+
+use crate::error::WorkError;
+use crate::shared::Shared;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use strandline_bronze::Day;
+use strandline_bronze::manifest::{
+    DayManifest, ManifestDay, ManifestError, ManifestFile, ManifestPartition, RootManifest, applied_seq, day_path, root_path, supersedes,
+};
+use strandline_commands::NewFile;
+use strandline_index::Topic;
+use strandline_object_store::Purpose;
+use strandline_types::{Seq, TopicId};
+
+/// What a topic's manifests say, as far as this run knows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Written {
+    /// Everything up to this change is in them.
+    pub changed: Seq,
+    /// Days that were written or checked by this run, with a checksum of their list.
+    days: BTreeMap<Day, u32>,
+    /// Days that an earlier run's root names: files, rows, bytes.
+    earlier: BTreeMap<Day, (u64, u64, u64)>,
+}
+
+/// What a manifest is made of, taken from the index at one seq.
+struct Shown {
+    topic: String,
+    applied: Seq,
+    changed: Seq,
+    files: Vec<NewFile>,
+    partitions: Vec<ManifestPartition>,
+    sealed_ends: BTreeMap<i32, i64>,
+    garbage: BTreeSet<String>,
+}
+
+fn shown(topic: &Topic, applied: Seq, garbage: impl Iterator<Item = String>) -> Shown {
+    let live: BTreeSet<_> = topic.partitions.iter().flat_map(|partition| &partition.fresh).map(|range| range.segment).collect();
+    let fresh = topic.fresh.iter().filter(|(name, _)| live.contains(name)).map(|(_, segment)| segment.file.clone());
+    let planned = topic.plans.values().filter_map(|plan| plan.file.clone());
+    let partitions = (0..).zip(&topic.partitions).map(|(partition, state)| ManifestPartition {
+        partition,
+        log_start: state.log_start,
+        watermark: state.frontier,
+    });
+    Shown {
+        topic: topic.name.clone(),
+        applied,
+        changed: topic.bronze_changed,
+        files: fresh.chain(planned).collect(),
+        partitions: partitions.collect(),
+        sealed_ends: (0..).zip(&topic.partitions).map(|(partition, state)| (partition, state.sealed_end)).collect(),
+        garbage: garbage.collect(),
+    }
+}
+
+impl Shared {
+    /// Topics whose bronze has changed since their manifests were written.
+    pub fn manifests_due(&self) -> Vec<TopicId> {
+        let view = self.cell.view();
+        let memory = self.memory();
+        let written = |id: &TopicId| memory.manifests.get(id).map_or(Seq::ZERO, |written| written.changed);
+        view.topics.values().filter(|topic| topic.bronze_changed > written(&topic.id)).map(|topic| topic.id).collect()
+    }
+
+    /// Writes a topic's manifests if they are behind. False if there was nothing to write.
+    pub async fn write_manifest_once(&self, topic_id: TopicId) -> Result<bool, WorkError> {
+        let _one = self.manifests.lock().await;
+        let known = self.memory().manifests.get(&topic_id).cloned();
+        let mut written = match known {
+            Some(written) => written,
+            None => self.read_root(topic_id).await?,
+        };
+        let Some(shown) = self.shown(topic_id, written.changed) else {
+            self.memory().manifests.insert(topic_id, written);
+            return Ok(false);
+        };
+        let days = self.files_by_day(topic_id, &shown).await?;
+        let mut root = RootManifest::new(&shown.topic, topic_id, shown.applied.0);
+        root.partitions.clone_from(&shown.partitions);
+        for (day, files) in &days {
+            let mut manifest = DayManifest::new(&shown.topic, topic_id, *day, shown.applied.0);
+            manifest.files = files.iter().map(manifest_file).collect();
+            let list = serde_json::to_vec(&manifest.files).map_err(ManifestError::from)?;
+            let checksum = crc_fast::crc32_iscsi(&list);
+            let path = day_path(&shown.topic, topic_id, *day);
+            let sums = (files.len() as u64, files.iter().map(|file| file.rows).sum(), files.iter().map(|file| file.size).sum());
+            let (count, rows, bytes) = sums;
+            // A day of sealed files alone that an earlier run wrote with the same sums says the same.
+            let all_sealed = files.iter().all(|file| file.path.starts_with("bronze/"));
+            let same = written.days.get(day) == Some(&checksum) || (all_sealed && written.earlier.get(day) == Some(&sums));
+            if !same {
+                self.replace(&path, manifest.encode()?, shown.applied).await?;
+            }
+            written.days.insert(*day, checksum);
+            root.days.push(ManifestDay { day: day.to_string(), path, files: count, rows, bytes });
+        }
+        self.replace(&root_path(&shown.topic, topic_id), root.encode()?, shown.applied).await?;
+        let gone: Vec<Day> = written.days.keys().chain(written.earlier.keys()).filter(|day| !days.contains_key(day)).copied().collect();
+        for day in gone {
+            self.objects.delete(Purpose::Manifest, &day_path(&shown.topic, topic_id, day)).await?;
+            written.days.remove(&day);
+        }
+        written.earlier.clear();
+        written.changed = shown.changed;
+        self.memory().manifests.insert(topic_id, written);
+        metrics::counter!("strandline_manifests").increment(1);
+        Ok(true)
+    }
+
+    fn shown(&self, topic_id: TopicId, since: Seq) -> Option<Shown> {
+        let view = self.cell.view();
+        let topic = view.topics.get(&topic_id).filter(|topic| topic.bronze_changed > since)?;
+        let prefix = format!("bronze/{}/{}/", topic.name, topic_id.id8());
+        let garbage = view.garbage.range(prefix.clone()..).map(|(path, _)| path).take_while(move |path| path.starts_with(&prefix));
+        Some(shown(topic, view.cell.seq, garbage.cloned()))
+    }
+
+    /// What the root in the bucket says, after a start.
+    async fn read_root(&self, topic_id: TopicId) -> Result<Written, WorkError> {
+        let Some(topic) = self.cell.view().topics.get(&topic_id).map(|topic| topic.name.clone()) else { return Ok(Written::default()) };
+        let json = match self.objects.get(Purpose::Manifest, &root_path(&topic, topic_id)).await {
+            Ok(json) => json,
+            Err(error) if error.is_not_found() => return Ok(Written::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let Ok(root) = RootManifest::parse(&json) else { return Ok(Written::default()) };
+        let earlier = root.days.iter().filter_map(|day| Some((day.day.parse().ok()?, (day.files, day.rows, day.bytes))));
+        Ok(Written { changed: Seq(root.applied_seq), days: BTreeMap::new(), earlier: earlier.collect() })
+    }
+
+    /// Every file that answers, once: fresh, sealed but not yet listed, sealed and listed.
+    async fn files_by_day(&self, topic_id: TopicId, shown: &Shown) -> Result<BTreeMap<Day, Vec<NewFile>>, WorkError> {
+        let sealed = self.sealed_files(topic_id).await?;
+        let mut files: BTreeMap<&str, &NewFile> = shown.files.iter().map(|file| (file.path.as_str(), file)).collect();
+        for (path, file) in &sealed.files {
+            // Rows of a file that this view does not know as sealed yet: its inputs are in the list.
+            let known = file.ranges.iter().all(|range| shown.sealed_ends.get(&range.partition).is_some_and(|end| range.end <= *end));
+            if known && !shown.garbage.contains(path) {
+                files.entry(path).or_insert(file);
+            }
+        }
+        let mut days: BTreeMap<Day, Vec<NewFile>> = BTreeMap::new();
+        for file in files.into_values() {
+            days.entry(Day(file.ingest_day)).or_default().push(file.clone());
+        }
+        Ok(days)
+    }
+
+    /// Puts a manifest over the one that is there, unless that one is as new.
+    async fn replace(&self, path: &str, json: Vec<u8>, applied: Seq) -> Result<(), WorkError> {
+        let existing = match self.objects.get(Purpose::Manifest, path).await {
+            Ok(json) => applied_seq(&json).ok(),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error.into()),
+        };
+        if !supersedes(applied.0, existing) {
+            return Ok(());
+        }
+        Ok(self.objects.put_replace(Purpose::Manifest, path, Bytes::from(json)).await?)
+    }
+}
+
+fn manifest_file(file: &NewFile) -> ManifestFile {
+    ManifestFile {
+        path: file.path.clone(),
+        size: file.size,
+        rows: file.rows,
+        crc32c: file.crc32c,
+        covered: file.ranges.iter().map(|range| (range.partition, range.start, range.end)).collect(),
+    }
+}
+
+impl From<ManifestError> for WorkError {
+    fn from(error: ManifestError) -> Self {
+        Self::Write { path: "a manifest".to_owned(), reason: error.to_string() }
+    }
+}

@@ -1,0 +1,203 @@
+//! Many small fresh segments become a larger one, so that the index and the lists of files stay small.
+
+use crate::error::WorkError;
+use crate::files::{new_file, preference, sent_bytes_of};
+use crate::seal::log_starts;
+use crate::shared::Shared;
+use std::collections::{BTreeMap, BTreeSet};
+use strandline_bronze::{CoveredRange, SegmentSpec, fresh_path};
+use strandline_commands::{LeaseKind, Merge, NewFile};
+use strandline_index::Topic;
+use strandline_object_store::Purpose;
+use strandline_types::{ObjectName, TopicId, limits};
+
+/// The first tier holds segments below this; each further one is four times as large.
+const FIRST_TIER_BYTES: u64 = 128 << 10;
+const TIER_FACTOR: u64 = 4;
+/// Bytes that one merge takes in: they and the output stay within a conversion's memory.
+const MERGE_BYTES: u64 = limits::CONVERSION_BYTES as u64 / 3;
+
+/// Whole fresh segments of one day, neighbours in every partition, similar in size; empty if there are too few.
+pub(crate) fn choose_merge(topic: &Topic, merge_segments: usize, file_bytes: u64) -> Vec<ObjectName> {
+    let order = linear_order(topic);
+    let mut tier = FIRST_TIER_BYTES;
+    // What is larger waits for its seal.
+    let largest = (file_bytes / merge_segments.max(2) as u64).max(1);
+    loop {
+        let bound = tier.min(largest);
+        if let Some(run) = small_run(topic, &order, bound, merge_segments) {
+            return run;
+        }
+        if tier >= largest {
+            return Vec::new();
+        }
+        tier = tier.saturating_mul(TIER_FACTOR);
+    }
+}
+
+/// The first run of at least `merge_segments` neighbours below `bound`.
+fn small_run(topic: &Topic, order: &[ObjectName], bound: u64, merge_segments: usize) -> Option<Vec<ObjectName>> {
+    let mut run: Vec<ObjectName> = Vec::new();
+    let (mut day, mut bytes) = (None, 0_u64);
+    for name in order {
+        let segment = topic.fresh.get(name)?;
+        let (size, of_day) = (segment.file.size, segment.file.ingest_day);
+        let fits = segment.plan.is_none() && size < bound && (run.is_empty() || (day == Some(of_day) && bytes + size <= MERGE_BYTES));
+        if fits && run.len() < limits::SEAL_INPUTS {
+            run.push(*name);
+            (day, bytes) = (Some(of_day), bytes + size);
+            continue;
+        }
+        if run.len() >= merge_segments.max(2) {
+            return Some(run);
+        }
+        run.clear();
+        bytes = 0;
+        if segment.plan.is_none() && size < bound {
+            run.push(*name);
+            (day, bytes) = (Some(of_day), size);
+        }
+    }
+    (run.len() >= merge_segments.max(2)).then_some(run)
+}
+
+/// The live fresh segments in an order that agrees with the order of offsets in every partition. A window of it holds
+/// neighbours only: nothing outside lies between two of its segments.
+pub(crate) fn linear_order(topic: &Topic) -> Vec<ObjectName> {
+    let mut before: BTreeMap<ObjectName, BTreeSet<ObjectName>> = BTreeMap::new();
+    let mut after: BTreeMap<ObjectName, BTreeSet<ObjectName>> = BTreeMap::new();
+    for partition in &topic.partitions {
+        let mut last: Option<ObjectName> = None;
+        for range in &partition.fresh {
+            let waits_for = before.entry(range.segment).or_default();
+            if let Some(last) = last.filter(|last| *last != range.segment) {
+                waits_for.insert(last);
+                after.entry(last).or_default().insert(range.segment);
+            }
+            last = Some(range.segment);
+        }
+    }
+    let mut ready: BTreeSet<(u64, ObjectName)> = BTreeSet::new();
+    let since = |name: &ObjectName| topic.fresh.get(name).map_or(0, |segment| segment.since.0);
+    for (name, waits_for) in &before {
+        if waits_for.is_empty() {
+            ready.insert((since(name), *name));
+        }
+    }
+    let mut order = Vec::with_capacity(before.len());
+    while let Some((_, name)) = ready.pop_first() {
+        order.push(name);
+        for next in after.remove(&name).unwrap_or_default() {
+            if let Some(waits_for) = before.get_mut(&next) {
+                waits_for.remove(&name);
+                if waits_for.is_empty() {
+                    ready.insert((since(&next), next));
+                }
+            }
+        }
+    }
+    order.retain(|name| topic.fresh.contains_key(name));
+    order
+}
+
+/// What the inputs still answer for, by partition: exactly what the output has to cover.
+fn live_cover(topic: &Topic, inputs: &BTreeSet<ObjectName>) -> Vec<CoveredRange> {
+    let covers = (0..).zip(&topic.partitions).filter_map(|(number, partition)| {
+        let mut ranges = partition.fresh.iter().filter(|range| inputs.contains(&range.segment));
+        let first = ranges.next()?;
+        let end = ranges.next_back().map_or(first.end, |last| last.end);
+        Some(CoveredRange { partition: number, start: first.start, end })
+    });
+    covers.collect()
+}
+
+impl Shared {
+    /// Whether the topic has segments to merge.
+    pub fn merge_wanted(&self, topic_id: TopicId) -> bool {
+        let view = self.cell.view();
+        let topic = view.topics.get(&topic_id).filter(|topic| topic.fresh.len() >= self.options.merge_segments);
+        topic.is_some_and(|topic| !choose_merge(topic, self.options.merge_segments, self.options.sealed_file_bytes).is_empty())
+    }
+
+    /// Merges one run of small neighbours, if there is one. False if not.
+    pub async fn merge_once(&self, topic_id: TopicId) -> Result<bool, WorkError> {
+        let _one = self.sealing.lock().await;
+        let name = self.cell.name_object();
+        let planned = {
+            let view = self.cell.view();
+            view.topics.get(&topic_id).and_then(|topic| {
+                let inputs: BTreeSet<ObjectName> =
+                    choose_merge(topic, self.options.merge_segments, self.options.sealed_file_bytes).into_iter().collect();
+                let files: Vec<NewFile> = inputs.iter().filter_map(|name| Some(topic.fresh.get(name)?.file.clone())).collect();
+                let day = files.first()?.ingest_day;
+                let spec = SegmentSpec {
+                    topic: topic.name.clone(),
+                    topic_id,
+                    covered: live_cover(topic, &inputs),
+                    plan: fresh_path(&topic.name, topic_id, name),
+                    key: preference(topic.key_format),
+                    value: preference(topic.value_format),
+                };
+                let sent = sent_bytes_of(&files, topic);
+                Some((files, day, spec, log_starts(topic), sent))
+            })
+        };
+        let Some((files, day, spec, keep_from, sent)) = planned else { return Ok(false) };
+        let lease = self.lease(LeaseKind::Merge, &topic_id.0).await?;
+        let started = self.cell.runtime().clock.monotonic();
+        let path = spec.plan.clone();
+        let inputs: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+        let segment = self.rewrite(Purpose::Fresh, files, spec, keep_from).await?;
+        let file = new_file(&path, day, &segment, &sent);
+        self.objects.put_new(Purpose::Fresh, &path, segment.bytes, segment.crc32c).await?;
+        let command = Merge { lease: lease.0, topic_id: topic_id.0.to_vec(), inputs, outputs: vec![file] };
+        self.commit_one(command).await?;
+        let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);
+        metrics::histogram!("strandline_merge_seconds").record(elapsed.as_secs_f64());
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::policy::tests::{name, topic_with};
+    use proptest::prelude::*;
+
+    #[test]
+    fn sixteen_small_neighbours_are_merged_and_fewer_are_not() {
+        let segments: Vec<_> = (0..16).map(|at| (0, 1_000, at, vec![0])).collect();
+        assert_eq!(choose_merge(&topic_with(1, &segments), 16, 128 << 20).len(), 16);
+        assert!(choose_merge(&topic_with(1, &segments[1..]), 16, 128 << 20).is_empty());
+        let mut of_days = segments.clone();
+        of_days[15].0 = 1;
+        assert!(choose_merge(&topic_with(1, &of_days), 16, 128 << 20).is_empty());
+        let large: Vec<_> = (0..32).map(|at| (0, 9 << 20, at, vec![0])).collect();
+        assert!(choose_merge(&topic_with(1, &large), 16, 128 << 20).is_empty());
+    }
+
+    #[test]
+    fn small_ones_are_merged_before_larger_ones() {
+        let mut segments: Vec<_> = (0..16).map(|at| (0, 1 << 20, at, vec![0])).collect();
+        segments.extend((16..32).map(|at| (0, 1_000, at, vec![0])));
+        let chosen = choose_merge(&topic_with(1, &segments), 16, 128 << 20);
+        assert_eq!(chosen, (16..32).map(name).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_merged_are_neighbours_in_every_partition(
+            segments in prop::collection::vec((1_u64..300_000, prop::collection::btree_set(0_i32..4, 1..4)), 1..40),
+        ) {
+            let segments: Vec<_> = segments.into_iter().map(|(size, of)| (0, size, 0_i64, of.into_iter().collect::<Vec<_>>())).collect();
+            let topic = topic_with(4, &segments);
+            prop_assert_eq!(linear_order(&topic).len(), segments.len());
+            let chosen: BTreeSet<_> = choose_merge(&topic, 3, 1 << 20).into_iter().collect();
+            for partition in &topic.partitions {
+                let taken: Vec<bool> = partition.fresh.iter().map(|range| chosen.contains(&range.segment)).collect();
+                let runs = taken.iter().zip([false].iter().chain(&taken)).filter(|(now, before)| **now && !**before).count();
+                prop_assert!(runs <= 1, "{taken:?}");
+            }
+        }
+    }
+}

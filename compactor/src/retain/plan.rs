@@ -1,0 +1,129 @@
+//! How far retention moves a log start: decided as Kafka does, unit by unit from the oldest on.
+
+use strandline_index::{Extent, Partition, Topic};
+use strandline_types::ObjectName;
+
+/// What leaves as a whole: a partition's part of a sealed or fresh file, or an extent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unit {
+    pub end: i64,
+    /// The largest timestamp, or when it came where it has none.
+    pub time_ms: i64,
+    /// Bytes as sent.
+    pub bytes: u64,
+}
+
+/// What a topic asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Rules {
+    pub retention_ms: Option<i64>,
+    pub retention_bytes: Option<u64>,
+}
+
+/// Where the log start moves to, if it moves. Never past `limit`.
+pub(crate) fn new_log_start(units: &[Unit], log_start: i64, limit: i64, rules: Rules, now_ms: i64) -> Option<i64> {
+    let mut to = log_start;
+    // Time: the oldest units whose newest record is too old. The first that is not stops it, as in Kafka.
+    if let Some(retention_ms) = rules.retention_ms {
+        for unit in units.iter().filter(|unit| unit.end > log_start) {
+            if now_ms.saturating_sub(unit.time_ms) <= retention_ms || unit.end > limit {
+                break;
+            }
+            to = to.max(unit.end);
+        }
+    }
+    // Size: a unit goes while what is left without it is still as large as asked for.
+    if let Some(retention_bytes) = rules.retention_bytes {
+        let live = || units.iter().filter(|unit| unit.end > to);
+        let mut bytes: u64 = live().map(|unit| unit.bytes).sum();
+        let mut moved = to;
+        for unit in live() {
+            let left = bytes.saturating_sub(unit.bytes);
+            if left < retention_bytes || bytes <= retention_bytes || unit.end > limit {
+                break;
+            }
+            bytes = left;
+            moved = unit.end;
+        }
+        to = to.max(moved);
+    }
+    (to > log_start).then_some(to)
+}
+
+/// The units of a partition that lie in the index: fresh ranges and extents. Sealed ones come before them.
+pub(crate) fn index_units(topic: &Topic, partition: &Partition, number: i32) -> Vec<Unit> {
+    let fresh = partition.fresh.iter().map(|range| {
+        let (sent_bytes, since_ms) = fresh_facts(topic, range.segment, number);
+        Unit { end: range.end, time_ms: time_or(range.max_timestamp_ms, since_ms), bytes: sent_bytes }
+    });
+    fresh.chain(partition.extents.iter().map(extent_unit)).collect()
+}
+
+fn fresh_facts(topic: &Topic, segment: ObjectName, partition: i32) -> (u64, i64) {
+    let Some(segment) = topic.fresh.get(&segment) else { return (0, i64::MAX) };
+    let range = segment.file.ranges.iter().find(|range| range.partition == partition);
+    (range.map_or(0, |range| range.sent_bytes), segment.since_ms)
+}
+
+fn extent_unit(extent: &Extent) -> Unit {
+    Unit { end: extent.end, time_ms: time_or(extent.visible_max_timestamp_ms(), extent.ingest_ms), bytes: extent.length }
+}
+
+/// Records without a timestamp count by when they came.
+pub(crate) fn time_or(timestamp_ms: i64, came_ms: i64) -> i64 {
+    if timestamp_ms >= 0 { timestamp_ms } else { came_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn units(of: &[(i64, u64)]) -> Vec<Unit> {
+        (1..).zip(of).map(|(at, (time_ms, bytes))| Unit { end: at * 10, time_ms: *time_ms, bytes: *bytes }).collect()
+    }
+
+    #[test]
+    fn time_stops_at_the_first_unit_that_stays() {
+        let rules = Rules { retention_ms: Some(100), retention_bytes: None };
+        let units = units(&[(0, 1), (10, 1), (500, 1), (20, 1)]);
+        assert_eq!(new_log_start(&units, 0, 40, rules, 200), Some(20));
+        assert_eq!(new_log_start(&units, 0, 15, rules, 200), Some(10));
+        assert_eq!(new_log_start(&units, 20, 40, rules, 200), None);
+        assert_eq!(new_log_start(&units, 0, 40, rules, 1_000), Some(40));
+        assert_eq!(new_log_start(&units, 0, 40, Rules::default(), 1_000), None);
+    }
+
+    #[test]
+    fn size_keeps_at_least_what_was_asked_for() {
+        let rules = |bytes| Rules { retention_ms: None, retention_bytes: Some(bytes) };
+        let units = units(&[(0, 10), (0, 10), (0, 10)]);
+        assert_eq!(new_log_start(&units, 0, 30, rules(30), 0), None);
+        assert_eq!(new_log_start(&units, 0, 30, rules(25), 0), None);
+        assert_eq!(new_log_start(&units, 0, 30, rules(20), 0), Some(10));
+        assert_eq!(new_log_start(&units, 0, 30, rules(5), 0), Some(20));
+        assert_eq!(new_log_start(&units, 0, 30, rules(0), 0), Some(30));
+        assert_eq!(new_log_start(&units, 10, 30, rules(20), 0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_log_start_never_goes_back_nor_past_its_limit_and_what_it_leaves_was_to_go(
+            of in prop::collection::vec((0_i64..1_000, 0_u64..50), 0..20),
+            retention_ms in prop::option::of(0_i64..500), retention_bytes in prop::option::of(0_u64..400),
+            log_start in 0_i64..200, limit in 0_i64..220,
+        ) {
+            let units = units(&of);
+            let rules = Rules { retention_ms, retention_bytes };
+            if let Some(to) = new_log_start(&units, log_start, limit, rules, 1_000) {
+                prop_assert!(to > log_start && to <= limit);
+                let left: u64 = units.iter().filter(|unit| unit.end > to).map(|unit| unit.bytes).sum();
+                for unit in units.iter().filter(|unit| unit.end > log_start && unit.end <= to) {
+                    let old = retention_ms.is_some_and(|retention_ms| 1_000 - unit.time_ms > retention_ms);
+                    let much = retention_bytes.is_some_and(|retention_bytes| left >= retention_bytes);
+                    prop_assert!(old || much);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Moves log starts, lets sealed files go, forgets idle producers.
+
+use crate::error::WorkError;
+use crate::options::millis;
+use crate::retain::plan::{Rules, Unit, index_units, new_log_start, time_or};
+use crate::sealed::row_keys;
+use crate::shared::Shared;
+use strandline_bronze::Day;
+use strandline_cell::Submission;
+use strandline_commands::{Command, DropSealed, ExpireProducer, ExpireProducers, LeaseKind, MoveLogStart, NewFile};
+use strandline_index::Topic;
+use strandline_topic_config::TopicConfig;
+use strandline_types::{TopicId, limits};
+
+/// Commands of one commit.
+const COMMIT_COMMANDS: usize = 1_024;
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
+
+impl Shared {
+    /// One round of retention over all topics. Writes nothing where nothing is old.
+    pub async fn retain_once(&self) -> Result<(), WorkError> {
+        let mut first_error = None;
+        for topic_id in self.topic_ids() {
+            // One topic's trouble is not another's.
+            if let Err(error) = self.retain_topic(topic_id).await {
+                tracing::warn!(%topic_id, %error, "retention of a topic failed");
+                first_error.get_or_insert(error);
+            }
+        }
+        self.expire_producers_once().await?;
+        first_error.map_or(Ok(()), Err)
+    }
+
+    async fn retain_topic(&self, topic_id: TopicId) -> Result<(), WorkError> {
+        let Some(topic) = self.topic(topic_id) else { return Ok(()) };
+        let config = TopicConfig::of(&topic.configs);
+        if config.cleanup.delete {
+            let rules = Rules { retention_ms: config.retention_ms, retention_bytes: config.retention_bytes };
+            self.move_log_starts(&topic, rules).await?;
+            drop(topic);
+            self.drop_sealed(topic_id, config.bronze_retention_ms).await?;
+        }
+        self.remove_dropped_rows(topic_id).await
+    }
+
+    async fn move_log_starts(&self, topic: &Topic, rules: Rules) -> Result<(), WorkError> {
+        if rules == Rules::default() || topic.partitions.iter().all(|partition| partition.log_start == partition.next_offset) {
+            return Ok(());
+        }
+        let sealed_rows = topic.partitions.iter().any(|partition| partition.sealed_end > partition.log_start);
+        let sealed = if sealed_rows { Some(self.sealed_files(topic.id).await?) } else { None };
+        let mut by_partition: std::collections::BTreeMap<i32, Vec<Unit>> = std::collections::BTreeMap::new();
+        let planned = topic.plans.values().filter_map(|plan| plan.file.as_ref());
+        for file in sealed.iter().flat_map(|sealed| sealed.files.values()).chain(planned) {
+            for range in &file.ranges {
+                let came_ms = Day(file.ingest_day.saturating_add(1)).start_ms();
+                let unit = Unit { end: range.end, time_ms: time_or(range.max_timestamp_ms, came_ms), bytes: range.sent_bytes };
+                by_partition.entry(range.partition).or_default().push(unit);
+            }
+        }
+        let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
+        let mut commands: Vec<Command> = Vec::new();
+        for (number, partition) in (0..).zip(&topic.partitions) {
+            let mut units = by_partition.remove(&number).unwrap_or_default();
+            units.retain(|unit| unit.end <= partition.sealed_end);
+            units.sort_by_key(|unit| unit.end);
+            units.dedup_by_key(|unit| unit.end);
+            units.extend(index_units(topic, partition, number));
+            let limit = partition.last_stable_offset();
+            if let Some(to) = new_log_start(&units, partition.log_start, limit, rules, now_ms) {
+                commands.push(MoveLogStart { topic_id: topic.id.0.to_vec(), partition: number, to }.into());
+            }
+        }
+        self.commit_all(commands).await
+    }
+
+    /// Sealed files that nobody can read through Kafka any more and that have been kept long enough.
+    async fn drop_sealed(&self, topic_id: TopicId, bronze_retention_ms: Option<i64>) -> Result<(), WorkError> {
+        let Some(retention_ms) = bronze_retention_ms else { return Ok(()) };
+        let Some(topic) = self.topic(topic_id) else { return Ok(()) };
+        if topic.partitions.iter().all(|partition| partition.log_start == 0) {
+            return Ok(());
+        }
+        let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
+        let sealed = self.sealed_files(topic_id).await?;
+        let is_old = |file: &NewFile| {
+            // The file's newest record; a file without timestamps goes by its day.
+            let newest_ms = file.ranges.iter().map(|range| range.max_timestamp_ms).max().filter(|ms| *ms >= 0);
+            let newest_ms = newest_ms.unwrap_or(i64::from(file.ingest_day).saturating_add(1).saturating_mul(DAY_MS));
+            now_ms.saturating_sub(newest_ms) > retention_ms
+        };
+        let is_below = |file: &NewFile| {
+            file.ranges.iter().all(|range| topic.partition(range.partition).is_some_and(|partition| range.end <= partition.log_start))
+        };
+        let gone = sealed.files.values().filter(|file| !topic.plans.contains_key(&file.path) && is_below(file) && is_old(file));
+        let gone: Vec<NewFile> = gone.cloned().collect();
+        drop(topic);
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let lease = self.lease(LeaseKind::Retention, &[]).await?;
+        let known: Vec<NewFile> = {
+            let view = self.cell.view();
+            gone.into_iter().filter(|file| !view.garbage.contains_key(&file.path)).collect()
+        };
+        let drop_file = |file: NewFile| DropSealed { lease: lease.0, topic_id: topic_id.0.to_vec(), file: Some(file) }.into();
+        self.commit_all(known.into_iter().map(drop_file).collect()).await
+    }
+
+    /// Rows of files that are on the garbage list: the second half of [`DropSealed`], also after a crash between the two.
+    pub async fn remove_dropped_rows(&self, topic_id: TopicId) -> Result<(), WorkError> {
+        let prefix = {
+            let view = self.cell.view();
+            let Some(topic) = view.topics.get(&topic_id) else { return Ok(()) };
+            let prefix = format!("bronze/{}/{}/", topic.name, topic_id.id8());
+            if !view.garbage.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix)) {
+                return Ok(());
+            }
+            prefix
+        };
+        let sealed = self.sealed_files(topic_id).await?;
+        let dropped: Vec<NewFile> = {
+            let view = self.cell.view();
+            let dropped = sealed.files.range(prefix..).filter(|(path, _)| view.garbage.contains_key(*path));
+            dropped.map(|(_, file)| file.clone()).collect()
+        };
+        for file in dropped {
+            self.segment_index.remove(row_keys(topic_id, &file.ranges)).await?;
+            self.forget_sealed(topic_id, &file.path);
+        }
+        Ok(())
+    }
+
+    /// Forgets producers that have been idle for long (Kafka's `producer.id.expiration.ms`).
+    pub async fn expire_producers_once(&self) -> Result<(), WorkError> {
+        let before_ms = self.now_ms().saturating_sub(millis(self.options.producer_expiry));
+        let idle: Vec<ExpireProducer> = {
+            let view = self.cell.view();
+            let idle = view.producers.iter().filter(|(_, producer)| producer.last_active_ms < before_ms);
+            let idle = idle.map(|(id, producer)| ExpireProducer { producer_id: *id, last_active: producer.last_active.0 });
+            idle.take(limits::ENTRY_COMMANDS).collect()
+        };
+        for producers in idle.chunks(COMMIT_COMMANDS) {
+            self.commit_one(ExpireProducers { producers: producers.to_vec() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits commands that are independent of one another; refusals mean that something changed, the next round looks again.
+    async fn commit_all(&self, mut commands: Vec<Command>) -> Result<(), WorkError> {
+        while !commands.is_empty() {
+            let rest = commands.split_off(commands.len().min(COMMIT_COMMANDS));
+            let submission = Submission { commands: std::mem::replace(&mut commands, rest), ..Submission::default() };
+            self.cell.submit(submission).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,254 @@
+//! Plan, build, put, say so, list, done; and the same again from wherever another left off.
+
+use crate::error::WorkError;
+use crate::files::{file_ranges, new_file, preference, sent_bytes_of};
+use crate::seal::policy::{SealTiming, boundary_ms, choose_inputs, seal_due};
+use crate::sealed::row_keys;
+use crate::shared::Shared;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use strandline_bronze::{CoveredRange, FooterError, PartitionSummary, SealedName, SegmentFooter, SegmentSpec, TAIL_GUESS_BYTES, verify};
+use strandline_commands::{LeaseKind, NewFile, SealDone, SealPlan, Sealed};
+use strandline_index::{Outcome, Plan, Refusal, Topic};
+use strandline_object_store::{PutNewError, Purpose};
+use strandline_segment_index::SealedRow;
+use strandline_topic_config::TopicConfig;
+use strandline_types::{LeaseNumber, Seq, TopicId, TopicPartition};
+
+/// What a look at a topic's seals led to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SealProgress {
+    /// Paths of the files that were completed.
+    pub sealed: Vec<String>,
+}
+
+impl Shared {
+    /// Completes what is open, then seals what is due (`force`: everything there is, file by file) until nothing is.
+    pub async fn seal_once(&self, topic_id: TopicId, force: bool) -> Result<SealProgress, WorkError> {
+        let _one = self.sealing.lock().await;
+        let mut progress = SealProgress::default();
+        if self.open_plan(topic_id).is_none() && self.next_seal(topic_id, force).is_none() {
+            return Ok(progress);
+        }
+        let lease = self.lease(LeaseKind::Seal, &topic_id.0).await?;
+        loop {
+            if let Some(path) = self.open_plan(topic_id) {
+                self.complete(topic_id, lease, &path).await?;
+                progress.sealed.push(path);
+                continue;
+            }
+            let Some(inputs) = self.next_seal(topic_id, force) else { break };
+            let command = SealPlan { lease: lease.0, topic_id: topic_id.0.to_vec(), inputs };
+            match self.commit_one(command).await?.0 {
+                Outcome::Planned { .. } => {}
+                _ => return Err(WorkError::Outcome { command: "SealPlan" }),
+            }
+        }
+        self.remember_boundary(topic_id);
+        Ok(progress)
+    }
+
+    /// Whether there is something to complete or to seal in this topic.
+    pub fn seal_wanted(&self, topic_id: TopicId) -> bool {
+        let wanted = self.open_plan(topic_id).is_some() || self.next_seal(topic_id, false).is_some();
+        if !wanted {
+            self.remember_boundary(topic_id);
+        }
+        wanted
+    }
+
+    fn timing(&self, topic: &Topic) -> SealTiming {
+        SealTiming { interval_ms: TopicConfig::of(&topic.configs).bronze_seal_ms, file_bytes: self.options.sealed_file_bytes }
+    }
+
+    fn remember_boundary(&self, topic_id: TopicId) {
+        let now_ms = self.now_ms();
+        let boundary = self.cell.view().topics.get(&topic_id).map(|topic| boundary_ms(topic_id, self.timing(topic), now_ms));
+        if let Some(boundary) = boundary {
+            self.memory().seal_boundaries.insert(topic_id, boundary);
+        }
+    }
+
+    fn open_plan(&self, topic_id: TopicId) -> Option<String> {
+        self.cell.view().topics.get(&topic_id)?.plans.keys().next().cloned()
+    }
+
+    /// The inputs of the next file, if one is due.
+    fn next_seal(&self, topic_id: TopicId, force: bool) -> Option<Vec<String>> {
+        let now_ms = self.now_ms();
+        let seen = self.memory().seal_boundaries.get(&topic_id).copied();
+        let view = self.cell.view();
+        let topic = view.topics.get(&topic_id)?;
+        if topic.fresh.is_empty() {
+            return None;
+        }
+        let timing = self.timing(topic);
+        let (day, _) = seal_due(topic, timing, now_ms, seen, force)?;
+        let inputs = choose_inputs(topic, day, timing.file_bytes);
+        let paths: Vec<String> = inputs.iter().filter_map(|name| Some(topic.fresh.get(name)?.file.path.clone())).collect();
+        (!paths.is_empty()).then_some(paths)
+    }
+
+    /// Steps 4 to 7 of one plan, from wherever it stands.
+    async fn complete(&self, topic_id: TopicId, lease: LeaseNumber, path: &str) -> Result<(), WorkError> {
+        let Some((plan, spec, inputs, keep_from, sent)) = self.planned(topic_id, path) else { return Ok(()) };
+        let (file, summaries) = match &plan.file {
+            Some(file) => (file.clone(), None),
+            None => {
+                // 4: the plan is in the bucket before its object is.
+                self.copied_up_to(plan.since).await?;
+                let (file, summaries) = self.put_planned(path, &plan, spec, inputs, keep_from, &sent).await?;
+                // 5
+                let command = Sealed { lease: lease.0, topic_id: topic_id.0.to_vec(), file: Some(file.clone()) };
+                self.commit_one(command).await?;
+                metrics::counter!("strandline_sealed_segments").increment(1);
+                metrics::counter!("strandline_sealed_bytes").increment(file.size);
+                (file, Some(summaries))
+            }
+        };
+        let summaries = match summaries {
+            Some(summaries) => summaries,
+            None => self.footer_of(path, file.size).await?.partitions().to_vec(),
+        };
+        // 6
+        self.put_rows(topic_id, &file, &summaries, plan.since).await?;
+        // 7
+        let done = SealDone { lease: lease.0, topic_id: topic_id.0.to_vec(), path: path.to_owned() };
+        match self.commit_one(done).await {
+            Ok(_) => Ok(()),
+            // Another try of ours was folded after all.
+            Err(WorkError::Refused(Refusal::Superseded { .. })) if self.open_plan(topic_id).as_deref() != Some(path) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn planned(&self, topic_id: TopicId, path: &str) -> Option<(Plan, SegmentSpec, Vec<NewFile>, Vec<(i32, i64)>, BTreeMap<i32, u64>)> {
+        let view = self.cell.view();
+        let topic = view.topics.get(&topic_id)?;
+        let plan = topic.plans.get(path)?.clone();
+        let inputs: Vec<NewFile> = plan.inputs.iter().filter_map(|name| Some(topic.fresh.get(name)?.file.clone())).collect();
+        let covered = plan.ranges.iter().map(|range| CoveredRange { partition: range.partition, start: range.start, end: range.end });
+        let mut covered: Vec<CoveredRange> = covered.collect();
+        covered.sort_by_key(|range| range.partition);
+        let spec = SegmentSpec {
+            topic: topic.name.clone(),
+            topic_id,
+            covered,
+            plan: path.to_owned(),
+            key: preference(topic.key_format),
+            value: preference(topic.value_format),
+        };
+        let keep_from = log_starts(topic);
+        let sent = sent_bytes_of(&inputs, topic);
+        Some((plan, spec, inputs, keep_from, sent))
+    }
+
+    /// Puts the planned object, or finds the one that is there already: then that one is the truth.
+    async fn put_planned(
+        &self,
+        path: &str,
+        plan: &Plan,
+        spec: SegmentSpec,
+        inputs: Vec<NewFile>,
+        keep_from: Vec<(i32, i64)>,
+        sent: &BTreeMap<i32, u64>,
+    ) -> Result<(NewFile, Vec<PartitionSummary>), WorkError> {
+        match self.objects.head(Purpose::Seal, path).await {
+            Ok(_) => return self.adopt(path, plan, sent).await,
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let started = self.cell.runtime().clock.monotonic();
+        let segment = self.rewrite(Purpose::Seal, inputs, spec, keep_from).await?;
+        let file = new_file(path, plan.ingest_day, &segment, sent);
+        let put = self.objects.put_new(Purpose::Seal, path, segment.bytes, segment.crc32c).await;
+        let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);
+        metrics::histogram!("strandline_seal_seconds").record(elapsed.as_secs_f64());
+        match put {
+            Ok(()) => Ok((file, segment.partitions)),
+            Err(PutNewError::Taken { .. }) => self.adopt(path, plan, sent).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The object that lies under a planned name, read through and checked.
+    async fn adopt(&self, path: &str, plan: &Plan, sent: &BTreeMap<i32, u64>) -> Result<(NewFile, Vec<PartitionSummary>), WorkError> {
+        let bytes = self.objects.get(Purpose::Seal, path).await?;
+        let foreign = |reason: String| WorkError::Foreign { path: path.to_owned(), reason };
+        let (name, checked) = (path.to_owned(), bytes.clone());
+        let work = move || verify(&name, &[checked], None);
+        let report = self.cell.runtime().spawner.blocking("verify", work).await?;
+        if !report.is_sound() {
+            return Err(foreign(report.problems.join("; ")));
+        }
+        let footer = SegmentFooter::parse(path, bytes.len() as u64, &bytes).map_err(|error| foreign(error.to_string()))?;
+        let cover = |ranges: Vec<(i32, i64, i64)>| ranges.into_iter().collect::<std::collections::BTreeSet<_>>();
+        let planned = cover(plan.ranges.iter().map(|range| (range.partition, range.start, range.end)).collect());
+        let found = cover(footer.partitions().iter().map(|range| (range.partition, range.start, range.end)).collect());
+        if planned != found || footer.plan_name() != path {
+            return Err(foreign("it covers other offsets".to_owned()));
+        }
+        let file = NewFile {
+            path: path.to_owned(),
+            size: report.file_bytes,
+            crc32c: report.crc32c,
+            rows: report.rows,
+            record_bytes: report.record_bytes,
+            ingest_day: plan.ingest_day,
+            ranges: file_ranges(footer.partitions(), sent),
+        };
+        Ok((file, footer.partitions().to_vec()))
+    }
+
+    /// The footer of an object of this size.
+    pub(crate) async fn footer_of(&self, path: &str, size: u64) -> Result<SegmentFooter, WorkError> {
+        let mut tail_bytes = TAIL_GUESS_BYTES.min(size);
+        loop {
+            let tail: Bytes = self.objects.get_range(Purpose::Seal, path, size - tail_bytes..size).await?;
+            match SegmentFooter::parse(path, size, &tail) {
+                Ok(footer) => return Ok(footer),
+                Err(FooterError::NeedsMore { tail_bytes: more, .. }) if more > tail_bytes && more <= size => tail_bytes = more,
+                Err(error) => return Err(WorkError::Foreign { path: path.to_owned(), reason: error.to_string() }),
+            }
+        }
+    }
+
+    /// The file's rows, each where its key is free or of a lower generation.
+    async fn put_rows(&self, topic_id: TopicId, file: &NewFile, summaries: &[PartitionSummary], planned: Seq) -> Result<(), WorkError> {
+        let generation = file.path.parse::<SealedName>().map_or(0, |name| name.generation);
+        let rows = file.ranges.iter().map(|range| {
+            let summary = summaries.iter().find(|summary| summary.partition == range.partition);
+            SealedRow {
+                topic_partition: TopicPartition { topic_id, partition: range.partition },
+                start_offset: range.start,
+                end_offset: range.end,
+                path: file.path.clone(),
+                generation,
+                size: file.size,
+                crc32c: file.crc32c,
+                rows: range.rows,
+                first_row: range.first_row,
+                row_group: summary.and_then(|summary| summary.row_group).unwrap_or(0),
+                min_timestamp_ms: summary.and_then(|summary| summary.timestamps).map_or(-1, |timestamps| timestamps.min_ms),
+                max_timestamp_ms: range.max_timestamp_ms,
+                max_timestamp_offset: range.max_timestamp_offset,
+                sent_bytes: range.sent_bytes,
+                // The plan's seq, not that of `Sealed`: whoever repeats this step writes the same row.
+                sealed_seq: planned,
+            }
+        });
+        let outcome = self.segment_index.put(rows.collect()).await?;
+        if !outcome.differing.is_empty() {
+            tracing::error!(path = file.path, rows = outcome.differing.len(), "the segment index holds other rows under the keys of this file");
+        }
+        debug_assert_eq!(row_keys(topic_id, &file.ranges).len(), file.ranges.len());
+        self.remember_sealed(topic_id, file);
+        Ok(())
+    }
+}
+
+/// Per partition, the offset below which rows are not kept.
+pub(crate) fn log_starts(topic: &Topic) -> Vec<(i32, i64)> {
+    (0..).zip(&topic.partitions).map(|(number, partition)| (number, partition.log_start)).collect()
+}

@@ -1,0 +1,129 @@
+//! Sealed files of a topic, as the segment index lists them: rows put together by file.
+
+use crate::error::WorkError;
+use crate::shared::Shared;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use strandline_bronze::Day;
+use strandline_commands::{FileRange, NewFile};
+use strandline_segment_index::{PutError, ReadError, RemoveError, RowKey, SealedRow};
+use strandline_types::{TopicId, TopicPartition, limits};
+
+/// A topic's sealed files by path.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct SealedFiles {
+    pub files: BTreeMap<String, NewFile>,
+}
+
+impl SealedFiles {
+    fn add(&mut self, row: SealedRow) {
+        let file = self.files.entry(row.path).or_insert_with_key(|path| NewFile {
+            path: path.clone(),
+            size: row.size,
+            crc32c: row.crc32c,
+            ingest_day: day_of_path(path).map_or(0, |day| day.0),
+            ..NewFile::default()
+        });
+        file.rows += row.rows;
+        file.ranges.push(FileRange {
+            partition: row.topic_partition.partition,
+            start: row.start_offset,
+            end: row.end_offset,
+            rows: row.rows,
+            first_row: row.first_row,
+            max_timestamp_ms: row.max_timestamp_ms,
+            max_timestamp_offset: row.max_timestamp_offset,
+            sent_bytes: row.sent_bytes,
+        });
+    }
+
+    /// The ranges of one partition, in the order of offsets.
+    pub fn ranges_of(&self, partition: i32) -> Vec<FileRange> {
+        let ranges = self.files.values().flat_map(|file| &file.ranges).filter(|range| range.partition == partition);
+        let mut ranges: Vec<FileRange> = ranges.cloned().collect();
+        ranges.sort_by_key(|range| range.end);
+        ranges
+    }
+}
+
+/// The day in a sealed path.
+pub(crate) fn day_of_path(path: &str) -> Option<Day> {
+    path.split('/').find_map(|part| part.strip_prefix("ingest_date=")).and_then(|day| day.parse().ok())
+}
+
+/// The keys of a file's rows.
+pub(crate) fn row_keys(topic_id: TopicId, ranges: &[FileRange]) -> Vec<RowKey> {
+    let keys = ranges.iter().map(|range| RowKey {
+        topic_partition: TopicPartition { topic_id, partition: range.partition },
+        end_offset: range.end,
+    });
+    keys.collect()
+}
+
+impl Shared {
+    /// The sealed files that the segment index lists, remembered. Only the holder of the topic's seal lease adds to them.
+    pub async fn sealed_files(&self, topic_id: TopicId) -> Result<Arc<SealedFiles>, WorkError> {
+        if let Some(known) = self.memory().sealed.get(&topic_id) {
+            return Ok(known.clone());
+        }
+        self.load_sealed_files(topic_id).await
+    }
+
+    /// The same, read anew.
+    pub async fn load_sealed_files(&self, topic_id: TopicId) -> Result<Arc<SealedFiles>, WorkError> {
+        let mut files = SealedFiles::default();
+        // Ends are above 0, so this key lies before every row of the topic.
+        let mut after = Some(RowKey { topic_partition: TopicPartition { topic_id, partition: 0 }, end_offset: 0 });
+        'scan: loop {
+            let rows = self.segment_index.scan_all(after, limits::SEGMENT_INDEX_SCAN_ROWS).await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.key());
+            for row in rows {
+                if row.topic_partition.topic_id != topic_id {
+                    break 'scan;
+                }
+                files.add(row);
+            }
+        }
+        let files = Arc::new(files);
+        let mut memory = self.memory();
+        let remembered: usize = memory.sealed.values().map(|files| files.files.len()).sum();
+        if remembered + files.files.len() > limits::SEALED_FILES_REMEMBERED {
+            memory.sealed.clear();
+        }
+        memory.sealed.insert(topic_id, files.clone());
+        Ok(files)
+    }
+
+    /// A file's rows were written: what is remembered follows.
+    pub fn remember_sealed(&self, topic_id: TopicId, file: &NewFile) {
+        if let Some(known) = self.memory().sealed.get_mut(&topic_id) {
+            Arc::make_mut(known).files.insert(file.path.clone(), file.clone());
+        }
+    }
+
+    /// A file's rows were removed.
+    pub fn forget_sealed(&self, topic_id: TopicId, path: &str) {
+        if let Some(known) = self.memory().sealed.get_mut(&topic_id) {
+            Arc::make_mut(known).files.remove(path);
+        }
+    }
+}
+
+impl From<ReadError> for WorkError {
+    fn from(error: ReadError) -> Self {
+        Self::SegmentIndex { reason: error.to_string(), retriable: error.is_retriable() }
+    }
+}
+
+impl From<PutError> for WorkError {
+    fn from(error: PutError) -> Self {
+        Self::SegmentIndex { reason: error.to_string(), retriable: error.is_retriable() }
+    }
+}
+
+impl From<RemoveError> for WorkError {
+    fn from(error: RemoveError) -> Self {
+        Self::SegmentIndex { reason: error.to_string(), retriable: error.is_retriable() }
+    }
+}

@@ -1,0 +1,133 @@
+//! What every step works with.
+
+use crate::error::WorkError;
+use crate::options::CompactorOptions;
+use crate::sealed::SealedFiles;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use strandline_cell::{Cell, Submission, Submitted};
+use strandline_commands::{Command, LeaseKind, TakeLease};
+use strandline_extents::ExtentReader;
+use strandline_index::{Outcome, Topic};
+use strandline_object_store::Objects;
+use strandline_segment_index::SegmentIndex;
+use strandline_types::{LeaseNumber, Seq, TopicId};
+
+/// The parts, shared by all steps.
+pub(crate) struct Shared {
+    pub options: CompactorOptions,
+    pub cell: Cell,
+    pub objects: Objects,
+    pub segment_index: Arc<dyn SegmentIndex>,
+    pub extents: ExtentReader,
+    /// Conversions do not run.
+    pub conversion_paused: std::sync::atomic::AtomicBool,
+    memory: Mutex<Memory>,
+    /// Log copies are made one at a time.
+    pub copying: tokio::sync::Mutex<()>,
+    /// A seal is planned and completed by one task at a time.
+    pub sealing: tokio::sync::Mutex<()>,
+    /// A conversion's memory is taken once.
+    pub converting: tokio::sync::Mutex<()>,
+    /// Manifests are written by one task at a time, so that none gives way to an older one.
+    pub manifests: tokio::sync::Mutex<()>,
+}
+
+/// What is remembered between steps and may be forgotten at any time: a restart begins without it.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Sealed files per topic, as the segment index lists them.
+    pub sealed: BTreeMap<TopicId, Arc<SealedFiles>>,
+    /// Per topic, the boundary of time that its seals were last held against.
+    pub seal_boundaries: BTreeMap<TopicId, i64>,
+    /// Per topic, what its manifests say.
+    pub manifests: BTreeMap<TopicId, crate::manifest::Written>,
+    /// Entries up to here were looked at for the log's copy; none after the last copy that is worth one lies below.
+    pub inspected: Seq,
+    /// Bytes of log, payloads included, since the last snapshot, as far as this node has read them.
+    pub log_bytes: u64,
+    /// (time, seq): what was folded when, for horizons.
+    pub folded_at: std::collections::VecDeque<(i64, Seq)>,
+    /// Deleted topics whose objects were deleted once by this run.
+    pub emptied: BTreeMap<TopicId, i64>,
+    /// The horizon that the last search for orphans went up to.
+    pub orphans_below: Seq,
+}
+
+impl Shared {
+    pub fn new(
+        options: CompactorOptions,
+        cell: Cell,
+        objects: Objects,
+        segment_index: Arc<dyn SegmentIndex>,
+        extents: ExtentReader,
+    ) -> Self {
+        Self {
+            conversion_paused: std::sync::atomic::AtomicBool::new(options.conversion_paused),
+            options,
+            cell,
+            objects,
+            segment_index,
+            extents,
+            memory: Mutex::default(),
+            copying: tokio::sync::Mutex::default(),
+            sealing: tokio::sync::Mutex::default(),
+            converting: tokio::sync::Mutex::default(),
+            manifests: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// What is remembered; never held across an await.
+    pub fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time of day.
+    pub fn now_ms(&self) -> i64 {
+        self.cell.runtime().clock.now_ms()
+    }
+
+    /// The topic as it is now.
+    pub fn topic(&self, id: TopicId) -> Option<Arc<Topic>> {
+        self.cell.view().topics.get(&id).cloned()
+    }
+
+    /// Every topic's id.
+    pub fn topic_ids(&self) -> Vec<TopicId> {
+        self.cell.view().topics.keys().copied().collect()
+    }
+
+    /// The lease for this work, taken if nobody has it. A lease lives as long as its holder's run.
+    pub async fn lease(&self, kind: LeaseKind, scope: &[u8]) -> Result<LeaseNumber, WorkError> {
+        let key = (kind as i32, scope.to_vec());
+        let replaces = {
+            let view = self.cell.view();
+            match view.leases.get(&key) {
+                Some(lease) if lease.holder == self.cell.incarnation() => return Ok(lease.number),
+                Some(lease) if view.nodes.contains_key(&lease.holder) => return Err(WorkError::LeaseElsewhere),
+                Some(lease) => lease.number.0,
+                None => 0,
+            }
+        };
+        let command = TakeLease { kind: kind as i32, scope: scope.to_vec(), replaces };
+        match self.commit_one(command).await?.0 {
+            Outcome::Leased(number) => Ok(number),
+            _ => Err(WorkError::Outcome { command: "TakeLease" }),
+        }
+    }
+
+    /// Commits one command; its outcome, if it is not a refusal.
+    pub async fn commit_one(&self, command: impl Into<Command>) -> Result<(Outcome, Seq), WorkError> {
+        self.commit(Submission::one(command)).await
+    }
+
+    /// Commits; the first command's outcome, if it is not a refusal.
+    pub async fn commit(&self, submission: Submission) -> Result<(Outcome, Seq), WorkError> {
+        let Submitted { seq, outcomes } = self.cell.submit(submission).await?;
+        match outcomes.into_iter().next() {
+            Some(Outcome::Refused(refusal)) => Err(refusal.into()),
+            Some(outcome) => Ok((outcome, seq)),
+            None => Err(WorkError::Outcome { command: "a commit" }),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Snapshots of the index, the floor, and the trimming of the log.
+//!
+//! A snapshot counts only once a second fold has agreed; only then does the floor move, only below the floor are entries
+//! trimmed, and only below the floor's own snapshot are snapshots and copies of the log deleted.
+
+use crate::error::WorkError;
+use crate::log_copy::{LOG_COPY_PREFIX, LogCopyName};
+use crate::options::millis;
+use crate::shared::Shared;
+use futures::TryStreamExt;
+use std::fmt;
+use std::str::FromStr;
+use strandline_cell::Submission;
+use strandline_commands::{AgreeSnapshot, LeaseKind, NewObject, Rehome, RehomedRun, WroteSnapshot};
+use strandline_commit_log::{Floor, SnapshotRef};
+use strandline_index::{Extent, ExtentPlace, Index, decode_snapshot, digest, encode_snapshot};
+use strandline_object_store::{Purpose, crc32c};
+use strandline_types::{Seq, TopicPartition, limits};
+use strandline_wal::WalSegmentBuilder;
+
+/// The folder of the snapshots.
+pub const SNAPSHOT_PREFIX: &str = "index/";
+/// Rounds of re-homing before one snapshot.
+const REHOME_ROUNDS: usize = 64;
+
+/// A snapshot's key: `index/<cell epoch>-<seq>-<digest>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SnapshotName {
+    /// The cell's epoch.
+    pub cell_epoch: u32,
+    /// The last entry that it holds.
+    pub seq: Seq,
+    /// SHA-256 of the index's canonical encoding.
+    pub digest: [u8; 32],
+}
+
+/// Not the name of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a name of the form index/EPOCH-SEQ-DIGEST")]
+pub struct SnapshotNameError(pub String);
+
+impl fmt::Display for SnapshotName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SNAPSHOT_PREFIX}{:010}-{:020}-", self.cell_epoch, self.seq.0)?;
+        self.digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for SnapshotName {
+    type Err = SnapshotNameError;
+
+    fn from_str(name: &str) -> Result<Self, SnapshotNameError> {
+        let error = || SnapshotNameError(name.to_owned());
+        let mut parts = name.strip_prefix(SNAPSHOT_PREFIX).ok_or_else(error)?.split('-');
+        let (Some(epoch), Some(seq), Some(hex), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err(error());
+        };
+        let mut digest = [0; 32];
+        if hex.len() != 64 || !hex.is_ascii() {
+            return Err(error());
+        }
+        for (at, byte) in digest.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).map_err(|_| error())?;
+        }
+        Ok(Self {
+            cell_epoch: epoch.parse().map_err(|_| error())?,
+            seq: Seq(seq.parse().map_err(|_| error())?),
+            digest,
+        })
+    }
+}
+
+impl Shared {
+    /// Whether enough was written since the last snapshot.
+    pub fn snapshot_due(&self) -> bool {
+        let since = {
+            let view = self.cell.view();
+            let last = view.cell.snapshot.agreed.as_ref().map_or(0, |(seq, ..)| seq.0);
+            view.cell.seq.0.saturating_sub(last)
+        };
+        since >= self.options.snapshot_entries || self.memory().log_bytes >= self.options.snapshot_log_bytes
+    }
+
+    /// Takes a snapshot (if it is due, or `force`), has it agreed, moves the floor and trims. Returns the seq it holds.
+    pub async fn snapshot_once(&self, force: bool) -> Result<Option<Seq>, WorkError> {
+        if !(force || self.snapshot_due()) {
+            return Ok(None);
+        }
+        let lease = self.lease(LeaseKind::Snapshot, &[]).await;
+        lease?;
+        self.rehome_once().await?;
+        let index = self.cell.view().clone();
+        let started = self.cell.runtime().clock.monotonic();
+        let (cell_epoch, seq, fold_version) = (index.cell.cell_epoch, index.cell.seq, index.cell.fold_version);
+        let encode = move || (encode_snapshot(&index), digest(&index));
+        let (bytes, digest) = self.cell.runtime().spawner.blocking("encode snapshot", encode).await?;
+        let key = SnapshotName { cell_epoch, seq, digest }.to_string();
+        metrics::gauge!("strandline_snapshot_bytes").set(bytes.len() as f64);
+        let chunks = vec![bytes];
+        let crc = crc32c(&chunks);
+        self.objects.put_new(Purpose::Snapshot, &key, chunks, crc).await?;
+        let wrote = WroteSnapshot { seq: seq.0, digest: digest.to_vec(), key: key.clone(), fold_version };
+        self.commit_one(wrote).await?;
+        self.agree_once().await?;
+        let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);
+        metrics::histogram!("strandline_snapshot_seconds").record(elapsed.as_secs_f64());
+        self.memory().log_bytes = 0;
+        self.raise_floor_once().await?;
+        self.delete_old_snapshots().await?;
+        Ok(Some(seq))
+    }
+
+    /// The second fold: the newest snapshot is read back and its digest computed anew.
+    pub async fn agree_once(&self) -> Result<(), WorkError> {
+        let (seq, _, key) = {
+            let view = self.cell.view();
+            let state = &view.cell.snapshot;
+            match &state.written {
+                Some((seq, digest, key, _)) if state.agreed.as_ref().is_none_or(|(agreed, ..)| agreed < seq) => {
+                    (*seq, *digest, key.clone())
+                }
+                _ => return Ok(()),
+            }
+        };
+        let bytes = self.objects.get(Purpose::Snapshot, &key).await?;
+        let read = move || decode_snapshot(&bytes).map(|index| (index.cell.seq, digest(&index))).map_err(|error| error.to_string());
+        let found = self.cell.runtime().spawner.blocking("verify snapshot", read).await?;
+        let (found_seq, found) = found.map_err(|reason| WorkError::Snapshot { key: key.clone(), reason })?;
+        if found_seq != seq {
+            return Err(WorkError::Snapshot { key, reason: format!("it holds seq {found_seq}, not {seq}") });
+        }
+        self.commit_one(AgreeSnapshot { seq: seq.0, digest: found.to_vec() }).await?;
+        if self.cell.view().cell.snapshot.disagreed {
+            tracing::error!(key, "a second fold disagrees with the snapshot: nothing is trimmed or collected until someone has looked");
+        }
+        Ok(())
+    }
+
+    /// The floor follows the agreed snapshot, never past an entry that an extent refers to or that has no copy in the bucket.
+    pub async fn raise_floor_once(&self) -> Result<(), WorkError> {
+        let (snapshot, first_reference, copied) = {
+            let view = self.cell.view();
+            if view.cell.snapshot.disagreed {
+                return Ok(());
+            }
+            let Some((seq, digest, key, _)) = view.cell.snapshot.agreed.clone() else { return Ok(()) };
+            (SnapshotRef { seq, key, digest }, view.first_inline_reference(), view.cell.log_copied)
+        };
+        if copied < snapshot.seq {
+            self.copied_up_to(snapshot.seq).await?;
+        }
+        let seq = snapshot.seq.next().min(first_reference.unwrap_or(Seq(u64::MAX)));
+        let expected = self.cell.log().floor().await?;
+        let to = Floor { seq: seq.max(expected.seq), snapshot: Some(snapshot) };
+        if to != expected {
+            self.cell.log().raise_floor(expected, to.clone()).await?;
+        }
+        Ok(self.cell.log().trim(to.seq).await?)
+    }
+
+    /// Deletes snapshots below the one that the floor names, and copies of the log that only they would need.
+    async fn delete_old_snapshots(&self) -> Result<(), WorkError> {
+        let Some(kept) = self.cell.log().floor().await?.snapshot else { return Ok(()) };
+        let cell_epoch = self.cell.view().cell.cell_epoch;
+        let snapshots: Vec<_> = self.objects.list(Purpose::Snapshot, SNAPSHOT_PREFIX.trim_end_matches('/')).try_collect().await?;
+        let is_old = |name: SnapshotName| name.cell_epoch < cell_epoch || (name.cell_epoch == cell_epoch && name.seq < kept.seq);
+        let old = snapshots.into_iter().filter(|object| object.path.parse().is_ok_and(is_old)).map(|object| object.path);
+        let mut old: Vec<String> = old.collect();
+        let copies: Vec<_> = self.objects.list(Purpose::LogCopy, LOG_COPY_PREFIX.trim_end_matches('/')).try_collect().await?;
+        let is_old = |name: LogCopyName| name.cell_epoch < cell_epoch || (name.cell_epoch == cell_epoch && name.to <= kept.seq);
+        old.extend(copies.into_iter().filter(|object| object.path.parse().is_ok_and(is_old)).map(|object| object.path));
+        for paths in old.chunks(limits::GARBAGE_BATCH) {
+            for answer in self.objects.delete_all(Purpose::Snapshot, paths).await {
+                answer?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves inline batches that are old and still above the frontier into WAL segments, so that the floor can pass.
+    pub async fn rehome_once(&self) -> Result<(), WorkError> {
+        for _ in 0..REHOME_ROUNDS {
+            let older_than_ms = self.now_ms().saturating_sub(millis(self.options.rehome_age));
+            let runs = inline_runs(&self.cell.view(), older_than_ms);
+            if runs.is_empty() {
+                return Ok(());
+            }
+            self.rehome(runs).await?;
+        }
+        Ok(())
+    }
+
+    async fn rehome(&self, runs: Vec<(TopicPartition, Extent)>) -> Result<(), WorkError> {
+        let name = self.cell.name_object();
+        let mut builder = WalSegmentBuilder::new();
+        for (partition, extent) in &runs {
+            builder.push(*partition, self.extent_bytes(*partition, extent).await?);
+        }
+        let path = format!("wal/{name}");
+        let segment = builder.finish().map_err(|error| WorkError::Write { path: path.clone(), reason: error.to_string() })?;
+        let mut next: std::collections::BTreeMap<TopicPartition, u64> =
+            segment.runs.iter().map(|run| (run.partition, run.range.start)).collect();
+        let rehomed = runs.iter().filter_map(|(partition, extent)| {
+            let position = next.get_mut(partition)?;
+            let run = RehomedRun {
+                topic_id: partition.topic_id.0.to_vec(),
+                partition: partition.partition,
+                start: extent.start,
+                end: extent.end,
+                position: *position,
+            };
+            *position += extent.length;
+            Some(run)
+        });
+        let command = Rehome { object: 1, runs: rehomed.collect() };
+        let object = NewObject { path: path.clone(), size: segment.file_bytes, crc32c: segment.crc32c };
+        self.objects.put_new(Purpose::Wal, &path, segment.bytes, segment.crc32c).await?;
+        self.commit(Submission { commands: vec![command.into()], objects: vec![object], ..Submission::default() }).await?;
+        Ok(())
+    }
+}
+
+/// The oldest inline runs, by partition and offset, up to what one WAL segment takes.
+fn inline_runs(index: &Index, older_than_ms: i64) -> Vec<(TopicPartition, Extent)> {
+    let mut found = Vec::new();
+    let mut bytes = 0_u64;
+    for topic in index.topics.values() {
+        for (number, partition) in (0..).zip(&topic.partitions) {
+            for extent in &partition.extents {
+                let inline = matches!(extent.place, ExtentPlace::Inline { .. });
+                if extent.ingest_ms >= older_than_ms {
+                    break;
+                }
+                if !inline || extent.length == 0 {
+                    continue;
+                }
+                if !found.is_empty() && bytes.saturating_add(extent.length) > limits::REHOME_BYTES {
+                    return found;
+                }
+                bytes = bytes.saturating_add(extent.length);
+                found.push((TopicPartition { topic_id: topic.id, partition: number }, *extent));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshot_names_round_trip() {
+        let name = SnapshotName { cell_epoch: 2, seq: Seq(77), digest: std::array::from_fn(|at| at as u8 * 7) };
+        assert_eq!(name.to_string().parse(), Ok(name));
+        for wrong in ["index/1-2", "index/1-2-00", "index/x-2-3", "log/1-2-3"] {
+            assert!(wrong.parse::<SnapshotName>().is_err(), "{wrong}");
+        }
+        assert!(format!("index/1-2-{}", "é".repeat(32)).parse::<SnapshotName>().is_err());
+    }
+}

@@ -1,0 +1,262 @@
+//! The tasks: when each step is taken. All wait for changes of the index or for a time, never for storage.
+
+use crate::error::{Retry, WorkError};
+use crate::options::millis;
+use crate::shared::Shared;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use strandline_cell::Watch;
+use strandline_types::{Seq, TopicId, limits};
+
+/// A look at all topics is taken at most this often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// Time alone makes seals due; where there are fresh segments they are looked at this often.
+const SEAL_LOOK_INTERVAL: Duration = Duration::from_secs(15);
+/// The longest wait after failures.
+const LONGEST_BACKOFF_MS: i64 = 60_000;
+
+/// Waits after failures, per topic.
+#[derive(Default)]
+struct Backoffs(BTreeMap<TopicId, (i64, i64)>);
+
+impl Backoffs {
+    fn until_ms(&self, topic_id: TopicId) -> i64 {
+        self.0.get(&topic_id).map_or(i64::MIN, |(until_ms, _)| *until_ms)
+    }
+
+    /// Takes in a result; logs a failure with what is done about it.
+    fn note<T>(&mut self, shared: &Shared, what: &'static str, topic_id: TopicId, result: Result<T, WorkError>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.0.remove(&topic_id);
+                Some(value)
+            }
+            Err(error) => {
+                let first_ms = millis(shared.options.backoff).max(1);
+                let (_, wait_ms) = self.0.get(&topic_id).copied().unwrap_or((0, first_ms / 2));
+                let wait_ms = match error.retry() {
+                    Retry::Alarm => LONGEST_BACKOFF_MS,
+                    _ if matches!(error, WorkError::LeaseElsewhere) => LONGEST_BACKOFF_MS / 10,
+                    Retry::LookAgain | Retry::Later | Retry::Stop => (wait_ms * 2).clamp(first_ms, LONGEST_BACKOFF_MS),
+                };
+                report_failure(what, topic_id, &error, wait_ms);
+                self.0.insert(topic_id, (shared.now_ms().saturating_add(wait_ms), wait_ms));
+                None
+            }
+        }
+    }
+}
+
+fn report_failure(what: &'static str, topic_id: TopicId, error: &WorkError, wait_ms: i64) {
+    metrics::counter!("strandline_compactor_failures", "step" => what).increment(1);
+    match error.retry() {
+        Retry::Alarm => tracing::error!(%topic_id, %error, wait_ms, "{what} failed and needs someone to look"),
+        Retry::LookAgain | Retry::Stop => tracing::debug!(%topic_id, %error, "{what} was overtaken"),
+        Retry::Later if matches!(error, WorkError::LeaseElsewhere) => tracing::debug!(%topic_id, "{what} is another node's work"),
+        Retry::Later => tracing::warn!(%topic_id, %error, wait_ms, "{what} failed and is tried again"),
+    }
+}
+
+/// Waits for a change or until `until_ms`, and never returns sooner than [`LOOK_INTERVAL`], so that a busy log does not
+/// mean a busy task. False when the cell has stopped.
+async fn wait(shared: &Shared, watch: &mut Watch, until_ms: Option<i64>) -> bool {
+    let runtime = shared.cell.runtime();
+    runtime.sleep(LOOK_INTERVAL).await;
+    match until_ms {
+        Some(until_ms) => {
+            let left_ms = until_ms.saturating_sub(shared.now_ms()).max(0).unsigned_abs();
+            tokio::select! {
+                () = watch.changed() => {}
+                () = runtime.sleep(Duration::from_millis(left_ms)) => {}
+                () = shared.cell.stopped() => {}
+            }
+        }
+        None => {
+            tokio::select! {
+                () = watch.changed() => {}
+                () = shared.cell.stopped() => {}
+            }
+        }
+    }
+    !shared.cell.is_stopped()
+}
+
+/// Waits for a while. False when the cell has stopped.
+async fn pause(shared: &Shared, duration: Duration) -> bool {
+    tokio::select! {
+        () = shared.cell.runtime().sleep(duration) => {}
+        () = shared.cell.stopped() => {}
+    }
+    !shared.cell.is_stopped()
+}
+
+/// Conversions: the most urgent topic first, one at a time.
+pub(crate) async fn convert(shared: Arc<Shared>) {
+    let mut watch = shared.cell.watch_everything();
+    let mut backoffs = Backoffs::default();
+    loop {
+        let paused = shared.conversion_paused.load(Ordering::Relaxed);
+        let due = if paused { Vec::new() } else { shared.conversions_due() };
+        let now_ms = shared.now_ms();
+        let when = |backoffs: &Backoffs, topic_id: TopicId, due_ms: i64| due_ms.max(backoffs.until_ms(topic_id));
+        let ready = due.iter().find(|due| when(&backoffs, due.topic_id, due.due_ms) <= now_ms);
+        if let Some(ready) = ready.copied() {
+            let result = shared.convert_once(ready.topic_id).await;
+            backoffs.note(&shared, "a conversion", ready.topic_id, result);
+            if shared.cell.is_stopped() {
+                return;
+            }
+            continue;
+        }
+        let next_ms = due.iter().map(|due| when(&backoffs, due.topic_id, due.due_ms)).min();
+        if !wait(&shared, &mut watch, next_ms).await {
+            return;
+        }
+    }
+}
+
+/// Merges, seals, and the folders of deleted topics.
+pub(crate) async fn upkeep(shared: Arc<Shared>) {
+    let mut watch = shared.cell.watch_everything();
+    let mut backoffs = Backoffs::default();
+    loop {
+        let (mut any_fresh, mut worked) = (false, false);
+        for topic_id in shared.topic_ids() {
+            let fresh = shared.cell.view().topics.get(&topic_id).is_some_and(|topic| !topic.fresh.is_empty() || !topic.plans.is_empty());
+            any_fresh |= fresh;
+            if !fresh || backoffs.until_ms(topic_id) > shared.now_ms() {
+                continue;
+            }
+            if shared.seal_wanted(topic_id) {
+                let result = shared.seal_once(topic_id, false).await;
+                worked |= backoffs.note(&shared, "a seal", topic_id, result).is_some();
+            }
+            if shared.merge_wanted(topic_id) {
+                let result = shared.merge_once(topic_id).await;
+                worked |= backoffs.note(&shared, "a merge", topic_id, result).unwrap_or(false);
+            }
+            if shared.cell.is_stopped() {
+                return;
+            }
+        }
+        if shared.dropped_due() {
+            let result = shared.empty_dropped_once().await;
+            backoffs.note(&shared, "emptying a deleted topic", TopicId::ZERO, result);
+        }
+        let dropped = !shared.cell.view().dropped.is_empty();
+        let look_again = (any_fresh || dropped).then(|| shared.now_ms().saturating_add(millis(SEAL_LOOK_INTERVAL)));
+        let next_ms = if worked { Some(shared.now_ms()) } else { look_again };
+        if !wait(&shared, &mut watch, next_ms).await {
+            return;
+        }
+    }
+}
+
+/// Manifests, at most one a topic and interval.
+pub(crate) async fn manifests(shared: Arc<Shared>) {
+    let mut watch = shared.cell.watch_everything();
+    let mut backoffs = Backoffs::default();
+    loop {
+        let due = shared.manifests_due();
+        for topic_id in &due {
+            if backoffs.until_ms(*topic_id) <= shared.now_ms() {
+                let result = shared.write_manifest_once(*topic_id).await;
+                backoffs.note(&shared, "a manifest", *topic_id, result);
+            }
+            if shared.cell.is_stopped() {
+                return;
+            }
+        }
+        let next_ms = shared.manifests_due().iter().map(|topic_id| backoffs.until_ms(*topic_id).max(shared.now_ms())).min();
+        if !pause(&shared, shared.options.manifest_interval).await || !wait(&shared, &mut watch, next_ms).await {
+            return;
+        }
+    }
+}
+
+/// Copies of the log, and snapshots.
+async fn log_upkeep(shared: &Shared, first_seen_ms: &mut Option<i64>) -> Result<(), WorkError> {
+    let uncopied = shared.uncopied().await?;
+    if uncopied.worth_it {
+        let since_ms = *first_seen_ms.get_or_insert(shared.now_ms());
+        let late = shared.now_ms().saturating_sub(since_ms) >= millis(shared.options.log_copy_interval);
+        if late || uncopied.entries >= limits::LOG_COPY_ENTRIES {
+            shared.copy_log_once(false).await?;
+            *first_seen_ms = None;
+        }
+    } else {
+        *first_seen_ms = None;
+    }
+    shared.snapshot_once(false).await?;
+    Ok(())
+}
+
+/// The task around [`log_upkeep`].
+pub(crate) async fn log(shared: Arc<Shared>) {
+    let mut watch = shared.cell.watch_everything();
+    let mut backoffs = Backoffs::default();
+    let mut first_seen_ms = None;
+    let mut measured = false;
+    loop {
+        let mut next_ms = None;
+        if backoffs.until_ms(TopicId::ZERO) > shared.now_ms() {
+            next_ms = Some(backoffs.until_ms(TopicId::ZERO));
+        } else {
+            if !measured {
+                measured = backoffs.note(&shared, "a look at the log's length", TopicId::ZERO, shared.measure_log().await).is_some();
+            }
+            let result = log_upkeep(&shared, &mut first_seen_ms).await;
+            if backoffs.note(&shared, "a copy of the log or a snapshot", TopicId::ZERO, result).is_none() {
+                next_ms = Some(backoffs.until_ms(TopicId::ZERO));
+            }
+        }
+        if let Some(since_ms) = first_seen_ms {
+            let copy_ms = since_ms.saturating_add(millis(shared.options.log_copy_interval));
+            next_ms = Some(next_ms.map_or(copy_ms, |next: i64| next.max(copy_ms)));
+        }
+        if !wait(&shared, &mut watch, next_ms).await {
+            return;
+        }
+    }
+}
+
+/// Retention, every few minutes.
+pub(crate) async fn retention(shared: Arc<Shared>) {
+    let mut backoffs = Backoffs::default();
+    while pause(&shared, shared.options.retention_interval).await {
+        let result = shared.retain_once().await;
+        backoffs.note(&shared, "retention", TopicId::ZERO, result);
+    }
+}
+
+/// The garbage list every minute, orphans every hour.
+pub(crate) async fn garbage(shared: Arc<Shared>) {
+    let mut backoffs = Backoffs::default();
+    let mut swept: Option<(i64, Seq)> = None;
+    shared.sample_folded();
+    while pause(&shared, shared.options.garbage_interval).await {
+        shared.sample_folded();
+        let result = shared.collect_once().await;
+        if matches!(result, Err(WorkError::LeaseElsewhere)) {
+            let reported = shared.report_once().await;
+            backoffs.note(&shared, "a report", TopicId::ZERO, reported);
+            continue;
+        }
+        backoffs.note(&shared, "a round over the garbage list", TopicId::ZERO, result);
+        let now_ms = shared.now_ms();
+        let (last_ms, last_seq) = *swept.get_or_insert((now_ms, Seq::ZERO));
+        if now_ms.saturating_sub(last_ms) < millis(shared.options.sweep_interval) {
+            continue;
+        }
+        let seq = shared.cell.seq();
+        let result = shared.collect_orphans_once().await;
+        backoffs.note(&shared, "a search for orphans", TopicId::ZERO, result);
+        if seq > last_seq {
+            let result = shared.sweep_bronze_once().await;
+            backoffs.note(&shared, "a sweep of bronze/", TopicId::ZERO, result);
+        }
+        swept = Some((now_ms, shared.cell.seq()));
+    }
+}
