@@ -1,0 +1,206 @@
+//! Conversion, merge, seal and manifests, cut off at every request and done again by another run.
+
+mod world;
+
+use bytes::Bytes;
+use std::time::Duration;
+use strandline_cell::Submission;
+use strandline_commands::{DeleteTopic, MoveLogStart};
+use strandline_object_store::{Effect, Fault, Operation, Purpose};
+use strandline_types::TopicId;
+use world::World;
+
+async fn fill(world: &mut World, node: &world::Node, topic: TopicId, rounds: usize) {
+    for round in 0..rounds {
+        for partition in 0..3 {
+            world.produce(node, topic, partition, 1 + (round + partition as usize) % 4).await;
+        }
+        assert!(node.compactor.convert_once(topic).await.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_become_fresh_then_sealed_and_stay_the_same() {
+    let mut world = World::new(1);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "veh.events.raw", 3, &[]).await;
+    let appended = world.create_topic(&node, 8, "stamped", 1, &[("message.timestamp.type", "LogAppendTime")]).await;
+    fill(&mut world, &node, topic, 9).await;
+    world.produce(&node, appended, 0, 5).await;
+    world.check(&node, false).await;
+    assert!(node.compactor.merge_once(topic).await.unwrap());
+    assert_eq!(node.cell.view().topics[&topic].fresh.len(), 1);
+    world.check(&node, false).await;
+    world.produce(&node, topic, 1, 3).await;
+    assert!(node.compactor.write_manifest_once(topic).await.unwrap());
+    world.check_manifest(&node, topic).await;
+    assert!(world.paths("bronze").await.is_empty());
+    let progress = node.compactor.seal_everything(topic).await.unwrap();
+    assert_eq!(progress.sealed, world.paths("bronze").await);
+    assert_eq!(node.compactor.seal_everything(appended).await.unwrap().sealed.len(), 1);
+    assert!(node.cell.view().topics[&topic].fresh.is_empty());
+    world.check(&node, false).await;
+    world.check_manifest(&node, topic).await;
+    world.check_manifest(&node, appended).await;
+    assert!(!node.compactor.write_manifest_once(topic).await.unwrap());
+    // A new run knows the same, and has nothing to do.
+    node.kill();
+    let again = world.start().await;
+    world.check(&again, false).await;
+    assert!(!again.compactor.write_manifest_once(topic).await.unwrap());
+    assert!(again.compactor.seal_once(topic, true).await.unwrap().sealed.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_request_fails_another_run_completes_the_work() {
+    for operation in [Operation::Put, Operation::Get, Operation::Head] {
+        for effect in [Effect::Before, Effect::After] {
+            for nth in 1.. {
+                let mut world = World::new(nth);
+                let node = world.start().await;
+                let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+                let before = world.faults.calls(operation);
+                fill(&mut world, &node, topic, 2).await;
+                world.produce(&node, topic, 0, 3).await;
+                world.faults.add(Fault::nth(operation, nth, effect));
+                let first = node.compactor.seal_everything(topic).await;
+                let met = world.faults.calls(operation) - before;
+                world.faults.clear();
+                node.kill();
+                let again = world.start().await;
+                world.check(&again, false).await;
+                again.compactor.seal_everything(topic).await.unwrap();
+                world.check(&again, false).await;
+                world.check_manifest(&again, topic).await;
+                assert!(again.cell.view().topics[&topic].plans.is_empty());
+                assert_eq!(again.cell.view().topics[&topic].partitions[0].sealed_end, again.cell.view().topics[&topic].partitions[0].next_offset);
+                if first.is_ok() && nth > met {
+                    break;
+                }
+                assert!(nth < 100, "the work never ends");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_is_cut_off_at_any_await_is_completed_by_the_next_run() {
+    let mut cut = 0;
+    loop {
+        let mut world = World::new(3);
+        let node = world.start().await;
+        let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+        for partition in 0..3 {
+            world.produce(&node, topic, partition, 4).await;
+        }
+        let mut work = Box::pin(node.compactor.seal_everything(topic));
+        let mut done = false;
+        for _ in 0..cut {
+            let polled = futures::poll!(&mut work);
+            if polled.is_ready() {
+                done = true;
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(work);
+        node.kill();
+        let again = world.start().await;
+        world.check(&again, false).await;
+        again.compactor.seal_everything(topic).await.unwrap();
+        world.check(&again, false).await;
+        world.check_manifest(&again, topic).await;
+        if done {
+            break;
+        }
+        cut += 1;
+    }
+    assert!(cut > 5, "{cut}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_decoded_is_set_aside_and_stops_nothing() {
+    let mut world = World::new(4);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 2, &[]).await;
+    world.produce(&node, topic, 0, 2).await;
+    // A batch whose checksum is right and whose records are not records.
+    let mut builder = strandline_wire::records::BatchBuilder::new(strandline_wire::records::BatchOptions::default());
+    builder.push_next(world::START_MS, None, Some(b"abcdefgh"), &[]).unwrap();
+    let mut bytes = builder.finish(None).unwrap().to_vec();
+    let end = bytes.len();
+    bytes[61..end].fill(0xff);
+    let crc = crc_fast::crc32_iscsi(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    assert_eq!(world.append(&node, topic, 0, bytes.clone().into(), 1, world::START_MS, 0).await, 2);
+    // One whose bytes are damaged in the log.
+    bytes[61] = 0;
+    assert_eq!(world.append(&node, topic, 1, bytes.clone().into(), 1, world::START_MS, 0).await, 0);
+    world.produce(&node, topic, 0, 2).await;
+    world.produce(&node, topic, 1, 2).await;
+    assert!(node.compactor.convert_once(topic).await.unwrap());
+    assert_eq!(world.paths("corrupt").await.len(), 2);
+    for path in world.paths("corrupt").await {
+        let kept = world.plain_objects().get(Purpose::Read, &path).await.unwrap();
+        assert_eq!(kept.len(), bytes.len(), "{path}");
+    }
+    node.compactor.seal_everything(topic).await.unwrap();
+    world.check(&node, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_file_that_is_damaged_becomes_a_hole_and_is_kept() {
+    let mut world = World::new(5);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+    fill(&mut world, &node, topic, 3).await;
+    let path = world.paths("fresh").await[1].clone();
+    let mut bytes = world.plain_objects().get(Purpose::Read, &path).await.unwrap().to_vec();
+    bytes[100] ^= 0xff;
+    world.plain_objects().put_replace(Purpose::Fresh, &path, Bytes::from(bytes)).await.unwrap();
+    node.compactor.seal_everything(topic).await.unwrap();
+    assert_eq!(world.paths("corrupt").await, [format!("corrupt/{path}")]);
+    world.check(&node, true).await;
+    assert_eq!(node.cell.view().topics[&topic].partitions[0].sealed_end, node.cell.view().topics[&topic].partitions[0].next_offset);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_start_that_moves_while_a_plan_is_open_refuses_nothing() {
+    let mut world = World::new(6);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+    fill(&mut world, &node, topic, 3).await;
+    // The plan is committed, its object is not put.
+    world.faults.add(Fault::every(Operation::Put, Effect::Before).below("bronze"));
+    node.compactor.seal_once(topic, true).await.unwrap_err();
+    world.faults.clear();
+    assert_eq!(node.cell.view().topics[&topic].plans.len(), 1);
+    for (partition, to) in [(0, -1), (1, 3)] {
+        node.cell.submit(Submission::one(MoveLogStart { topic_id: topic.0.to_vec(), partition, to })).await.unwrap();
+    }
+    world.produce(&node, topic, 0, 4).await;
+    node.kill();
+    let node = world.start().await;
+    node.compactor.seal_everything(topic).await.unwrap();
+    world.check(&node, false).await;
+    world.check_manifest(&node, topic).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_topic_leaves_nothing_behind_and_a_late_put_is_found() {
+    let mut world = World::new(7);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+    fill(&mut world, &node, topic, 3).await;
+    node.compactor.seal_everything(topic).await.unwrap();
+    let sealed = world.paths("bronze").await[0].clone();
+    let bytes = world.plain_objects().get(Purpose::Read, &sealed).await.unwrap();
+    node.cell.submit(Submission::one(DeleteTopic { topic_id: topic.0.to_vec() })).await.unwrap();
+    node.compactor.collect_once().await.unwrap();
+    assert!(world.paths("bronze").await.is_empty() && world.paths("manifest").await.is_empty());
+    world.plain_objects().put_replace(Purpose::Seal, &sealed, bytes).await.unwrap();
+    world.runtime.sleep(Duration::from_secs(3_700)).await;
+    node.compactor.collect_once().await.unwrap();
+    assert!(world.paths("bronze").await.is_empty() && world.paths("fresh").await.is_empty());
+    assert!(node.cell.view().dropped.is_empty());
+}
