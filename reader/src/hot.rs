@@ -74,3 +74,50 @@ fn serve_batches(extent: &Extent, bytes: &Bytes, offset: i64, end: i64, rope: &m
     }
     Ok((base, true))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strandline_wire::records::{ControlRecord, RecordScratch, for_each_record, split_batches};
+
+    fn extent(start: i64, end: i64, place: ExtentPlace) -> Extent {
+        Extent {
+            start,
+            end,
+            place,
+            length: 0,
+            ingest_ms: 77,
+            log_append_time: false,
+            max_timestamp_ms: -1,
+            max_timestamp_offset: -1,
+        }
+    }
+
+    #[test]
+    fn markers_and_holes_become_control_batches() {
+        let marker = ExtentPlace::Marker { producer_id: 9, producer_epoch: 3, kind: MarkerKind::Abort };
+        let extents = [extent(5, 6, marker), extent(6, 16, ExtentPlace::Hole), extent(16, 17, marker)];
+        let bytes = vec![Bytes::new(); 3];
+        let mut rope = Rope::new(1_000, usize::MAX, true);
+        assert_eq!(serve(&extents, &bytes, 5, 17, &mut rope), Ok(17));
+        let batches = split_batches(rope.finish().into_bytes()).unwrap();
+        let spans: Vec<_> = batches.iter().map(|batch| (batch.header.base_offset, batch.header.last_offset())).collect();
+        assert_eq!(spans, [(5, 5), (6, 15), (16, 16)]);
+        let (abort, hole) = (&batches[0], &batches[1]);
+        assert!(batches.iter().all(|batch| batch.header.is_control()));
+        assert_eq!((abort.header.producer_id, abort.header.producer_epoch, abort.header.is_transactional()), (9, 3, true));
+        assert_eq!(hole.header.producer_id, -1);
+        let place = strandline_wire::records::BatchPlace::of(&abort.header);
+        for_each_record(&abort.bytes, place, &mut RecordScratch::default(), |record| {
+            assert_eq!((record.offset, record.timestamp_ms), (5, 77));
+            assert_eq!(ControlRecord::parse(record.key, record.value).unwrap().kind, ControlKind::Abort);
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+        // In the middle of a hole, and up to the last stable offset only.
+        let mut rope = Rope::new(1_000, usize::MAX, true);
+        assert_eq!(serve(&extents, &bytes, 10, 16, &mut rope), Ok(16));
+        let batches = split_batches(rope.finish().into_bytes()).unwrap();
+        assert_eq!((batches.len(), batches[0].header.base_offset, batches[0].header.last_offset()), (1, 10, 15));
+    }
+}

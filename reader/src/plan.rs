@@ -198,3 +198,80 @@ fn aborted_between(partition: &Partition, from: i64, to: i64) -> Vec<AbortedTran
     let overlapping = partition.aborted.iter().filter(|aborted| aborted.last_offset >= from && aborted.first_offset < to);
     overlapping.copied().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use strandline_index::ExtentPlace;
+    use strandline_types::{Seq, TopicId};
+
+    const AT: TopicPartition = TopicPartition { topic_id: TopicId([1; 16]), partition: 0 };
+
+    fn extent(start: i64, end: i64, length: u64) -> Extent {
+        let place = ExtentPlace::Inline { seq: Seq(start.unsigned_abs()), position: 0 };
+        Extent { start, end, place, length, ingest_ms: 1, log_append_time: false, max_timestamp_ms: 1, max_timestamp_offset: start }
+    }
+
+    /// Extents of ten offsets and 100 bytes from 20 to 60; a transaction is open from 50 on; two were aborted.
+    fn index() -> Index {
+        let aborted = |producer_id, first_offset, last_offset| AbortedTransaction { producer_id, first_offset, last_offset };
+        let partition = Partition {
+            next_offset: 60,
+            log_start: 5,
+            frontier: 20,
+            sealed_end: 20,
+            extents: (2..6).map(|n| extent(n * 10, n * 10 + 10, 100)).collect(),
+            aborted: [aborted(7, 12, 29), aborted(8, 35, 45)].into(),
+            open_transactions: [(50, 9)].into(),
+            ..Partition::default()
+        };
+        let topic = Topic { id: AT.topic_id, partitions: vec![partition], ..Topic::default() };
+        Index { topics: [(AT.topic_id, Arc::new(topic))].into(), ..Index::default() }
+    }
+
+    fn hot_starts(plan: &Plan) -> Vec<i64> {
+        match &plan.source {
+            Source::Hot(extents) => extents.iter().map(|extent| extent.start).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn isolation_decides_the_end_and_the_list_of_aborted() {
+        let index = index();
+        let open = plan(&index, AT, 25, Isolation::ReadUncommitted, 1_000).unwrap();
+        assert_eq!((hot_starts(&open), open.aborted.len(), open.available), (vec![20, 30, 40, 50], 0, 400));
+        let committed = plan(&index, AT, 25, Isolation::ReadCommitted, 1_000).unwrap();
+        assert_eq!(hot_starts(&committed), [20, 30, 40]);
+        assert_eq!(committed.aborted.iter().map(|one| one.producer_id).collect::<Vec<_>>(), [7, 8]);
+        // One that ended before the offset is not named: its marker is not served.
+        let later = plan(&index, AT, 30, Isolation::ReadCommitted, 100).unwrap();
+        assert_eq!(later.aborted.iter().map(|one| one.producer_id).collect::<Vec<_>>(), [8]);
+        let latest = plan(&index, AT, 46, Isolation::ReadCommitted, 100).unwrap();
+        assert!(latest.aborted.is_empty());
+        for offset in [50, 55, 60] {
+            let waiting = plan(&index, AT, offset, Isolation::ReadCommitted, 100).unwrap();
+            assert_eq!((waiting.source, waiting.available), (Source::Nothing, 0));
+        }
+    }
+
+    #[test]
+    fn limits_take_whole_extents_and_at_least_one() {
+        let index = index();
+        for (limit, starts) in [(0, vec![20]), (1, vec![20]), (100, vec![20]), (101, vec![20, 30]), (u64::MAX, vec![20, 30, 40, 50])] {
+            assert_eq!(hot_starts(&plan(&index, AT, 20, Isolation::ReadUncommitted, limit).unwrap()), starts, "{limit}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_apart() {
+        let index = index();
+        let refused = |at, offset| plan(&index, at, offset, Isolation::ReadUncommitted, 1).unwrap_err();
+        assert_eq!(refused(AT, 4), NoPlan::OutOfRange);
+        assert_eq!(refused(AT, 61), NoPlan::OutOfRange);
+        assert_eq!(refused(TopicPartition { partition: 1, ..AT }, 5), NoPlan::UnknownPartition);
+        assert_eq!(refused(TopicPartition { topic_id: TopicId([2; 16]), ..AT }, 5), NoPlan::UnknownPartition);
+        assert_eq!(plan(&index, AT, 5, Isolation::ReadCommitted, 1).unwrap().source, Source::SegmentIndex);
+    }
+}

@@ -350,3 +350,80 @@ fn wanted(request: &FetchRequest, by_id: bool) -> Vec<Wanted> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strandline_wire::Records;
+    use strandline_wire::messages::fetch::{FetchPartition, FetchTopic};
+
+    fn cache(slots: usize, bytes: usize) -> SessionCache {
+        SessionCache::new(Runtime::simulated(1, 0), slots, bytes)
+    }
+
+    fn full(partitions: i32) -> FetchRequest {
+        let partition = |partition| FetchPartition { partition, ..FetchPartition::default() };
+        let topic = FetchTopic { topic: "t".to_owned(), partitions: (0..partitions).map(partition).collect(), ..FetchTopic::default() };
+        FetchRequest { session_epoch: 0, topics: vec![topic], ..FetchRequest::default() }
+    }
+
+    fn begin(cache: &SessionCache, owner: ConnectionId, partitions: i32) -> i32 {
+        let opened = cache.open(&full(partitions), 7, owner).unwrap();
+        cache.close(opened, 7, owner, &mut Vec::new())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slots_and_bytes_are_bounded_and_only_idle_sessions_give_way() {
+        let sessions = cache(2, 1 << 20);
+        let first = begin(&sessions, 1, 3);
+        let second = begin(&sessions, 2, 3);
+        assert!(first != 0 && second != 0 && first != second);
+        assert_eq!(begin(&sessions, 3, 3), NO_SESSION, "no slot, and nobody is idle");
+        sessions.runtime.sleep(EVICT_AFTER).await;
+        let incremental = FetchRequest { session_id: first, session_epoch: 1, ..FetchRequest::default() };
+        sessions.open(&incremental, 7, 1).unwrap();
+        assert_ne!(begin(&sessions, 3, 3), NO_SESSION);
+        let gone = FetchRequest { session_id: second, session_epoch: 1, ..FetchRequest::default() };
+        assert_eq!(sessions.open(&gone, 7, 2).unwrap_err(), ErrorCode::FetchSessionIdNotFound);
+        for owner in 1..=3 {
+            sessions.connection_closed(owner);
+        }
+        assert_eq!(sessions.held(), (0, 0));
+        let small = cache(10, 5_000);
+        assert_eq!(begin(&small, 1, 100), NO_SESSION);
+        let id = begin(&small, 1, 10);
+        assert_ne!(id, NO_SESSION);
+        // A session that grows past the bound ends; the client begins anew, without one.
+        let grown = FetchRequest { session_id: id, session_epoch: 1, ..full(100) };
+        assert_eq!(small.open(&grown, 7, 1).unwrap_err(), ErrorCode::FetchSessionIdNotFound);
+        assert_eq!(small.held(), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn epochs_wrap_and_an_emptied_session_ends() {
+        assert_eq!((next_epoch(0), next_epoch(i32::MAX)), (1, 1));
+        let sessions = cache(2, 1 << 20);
+        let id = begin(&sessions, 1, 1);
+        let forgotten = strandline_wire::messages::fetch::ForgottenTopic {
+            topic: "t".to_owned(),
+            partitions: vec![0],
+            ..Default::default()
+        };
+        let emptied =
+            FetchRequest { session_id: id, session_epoch: 1, forgotten_topics_data: vec![forgotten], ..FetchRequest::default() };
+        let opened = sessions.open(&emptied, 7, 1).unwrap();
+        assert!(opened.wanted.is_empty());
+        assert_eq!(sessions.close(opened, 7, 1, &mut Vec::new()), NO_SESSION);
+        assert_eq!(sessions.held(), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn below_version_7_there_are_none() {
+        let sessions = cache(2, 1 << 20);
+        let opened = sessions.open(&full(1), 6, 1).unwrap();
+        let key = opened.wanted[0].key.clone();
+        let mut answers = vec![PartitionAnswer { records: Records::new(), ..PartitionAnswer::refused(key, ErrorCode::None) }];
+        assert_eq!((sessions.close(opened, 6, 1, &mut answers), answers.len()), (NO_SESSION, 1));
+        assert_eq!(sessions.held(), (0, 0));
+    }
+}
