@@ -12,6 +12,8 @@ pub struct CompactorOptions {
     pub conversion_bytes: u64,
     /// A sealed file's aim, in bytes.
     pub sealed_file_bytes: u64,
+    /// Inputs of a merge or seal up to this many bytes are read whole; larger ones by ranges, so that memory stays bounded.
+    pub whole_input_bytes: u64,
     /// Fresh segments of similar size that are merged into one.
     pub merge_segments: usize,
     /// The shortest time between two manifests of a topic.
@@ -50,6 +52,7 @@ impl Default for CompactorOptions {
             conversion_paused: false,
             conversion_bytes: limits::CONVERSION_INPUT_BYTES,
             sealed_file_bytes: limits::SEALED_FILE_BYTES,
+            whole_input_bytes: limits::CONVERSION_BYTES as u64 / 3,
             merge_segments: limits::MERGE_SEGMENTS,
             manifest_interval: Duration::from_secs(1),
             log_copy_interval: limits::LOG_COPY_INTERVAL,

@@ -12,10 +12,8 @@ use strandline_bronze::{
 };
 use strandline_commands::NewFile;
 use strandline_object_store::{Purpose, crc32c};
-use strandline_types::{RecordRef, limits};
+use strandline_types::RecordRef;
 
-/// Inputs up to this are read whole: they and the output stay within a conversion's memory.
-const WHOLE_INPUT_BYTES: u64 = limits::CONVERSION_BYTES as u64 / 3;
 /// Record bytes that one ranged read brings.
 const RANGED_READ_BYTES: u64 = 4 << 20;
 /// Ranges this close are read together.
@@ -50,7 +48,7 @@ impl Shared {
         keep_from: Vec<(i32, i64)>,
     ) -> Result<FinishedSegment, WorkError> {
         let bytes: u64 = files.iter().map(|file| file.size).sum();
-        let whole = bytes <= WHOLE_INPUT_BYTES;
+        let whole = bytes <= self.options.whole_input_bytes;
         let mut inputs = Vec::new();
         for file in files {
             match self.open_input(purpose, &file, whole).await? {

@@ -1,4 +1,5 @@
 //! Conversion, merge, seal and manifests, cut off at every request and done again by another run.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 
@@ -181,6 +182,36 @@ async fn a_log_start_that_moves_while_a_plan_is_open_refuses_nothing() {
     world.produce(&node, topic, 0, 4).await;
     node.kill();
     let node = world.start().await;
+    node.compactor.seal_everything(topic).await.unwrap();
+    world.check(&node, false).await;
+    world.check_manifest(&node, topic).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sealed_object_is_put_only_once_the_bucket_holds_its_plan() {
+    let mut world = World::new(8);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+    fill(&mut world, &node, topic, 2).await;
+    world.faults.add(Fault::every(Operation::Put, Effect::Before).below("log"));
+    node.compactor.seal_once(topic, true).await.unwrap_err();
+    assert_eq!(node.cell.view().topics[&topic].plans.len(), 1);
+    assert!(world.paths("bronze").await.is_empty());
+    world.faults.clear();
+    node.compactor.seal_once(topic, true).await.unwrap();
+    assert_eq!(world.paths("bronze").await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_inputs_are_read_by_ranges_and_give_the_same_rows() {
+    let mut world = World::new(9);
+    world.options.whole_input_bytes = 0;
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+    fill(&mut world, &node, topic, 12).await;
+    world.produce(&node, topic, 1, 3_000).await;
+    assert!(node.compactor.merge_once(topic).await.unwrap());
+    world.check(&node, false).await;
     node.compactor.seal_everything(topic).await.unwrap();
     world.check(&node, false).await;
     world.check_manifest(&node, topic).await;

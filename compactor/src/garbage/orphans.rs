@@ -5,7 +5,7 @@ use crate::options::millis;
 use crate::sealed::SealedFiles;
 use crate::shared::Shared;
 use futures::TryStreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use strandline_bronze::SealedName;
 use strandline_commands::{LeaseKind, RaiseHorizon};
 use strandline_index::Index;
@@ -30,8 +30,7 @@ fn is_referenced(index: &Index, path: &str, name: ObjectName) -> bool {
     // fresh/<topic>/<id8>/<name>.parquet
     let mut parts = path.split('/').skip(1);
     let (Some(topic), Some(id8)) = (parts.next(), parts.next()) else { return true };
-    let mut of_folder = index.topics.values().filter(|known| known.name == topic && known.id.id8() == id8);
-    of_folder.any(|topic| topic.fresh.contains_key(&name))
+    index.topic_by_name(topic).is_some_and(|topic| topic.id.id8() == id8 && topic.fresh.contains_key(&name))
 }
 
 /// What a sweep of `bronze/` makes of one object.
@@ -57,7 +56,7 @@ pub(crate) fn judge_sealed(index: &Index, sealed: &BTreeMap<TopicId, SealedFiles
         // Its own step empties that folder.
         return Found::Known;
     }
-    let Some(topic) = index.topics.values().find(|topic| is_folder(&topic.id, &topic.name)) else {
+    let Some(topic) = index.topic_by_name(name).filter(|topic| is_folder(&topic.id, &topic.name)) else {
         return Found::Delete;
     };
     let files = sealed.get(&topic.id);
@@ -162,8 +161,13 @@ impl Shared {
 
     async fn sweep_listed(&self, listed: Vec<String>) -> Result<usize, WorkError> {
         // The rows as they are now, after the listing: never what was remembered before it.
+        let topics: BTreeSet<TopicId> = {
+            let view = self.cell.view();
+            let names: BTreeSet<&str> = listed.iter().filter_map(|path| path.split('/').nth(1)).collect();
+            names.into_iter().filter_map(|name| view.topic_by_name(name).map(|topic| topic.id)).collect()
+        };
         let mut sealed = BTreeMap::new();
-        for topic_id in self.topic_ids() {
+        for topic_id in topics {
             sealed.insert(topic_id, (*self.load_sealed_files(topic_id).await?).clone());
         }
         self.lease(LeaseKind::Garbage, &[]).await?;

@@ -1,5 +1,5 @@
 //! A cell of one node at a time over stores that outlive it, and a model of what it must answer.
-#![allow(dead_code)] // not every test file uses every helper
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // a test support file; not every test file uses every helper
 
 use bytes::Bytes;
 use futures::TryStreamExt;

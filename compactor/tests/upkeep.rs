@@ -1,0 +1,291 @@
+//! Retention, garbage, orphans, copies of the log, snapshots, and the tasks that do all of it by themselves.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+use strandline_cell::Submission;
+use strandline_commands::MoveLogStart;
+use strandline_commit_log::{CommitLog, Tail};
+use strandline_compactor::{LogCopy, LogCopyName};
+use strandline_index::{ExtentPlace, Index, digest};
+use strandline_object_store::{Effect, Fault, Operation, Purpose};
+use strandline_segment_index::SegmentIndex;
+use strandline_types::Seq;
+use world::{Node, World};
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// The index as a rebuild would fold it from the copies alone.
+async fn fold_copies(world: &World) -> Index {
+    let mut index = Index::default();
+    for path in world.paths("log").await {
+        let name: LogCopyName = path.parse().unwrap();
+        let copy = LogCopy::decode(&world.plain_objects().get(Purpose::Rebuild, &path).await.unwrap()).unwrap();
+        assert_eq!(copy.name(), Some(name));
+        for row in copy.rows {
+            if row.seq == index.cell.seq.next() {
+                index.fold(row.seq, &row.bytes).unwrap();
+            }
+        }
+    }
+    index
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_copies_of_the_log_fold_to_the_same_index_and_do_not_feed_themselves() {
+    let mut world = World::new(1);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 2, &[]).await;
+    world.produce(&node, topic, 0, 3).await;
+    node.compactor.copy_log_once().await.unwrap();
+    let before = node.cell.seq();
+    for _ in 0..3 {
+        node.compactor.copy_log_once().await.unwrap();
+    }
+    assert_eq!(node.cell.seq(), before, "a copy led to another one");
+    world.produce(&node, topic, 1, 3).await;
+    let copied = node.compactor.copy_log_once().await.unwrap();
+    assert_eq!(copied, node.cell.view().cell.log_copied);
+    let folded = fold_copies(&world).await;
+    assert_eq!(folded.cell.seq, copied);
+    assert_eq!(folded.topics, node.cell.view().topics);
+    assert_eq!(folded.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_agreed_moves_the_floor_and_a_run_starts_from_it() {
+    let mut world = World::new(2);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 2, &[]).await;
+    for _ in 0..5 {
+        world.produce(&node, topic, 0, 3).await;
+    }
+    assert_eq!(node.compactor.snapshot_once(false).await.unwrap(), None);
+    // Young inline batches hold the floor back; old ones are moved into a WAL segment.
+    node.compactor.snapshot_once(true).await.unwrap();
+    let first_reference = node.cell.view().first_inline_reference().unwrap();
+    assert_eq!(world.log.floor().await.unwrap().seq, first_reference);
+    world.runtime.sleep(Duration::from_secs(61)).await;
+    let seq = node.compactor.snapshot_once(true).await.unwrap().unwrap();
+    assert_eq!(node.cell.view().first_inline_reference(), None);
+    assert!(node.cell.view().topics[&topic].partitions[0].extents.iter().all(|extent| matches!(extent.place, ExtentPlace::Object { .. })));
+    let floor = world.log.floor().await.unwrap();
+    assert_eq!((floor.seq, floor.snapshot.as_ref().unwrap().seq), (seq.next(), seq));
+    assert!(matches!(world.log.read(Seq(1), 1 << 20).await.unwrap(), Tail::Trimmed { .. }));
+    assert_eq!(world.paths("index").await, [floor.snapshot.unwrap().key], "older snapshots go, the floor's stays");
+    node.kill();
+    let again = world.start().await;
+    world.check(&again, false).await;
+    again.compactor.seal_everything(topic).await.unwrap();
+    world.check(&again, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_whose_put_or_agreement_fails_moves_nothing_and_the_next_one_does() {
+    for operation in [Operation::Put, Operation::Get] {
+        let mut world = World::new(3);
+        let node = world.start().await;
+        let topic = world.create_topic(&node, 7, "t", 1, &[]).await;
+        world.produce(&node, topic, 0, 3).await;
+        world.faults.add(Fault::nth(operation, 1, Effect::Before).below("index"));
+        node.compactor.snapshot_once(true).await.unwrap_err();
+        assert_eq!(world.log.floor().await.unwrap().snapshot, None);
+        world.faults.clear();
+        assert!(node.compactor.snapshot_once(true).await.unwrap().is_some());
+        assert!(world.log.floor().await.unwrap().snapshot.is_some());
+    }
+}
+
+fn referenced(node: &Node) -> BTreeSet<String> {
+    let view = node.cell.view();
+    let fresh = view.topics.values().flat_map(|topic| topic.fresh.values()).map(|segment| segment.file.path.clone());
+    let wal = view.wal_objects.keys().map(|name| format!("wal/{name}"));
+    fresh.chain(wal).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_goes_after_its_grace_and_orphans_after_the_horizon() {
+    let mut world = World::new(4);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 2, &[]).await;
+    node.compactor.sweep_once().await.unwrap();
+    for _ in 0..6 {
+        world.produce(&node, topic, 0, 3).await;
+        node.compactor.convert_once(topic).await.unwrap();
+    }
+    // An orphan: put, never committed.
+    world.faults.add(Fault::nth(Operation::Put, 1, Effect::After).below("fresh"));
+    world.produce(&node, topic, 1, 3).await;
+    node.compactor.convert_once(topic).await.unwrap_or(false);
+    assert!(node.compactor.merge_once(topic).await.unwrap());
+    let fresh = world.paths("fresh").await;
+    assert_eq!(node.compactor.collect_once().await.unwrap(), 0);
+    assert_eq!(world.paths("fresh").await, fresh);
+    world.runtime.sleep(Duration::from_secs(15 * 60 + 1)).await;
+    // Deleting fails half-way: the list keeps what is still there.
+    let second = node.cell.view().garbage.keys().nth(1).unwrap().clone();
+    world.faults.add(Fault::every(Operation::Delete, Effect::Before).below(second.clone()));
+    node.compactor.collect_once().await.unwrap_err();
+    assert_eq!(node.cell.view().garbage.keys().cloned().collect::<Vec<_>>(), [second]);
+    world.faults.clear();
+    node.compactor.collect_once().await.unwrap();
+    assert!(node.cell.view().garbage.is_empty());
+    node.compactor.sweep_once().await.unwrap();
+    world.runtime.sleep(Duration::from_secs(15 * 60 + 1)).await;
+    node.compactor.sweep_once().await.unwrap();
+    assert_eq!(world.paths("fresh").await.into_iter().collect::<BTreeSet<_>>(), referenced(&node));
+    world.check(&node, false).await;
+    let quiet = node.cell.seq();
+    node.compactor.collect_once().await.unwrap();
+    node.compactor.sweep_once().await.unwrap();
+    assert_eq!(node.cell.seq(), quiet, "nothing to do writes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retention_moves_log_starts_and_lets_sealed_files_go() {
+    let mut world = World::new(5);
+    let node = world.start().await;
+    let configs = [("retention.ms", "86400000"), ("strandline.bronze.retention.ms", "172800000")];
+    let topic = world.create_topic(&node, 7, "t", 2, &configs).await;
+    let kept = world.create_topic(&node, 8, "compacted", 1, &[("cleanup.policy", "compact"), ("retention.ms", "1")]).await;
+    world.produce(&node, kept, 0, 3).await;
+    let boundary = world.produce(&node, topic, 0, 4).await + 4;
+    world.produce(&node, topic, 1, 4).await;
+    node.compactor.seal_everything(topic).await.unwrap();
+    world.runtime.sleep(DAY + Duration::from_secs(1)).await;
+    world.produce(&node, topic, 0, 2).await;
+    node.compactor.retain_once().await.unwrap();
+    let starts = |node: &Node| node.cell.view().topics[&topic].partitions.iter().map(|partition| partition.log_start).collect::<Vec<_>>();
+    assert_eq!(starts(&node), [boundary, 4]);
+    assert_eq!(node.cell.view().topics[&kept].partitions[0].log_start, 0);
+    world.check(&node, false).await;
+    assert_eq!(world.paths("bronze").await.len(), 1, "bronze keeps what Kafka no longer serves");
+    node.compactor.write_manifest_once(topic).await.unwrap();
+    world.check_manifest(&node, topic).await;
+    world.runtime.sleep(DAY).await;
+    node.compactor.retain_once().await.unwrap();
+    assert_eq!(world.segment_index.count().await.unwrap(), 0);
+    assert_eq!(node.cell.view().garbage.keys().filter(|path| path.starts_with("bronze/")).count(), 1);
+    node.compactor.write_manifest_once(topic).await.unwrap();
+    world.check_manifest(&node, topic).await;
+    node.compactor.collect_once().await.unwrap();
+    assert_eq!(world.paths("bronze").await.len(), 1, "the grace is a day");
+    world.runtime.sleep(DAY).await;
+    node.compactor.collect_once().await.unwrap();
+    assert!(world.paths("bronze").await.is_empty());
+    let quiet = node.cell.seq();
+    node.compactor.retain_once().await.unwrap();
+    node.compactor.retain_once().await.unwrap();
+    assert!(node.cell.seq().0 <= quiet.0 + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retention_by_size_counts_bytes_as_sent() {
+    let mut world = World::new(6);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 1, &[("retention.bytes", "1"), ("retention.ms", "-1")]).await;
+    for round in 0..6 {
+        world.produce(&node, topic, 0, 5).await;
+        if round == 1 {
+            node.compactor.seal_everything(topic).await.unwrap();
+        } else if round == 3 {
+            node.compactor.convert_once(topic).await.unwrap();
+        }
+    }
+    node.compactor.retain_once().await.unwrap();
+    let log_start = node.cell.view().topics[&topic].partitions[0].log_start;
+    assert_eq!(log_start, 25, "the newest run alone is more than was asked for");
+    world.check(&node, false).await;
+    node.compactor.seal_everything(topic).await.unwrap();
+    world.check(&node, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sealed_object_that_a_late_put_brought_back_is_swept_and_a_live_one_is_not() {
+    let mut world = World::new(7);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 1, &[("strandline.bronze.retention.ms", "-2"), ("retention.ms", "1000")]).await;
+    world.produce(&node, topic, 0, 4).await;
+    node.compactor.seal_everything(topic).await.unwrap();
+    let gone = world.paths("bronze").await[0].clone();
+    let bytes = world.plain_objects().get(Purpose::Read, &gone).await.unwrap();
+    world.runtime.sleep(Duration::from_secs(5)).await;
+    node.compactor.retain_once().await.unwrap();
+    world.runtime.sleep(DAY).await;
+    node.compactor.collect_once().await.unwrap();
+    assert!(world.paths("bronze").await.is_empty());
+    world.plain_objects().put_replace(Purpose::Seal, &gone, bytes).await.unwrap();
+    world.produce(&node, topic, 0, 4).await;
+    node.compactor.seal_everything(topic).await.unwrap();
+    assert_eq!(world.paths("bronze").await.len(), 2);
+    assert_eq!(node.compactor.sweep_once().await.unwrap(), 1);
+    assert!(!world.paths("bronze").await.contains(&gone));
+    world.check(&node, false).await;
+    // An empty segment index (it is derived) must not make the sweep delete what is the truth.
+    world.segment_index.remove_topic(topic).await.unwrap();
+    assert_eq!(node.compactor.sweep_once().await.unwrap(), 0);
+    assert_eq!(world.paths("bronze").await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tasks_do_it_all_by_themselves_and_an_idle_cell_falls_silent() {
+    let mut world = World::new(8);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 3, &[("strandline.bronze.seal.ms", "3600000")]).await;
+    node.compactor.run();
+    for round in 0..40 {
+        let offset = world.produce(&node, topic, round % 3, 2).await;
+        if round == 20 {
+            // An acknowledged record is in the manifest within ten seconds.
+            world.runtime.sleep(Duration::from_secs(10)).await;
+            assert!(node.cell.view().topics[&topic].partitions[(round % 3) as usize].frontier > offset);
+            world.check_manifest(&node, topic).await;
+        }
+        world.runtime.sleep(Duration::from_secs(2)).await;
+    }
+    world.runtime.sleep(Duration::from_secs(30)).await;
+    world.check(&node, false).await;
+    world.check_manifest(&node, topic).await;
+    assert_eq!(fold_copies(&world).await.topics, node.cell.view().topics);
+    assert!(node.cell.view().topics[&topic].fresh.len() < 8, "merges keep the list short");
+    world.runtime.sleep(Duration::from_secs(2 * 3_600)).await;
+    assert!(node.cell.view().topics[&topic].fresh.is_empty(), "time seals");
+    world.check(&node, false).await;
+    world.runtime.sleep(DAY * 2).await;
+    assert!(node.cell.view().garbage.is_empty());
+    let quiet = (node.cell.seq(), world.faults.calls(Operation::Put));
+    world.runtime.sleep(DAY * 3).await;
+    assert_eq!((node.cell.seq(), world.faults.calls(Operation::Put)), quiet, "an idle cell writes nothing");
+    world.check_manifest(&node, topic).await;
+    node.cell.submit(Submission::one(MoveLogStart { topic_id: topic.0.to_vec(), partition: 0, to: -1 })).await.unwrap();
+    node.compactor.stop(Duration::from_secs(5)).await;
+    assert_eq!(fold_copies(&world).await.topics, node.cell.view().topics);
+    world.check(&node, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_conversion_waits_and_one_topic_in_trouble_does_not_stop_another() {
+    let mut world = World::new(9);
+    world.options.conversion_paused = true;
+    let node = world.start().await;
+    let bad = world.create_topic(&node, 7, "bad", 1, &[]).await;
+    let good = world.create_topic(&node, 8, "good", 1, &[]).await;
+    world.faults.add(Fault::every(Operation::Put, Effect::Before).below("fresh/bad"));
+    node.compactor.run();
+    world.produce(&node, bad, 0, 2).await;
+    world.produce(&node, good, 0, 2).await;
+    world.runtime.sleep(Duration::from_secs(60)).await;
+    assert_eq!(node.cell.view().topics[&good].partitions[0].frontier, 0);
+    node.compactor.pause_conversion(false);
+    world.runtime.sleep(Duration::from_secs(20)).await;
+    world.produce(&node, good, 0, 2).await;
+    world.runtime.sleep(Duration::from_secs(10)).await;
+    assert_eq!(node.cell.view().topics[&good].partitions[0].frontier, 4);
+    assert_eq!(node.cell.view().topics[&bad].partitions[0].frontier, 0);
+    world.faults.clear();
+    world.runtime.sleep(Duration::from_secs(70)).await;
+    assert_eq!(node.cell.view().topics[&bad].partitions[0].frontier, 2);
+    assert_ne!(digest(&node.cell.view()), [0; 32]);
+}
