@@ -204,8 +204,17 @@ async fn listings(store: Arc<dyn ObjectStore>) -> Outcome {
     need(list(&store, "").await?.is_empty(), "a new store is not empty")?;
     // In byte order: '-' and '.' come before the separator, '0' and 'a' after it.
     let all = [
-        "bronze/t-x/1", "bronze/t.x", "bronze/t/a-1", "bronze/t/a/1", "bronze/t/a/2", "bronze/t/a0", "bronze/t/b",
-        "bronze/t0/1", "wal/0001", "wal/0002", "z",
+        "bronze/t-x/1",
+        "bronze/t.x",
+        "bronze/t/a-1",
+        "bronze/t/a/1",
+        "bronze/t/a/2",
+        "bronze/t/a0",
+        "bronze/t/b",
+        "bronze/t0/1",
+        "wal/0001",
+        "wal/0002",
+        "z",
     ];
     for path in all.iter().rev() {
         said("create", create(&store, path, b"x").await)?;

@@ -263,11 +263,7 @@ impl ObjectStore for Faults {
         self.apply(Operation::Put, location, work).await
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let to = location.clone();
         let work = |inner: Arc<dyn ObjectStore>| async move { inner.put_multipart_opts(&to, options).await }.boxed();
         self.apply(Operation::Multipart, location, work).await
@@ -304,22 +300,19 @@ impl ObjectStore for Faults {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let (below, place) = (prefix.cloned(), prefix.cloned().unwrap_or_default());
-        let work =
-            |inner: Arc<dyn ObjectStore>| async move { inner.list_with_delimiter(below.as_ref()).await }.boxed();
+        let work = |inner: Arc<dyn ObjectStore>| async move { inner.list_with_delimiter(below.as_ref()).await }.boxed();
         self.apply(Operation::List, &place, work).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         let (source, target) = (from.clone(), to.clone());
-        let work =
-            |inner: Arc<dyn ObjectStore>| async move { inner.copy_opts(&source, &target, options).await }.boxed();
+        let work = |inner: Arc<dyn ObjectStore>| async move { inner.copy_opts(&source, &target, options).await }.boxed();
         self.apply(Operation::Copy, to, work).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         let (source, target) = (from.clone(), to.clone());
-        let work =
-            |inner: Arc<dyn ObjectStore>| async move { inner.rename_opts(&source, &target, options).await }.boxed();
+        let work = |inner: Arc<dyn ObjectStore>| async move { inner.rename_opts(&source, &target, options).await }.boxed();
         self.apply(Operation::Copy, to, work).await
     }
 }

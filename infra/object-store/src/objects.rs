@@ -74,13 +74,7 @@ impl Objects {
 
     /// Puts an object that must not exist yet, or is exactly this one; see [`put_new`]. `crc32c` is that of
     /// the chunks one after another ([`crc32c`](crate::crc32c)). On success it is durable.
-    pub async fn put_new(
-        &self,
-        purpose: Purpose,
-        path: &str,
-        chunks: Vec<Bytes>,
-        crc32c: u32,
-    ) -> Result<(), PutNewError> {
+    pub async fn put_new(&self, purpose: Purpose, path: &str, chunks: Vec<Bytes>, crc32c: u32) -> Result<(), PutNewError> {
         let location = parse(path).map_err(|error| PutNewError::of(&Path::from(path), error))?;
         put_new(self.store(purpose).as_ref(), &location, chunks, crc32c).await
     }
@@ -124,13 +118,7 @@ impl Objects {
     }
 
     /// Stores differ in what they answer to a range that starts behind the end.
-    async fn explain_range(
-        &self,
-        purpose: Purpose,
-        location: &Path,
-        range: Range<u64>,
-        error: object_store::Error,
-    ) -> GetError {
+    async fn explain_range(&self, purpose: Purpose, location: &Path, range: Range<u64>, error: object_store::Error) -> GetError {
         if matches!(Cause::of(&error), Cause::Permanent | Cause::Transient)
             && let Ok(meta) = self.store(purpose).head(location).await
             && range.start >= meta.size
@@ -180,12 +168,7 @@ impl Objects {
     }
 
     /// As [`list`](Self::list), but only paths behind `after`; empty is from the first one.
-    pub fn list_after(
-        &self,
-        purpose: Purpose,
-        prefix: &str,
-        after: &str,
-    ) -> BoxStream<'static, Result<ObjectInfo, ListError>> {
+    pub fn list_after(&self, purpose: Purpose, prefix: &str, after: &str) -> BoxStream<'static, Result<ObjectInfo, ListError>> {
         let (location, after) = match (parse_prefix(prefix), parse_prefix(after)) {
             (Ok(location), Ok(after)) => (location, after),
             (Err(error), _) | (_, Err(error)) => {

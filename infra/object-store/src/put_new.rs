@@ -34,12 +34,7 @@ pub fn crc32c(chunks: &[Bytes]) -> u32 {
 /// `crc32c` is that of `chunks`. 'Exists already' and every error that leaves the outcome open are followed
 /// by a look at what is there; only equal size *and* checksum make it a success. On success the object is
 /// durable. May be repeated with the same bytes by anyone, after any error that is retriable.
-pub async fn put_new(
-    store: &dyn ObjectStore,
-    path: &Path,
-    chunks: Vec<Bytes>,
-    crc32c: u32,
-) -> Result<(), PutNewError> {
+pub async fn put_new(store: &dyn ObjectStore, path: &Path, chunks: Vec<Bytes>, crc32c: u32) -> Result<(), PutNewError> {
     debug_assert_eq!(crc32c, self::crc32c(&chunks), "the checksum of the bytes that are put");
     let payload: PutPayload = chunks.into_iter().collect();
     let wanted = Checksum { size: payload.content_length() as u64, crc32c };

@@ -140,11 +140,7 @@ impl ObjectStore for Retry {
         self.tries.run("put", location, attempt).await
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         self.inner.put_multipart_opts(location, options).await
     }
 
@@ -166,9 +162,7 @@ impl ObjectStore for Retry {
                     let mut done = Vec::with_capacity(results.len());
                     for (name, result) in names.into_iter().zip(results) {
                         done.push(match (name, result) {
-                            (Some(name), Err(error)) if Cause::of(&error).is_retriable() => {
-                                tries.delete(&inner, &name).await
-                            }
+                            (Some(name), Err(error)) if Cause::of(&error).is_retriable() => tries.delete(&inner, &name).await,
                             (_, result) => result,
                         });
                     }

@@ -84,10 +84,7 @@ impl Test<'_> {
             Err(error) if Cause::of(&error) == Cause::AlreadyExists => {}
             Err(error) => return Err(self.failed("creating a second time", error)),
             Ok(_) => {
-                return Err(SelfTestError::CreatesTwice {
-                    store: self.store.to_string(),
-                    path: self.path.to_string(),
-                });
+                return Err(SelfTestError::CreatesTwice { store: self.store.to_string(), path: self.path.to_string() });
             }
         }
         if self.read().await? != Some(first) {

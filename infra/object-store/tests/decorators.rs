@@ -8,14 +8,14 @@ use futures::stream::BoxStream;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_object_store::{
-    DeleteError, Effect, Fault, FaultPlan, FaultRates, Faults, GetError, HeadError, InMemory, ListError, Objects,
-    Operation, Purpose, PutNewError, PutReplaceError, RetryPolicy, SelfTestError, crc32c, self_test,
+    DeleteError, Effect, Fault, FaultPlan, FaultRates, Faults, GetError, HeadError, InMemory, ListError, Objects, Operation,
+    Purpose, PutNewError, PutReplaceError, RetryPolicy, SelfTestError, crc32c, self_test,
 };
 use strandline_runtime::{Runtime, SeededRandom};
 

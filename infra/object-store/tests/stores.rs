@@ -8,8 +8,8 @@ use object_store::{ObjectStoreExt, PutMode, PutPayload};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Barrier};
 use strandline_object_store::{
-    Cause, FolderStore, InMemory, ObjectStore, Objects, OpenError, Path, Purpose, PutNewError, RetryPolicy,
-    conformance, crc32c, put_new, self_test,
+    Cause, FolderStore, InMemory, ObjectStore, Objects, OpenError, Path, Purpose, PutNewError, RetryPolicy, conformance, crc32c,
+    put_new, self_test,
 };
 use strandline_runtime::{Runtime, Spawner};
 

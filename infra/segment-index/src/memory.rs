@@ -41,12 +41,7 @@ impl SegmentIndex for MemorySegmentIndex {
         Ok(self.scan(topic_partition, offset, 1).await?.pop())
     }
 
-    async fn scan(
-        &self,
-        topic_partition: TopicPartition,
-        from_offset: i64,
-        limit: usize,
-    ) -> Result<Vec<SealedRow>, ReadError> {
+    async fn scan(&self, topic_partition: TopicPartition, from_offset: i64, limit: usize) -> Result<Vec<SealedRow>, ReadError> {
         let from = RowKey { topic_partition, end_offset: from_offset };
         let to = RowKey { topic_partition, end_offset: i64::MAX };
         if from == to {

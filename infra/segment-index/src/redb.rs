@@ -283,12 +283,7 @@ impl SegmentIndex for RedbSegmentIndex {
         Ok(self.scan(topic_partition, offset, 1).await?.pop())
     }
 
-    async fn scan(
-        &self,
-        topic_partition: TopicPartition,
-        from_offset: i64,
-        limit: usize,
-    ) -> Result<Vec<SealedRow>, ReadError> {
+    async fn scan(&self, topic_partition: TopicPartition, from_offset: i64, limit: usize) -> Result<Vec<SealedRow>, ReadError> {
         if from_offset == i64::MAX {
             return Ok(Vec::new());
         }

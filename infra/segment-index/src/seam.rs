@@ -31,12 +31,7 @@ pub trait SegmentIndex: std::fmt::Debug + Send + Sync + 'static {
 
     /// Rows of the partition whose end is greater than `from_offset`, in order, at most `limit` and at most
     /// `limits::SEGMENT_INDEX_SCAN_ROWS`.
-    async fn scan(
-        &self,
-        topic_partition: TopicPartition,
-        from_offset: i64,
-        limit: usize,
-    ) -> Result<Vec<SealedRow>, ReadError>;
+    async fn scan(&self, topic_partition: TopicPartition, from_offset: i64, limit: usize) -> Result<Vec<SealedRow>, ReadError>;
 
     /// Rows of all partitions behind `after` (all if `None`), in the order of their keys, at most `limit` and
     /// at most `limits::SEGMENT_INDEX_SCAN_ROWS`.
@@ -55,10 +50,7 @@ pub trait SegmentIndex: std::fmt::Debug + Send + Sync + 'static {
 
 /// Calls `visit` with every row in the order of keys, a bounded number at a time. Rows that come or go
 /// meanwhile may be seen or not.
-pub async fn for_each(
-    index: &dyn SegmentIndex,
-    mut visit: impl FnMut(SealedRow) + Send,
-) -> Result<u64, ReadError> {
+pub async fn for_each(index: &dyn SegmentIndex, mut visit: impl FnMut(SealedRow) + Send) -> Result<u64, ReadError> {
     let (mut after, mut visited) = (None, 0);
     loop {
         let rows = index.scan_all(after, limits::SEGMENT_INDEX_SCAN_ROWS).await?;

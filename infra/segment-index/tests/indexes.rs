@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use strandline_runtime::Spawner;
-use strandline_segment_index::{
-    MemorySegmentIndex, OpenError, RedbSegmentIndex, RowKey, SealedRow, SegmentIndex, conformance,
-};
+use strandline_segment_index::{MemorySegmentIndex, OpenError, RedbSegmentIndex, RowKey, SealedRow, SegmentIndex, conformance};
 use strandline_types::{Seq, TopicId, TopicPartition};
 
 async fn open(path: &Path) -> RedbSegmentIndex {
@@ -135,9 +133,8 @@ enum Action {
 }
 
 fn rows() -> impl Strategy<Value = SealedRow> {
-    (0..2_u8, 0..2_i32, 0..8_i64, 1..4_i64, 0..3_u32).prop_map(|(topic, partition, start, length, generation)| {
-        row(topic, partition, start, length, generation)
-    })
+    (0..2_u8, 0..2_i32, 0..8_i64, 1..4_i64, 0..3_u32)
+        .prop_map(|(topic, partition, start, length, generation)| row(topic, partition, start, length, generation))
 }
 
 fn keys() -> impl Strategy<Value = RowKey> {
@@ -183,9 +180,7 @@ impl Model {
 
     fn behind(&self, topic: u8, partition: i32, offset: i64) -> Vec<SealedRow> {
         let mine = |row: &&SealedRow| {
-            row.topic_partition.topic_id.0 == [topic; 16]
-                && row.topic_partition.partition == partition
-                && row.end_offset > offset
+            row.topic_partition.topic_id.0 == [topic; 16] && row.topic_partition.partition == partition && row.end_offset > offset
         };
         self.0.values().filter(mine).cloned().collect()
     }

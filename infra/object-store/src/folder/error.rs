@@ -81,9 +81,7 @@ impl FolderError {
     pub(crate) fn cause(&self) -> Option<Cause> {
         match self {
             FolderError::Io { source, .. } => Cause::of_io(source.kind()),
-            FolderError::Damaged { .. } | FolderError::NotAFile { .. } | FolderError::Range { .. } => {
-                Some(Cause::Permanent)
-            }
+            FolderError::Damaged { .. } | FolderError::NotAFile { .. } | FolderError::Range { .. } => Some(Cause::Permanent),
             FolderError::PartsMissing { .. } => Some(Cause::Permanent),
             FolderError::Shrunk { .. } | FolderError::Interrupted(_) => None,
         }

@@ -80,11 +80,7 @@ pub enum OpenError {
 impl FolderStore {
     /// Opens the folder `root`, with `tmp` on the same file system for what is being written; makes both
     /// where missing and removes what an earlier process left half-written in `tmp`.
-    pub async fn open(
-        root: impl Into<PathBuf>,
-        tmp: impl Into<PathBuf>,
-        spawner: Spawner,
-    ) -> Result<Self, OpenError> {
+    pub async fn open(root: impl Into<PathBuf>, tmp: impl Into<PathBuf>, spawner: Spawner) -> Result<Self, OpenError> {
         let (root, tmp) = (root.into(), tmp.into());
         let folder = spawner.blocking("open the object folder", move || Folder::open(root, tmp)).await??;
         Ok(Self { folder: Arc::new(folder), spawner })
@@ -119,9 +115,7 @@ impl Folder {
         }
         let root = fs::canonicalize(&root).map_err(FolderError::io("open the directory", &root))?;
         let tmp = fs::canonicalize(&tmp).map_err(FolderError::io("open the directory", &tmp))?;
-        let device = |path: &PathBuf| {
-            fs::metadata(path).map(|metadata| metadata.dev()).map_err(FolderError::io("look at", path))
-        };
+        let device = |path: &PathBuf| fs::metadata(path).map(|metadata| metadata.dev()).map_err(FolderError::io("look at", path));
         if device(&root)? != device(&tmp)? {
             return Err(OpenError::TwoFileSystems { root, tmp });
         }
@@ -234,11 +228,7 @@ impl ObjectStore for FolderStore {
         done.await?.put_result(location)
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         if !options.attributes.is_empty() {
             return Err(not_implemented("attributes"));
         }
@@ -265,16 +255,14 @@ impl ObjectStore for FolderStore {
                     let mut results: Vec<Result<Path>> = Vec::with_capacity(batch.len());
                     let good: Vec<Path> = batch.iter().filter_map(|path| path.as_ref().ok().cloned()).collect();
                     let folder = Arc::clone(&store.folder);
-                    let deleted =
-                        store.spawner.blocking("delete objects", move || folder.delete_all(&good)).await;
+                    let deleted = store.spawner.blocking("delete objects", move || folder.delete_all(&good)).await;
                     let mut deleted = match deleted {
                         Ok(deleted) => deleted.into_iter(),
                         Err(error) => vec![Err(generic(FolderError::from(error)))].into_iter(),
                     };
                     for path in batch {
-                        let result = path.and_then(|_| {
-                            deleted.next().unwrap_or_else(|| Err(generic("the deletion did not finish")))
-                        });
+                        let result =
+                            path.and_then(|_| deleted.next().unwrap_or_else(|| Err(generic("the deletion did not finish"))));
                         results.push(result);
                     }
                     futures::stream::iter(results)

@@ -34,9 +34,7 @@ pub(crate) enum Done {
 impl Done {
     pub(crate) fn put_result(self, location: &ObjectPath) -> Result<PutResult> {
         match self {
-            Done::Created(e_tag) => {
-                Ok(PutResult { e_tag: Some(e_tag), version: None, extensions: Default::default() })
-            }
+            Done::Created(e_tag) => Ok(PutResult { e_tag: Some(e_tag), version: None, extensions: Default::default() }),
             Done::Exists => Err(object_store::Error::AlreadyExists {
                 path: location.to_string(),
                 source: "an object has that name already".into(),

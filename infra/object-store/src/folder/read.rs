@@ -45,11 +45,7 @@ impl FolderStore {
                 Ok(Some((read.await?, (file, after))))
             }
         });
-        let payload = if first.is_empty() {
-            rest.boxed()
-        } else {
-            stream::iter([Ok(first)]).chain(rest).boxed()
-        };
+        let payload = if first.is_empty() { rest.boxed() } else { stream::iter([Ok(first)]).chain(rest).boxed() };
         Ok(GetResult {
             payload: GetResultPayload::Stream(payload),
             meta,
@@ -62,12 +58,7 @@ impl FolderStore {
 
 impl Folder {
     /// The outer error is the folder's, the inner one a condition of the request that does not hold.
-    fn open_range(
-        &self,
-        path: PathBuf,
-        location: ObjectPath,
-        options: &GetOptions,
-    ) -> Result<Result<Opened>, FolderError> {
+    fn open_range(&self, path: PathBuf, location: ObjectPath, options: &GetOptions) -> Result<Result<Opened>, FolderError> {
         let file = open_object(&path)?;
         let metadata = file.metadata().map_err(FolderError::io("look at", &path))?;
         let meta = object_meta(location, &metadata);
@@ -120,9 +111,7 @@ fn resolve(range: Option<&GetRange>, size: u64, path: &Path) -> Result<Range<u64
         Some(GetRange::Suffix(length)) => Ok(size.saturating_sub(*length)..size),
         Some(GetRange::Offset(start)) if *start < size => Ok(*start..size),
         Some(GetRange::Offset(start)) => Err(refused(*start..size)),
-        Some(GetRange::Bounded(asked)) if asked.start < asked.end && asked.start < size => {
-            Ok(asked.start..asked.end.min(size))
-        }
+        Some(GetRange::Bounded(asked)) if asked.start < asked.end && asked.start < size => Ok(asked.start..asked.end.min(size)),
         Some(GetRange::Bounded(asked)) => Err(refused(asked.clone())),
     }
 }

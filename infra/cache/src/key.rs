@@ -1,0 +1,59 @@
+//! What can be cached.
+
+use std::sync::Arc;
+
+/// The name of cached bytes. Immutable: the same key always means the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CacheKey {
+    /// A block of an object of the store. Never for manifests, which are replaced.
+    Object {
+        /// The object's path.
+        path: Arc<str>,
+        /// The block, from 0.
+        block: u64,
+    },
+    /// Bytes that rode inline in an entry of the commit log.
+    Inline {
+        /// The entry's seq.
+        seq: u64,
+        /// The block of its payload, or the byte at which the run begins: the caller's choice, once and for all.
+        block: u64,
+    },
+    /// Batches rebuilt from Parquet.
+    Batches {
+        /// The object they were rebuilt from.
+        path: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The first offset.
+        offset: i64,
+    },
+    /// Anything else, under a digest or number of the caller's.
+    Other {
+        /// Which use, so that two users cannot meet.
+        kind: &'static str,
+        /// The caller's number.
+        id: u128,
+    },
+}
+
+impl CacheKey {
+    /// The label in metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            CacheKey::Object { .. } => "object",
+            CacheKey::Inline { .. } => "inline",
+            CacheKey::Batches { .. } => "batches",
+            CacheKey::Other { kind, .. } => kind,
+        }
+    }
+
+    /// What the entry costs beside its bytes, roughly.
+    pub(crate) fn overhead(&self) -> usize {
+        let path = match self {
+            CacheKey::Object { path, .. } | CacheKey::Batches { path, .. } => path.len(),
+            CacheKey::Inline { .. } | CacheKey::Other { .. } => 0,
+        };
+        128 + path
+    }
+}
