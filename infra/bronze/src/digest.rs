@@ -1,7 +1,7 @@
 //! The digest of a run of records, as consumers must see them: CRC-32C over [`RecordRef::digest_into`].
 
 use crc_fast::{CrcAlgorithm, Digest};
-use strandline_types::RecordRef;
+use strandline_types::{RecordRef, TimestampType};
 
 /// Bytes are gathered up to this many, since a checksum is slow on pieces of eight bytes.
 const GATHER_BYTES: usize = 32 << 10;
@@ -18,18 +18,17 @@ impl RunDigest {
         Self { gathered: Vec::with_capacity(GATHER_BYTES), crc: Digest::new(CrcAlgorithm::Crc32Iscsi), ingest: Vec::new() }
     }
 
-    pub fn update(&mut self, ingest_ms: i64, record: &RecordRef<'_>) {
+    /// Takes in a record of so many [`record_bytes`].
+    pub fn update(&mut self, ingest_ms: i64, bytes: usize, record: &RecordRef<'_>) {
         let Self { gathered, crc, ingest } = self;
         ingest.extend_from_slice(&ingest_ms.to_be_bytes());
-        record.digest_into(|bytes| {
-            if bytes.len() >= GATHER_BYTES {
-                crc.update(gathered);
-                gathered.clear();
-                crc.update(bytes);
-            } else {
-                gathered.extend_from_slice(bytes);
-            }
-        });
+        if bytes < GATHER_BYTES {
+            gather(record, bytes, gathered);
+        } else {
+            crc.update(gathered);
+            gathered.clear();
+            record.digest_into(|piece| crc.update(piece));
+        }
         if gathered.len() >= GATHER_BYTES {
             crc.update(gathered);
             gathered.clear();
@@ -46,13 +45,73 @@ impl RunDigest {
     }
 }
 
+/// The bytes of [`RecordRef::digest_into`], appended in one go: this is on the path of every record that is written or read.
+fn gather(record: &RecordRef<'_>, bytes: usize, to: &mut Vec<u8>) {
+    to.reserve(64 + bytes + 16 * record.headers.len());
+    to.extend_from_slice(&record.offset.to_be_bytes());
+    to.extend_from_slice(&record.timestamp_ms.to_be_bytes());
+    to.push(u8::from(record.timestamp_type == TimestampType::LogAppend));
+    gather_optional(record.key, to);
+    gather_optional(record.value, to);
+    to.extend_from_slice(&(record.headers.len() as u32).to_be_bytes());
+    for header in record.headers {
+        gather_optional(Some(header.key.as_bytes()), to);
+        gather_optional(header.value, to);
+    }
+}
+
+#[inline]
+fn gather_optional(bytes: Option<&[u8]>, to: &mut Vec<u8>) {
+    let length = bytes.map_or(-1, |bytes| bytes.len() as i64);
+    to.extend_from_slice(&length.to_be_bytes());
+    to.extend_from_slice(bytes.unwrap_or_default());
+}
+
 /// Key, value and header bytes of a record: what 'record bytes' means everywhere in this crate.
 pub(crate) fn record_bytes(record: &RecordRef<'_>) -> usize {
     let headers: usize = record.headers.iter().map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len)).sum();
     record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers
 }
 
-/// What a record weighs in memory: its bytes, and something for the row and for each header, which may have no bytes at all.
-pub(crate) fn record_weight(record: &RecordRef<'_>) -> usize {
-    record_bytes(record) + 32 + 16 * record.headers.len()
+/// What a record with `bytes` of [`record_bytes`] weighs in memory: something comes on top for the row and for each header, which
+/// may have no bytes at all.
+pub(crate) fn record_weight(record: &RecordRef<'_>, bytes: usize) -> usize {
+    bytes + 32 + 16 * record.headers.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strandline_types::HeaderRef;
+
+    #[test]
+    fn a_digest_is_of_the_bytes_that_the_format_names() {
+        let large = vec![7; 3 * GATHER_BYTES];
+        let headers = [HeaderRef { key: "a", value: None }, HeaderRef { key: "", value: Some(b"") }, HeaderRef { key: "a", value: Some(&large) }];
+        let mut records = Vec::new();
+        for (timestamp_type, key, value, count) in [
+            (TimestampType::Create, None, Some(&b""[..]), 0),
+            (TimestampType::LogAppend, Some(&b"key"[..]), None, 2),
+            (TimestampType::Create, Some(&large[..]), Some(&large[..5]), 1),
+            (TimestampType::Create, Some(&b"key"[..]), Some(&large[..GATHER_BYTES - 10]), 0),
+            (TimestampType::Create, None, None, 3),
+            (TimestampType::Create, None, Some(&b"last"[..]), 1),
+        ] {
+            records.push(RecordRef { offset: records.len() as i64, timestamp_ms: -1, timestamp_type, key, value, headers: &headers[..count] });
+        }
+        for _ in 0..40 {
+            records.push(records[5]);
+        }
+        let mut digest = RunDigest::new();
+        for turn in 0..2 {
+            let mut expected = Vec::new();
+            let mut ingest = Vec::new();
+            for (record, at) in records.iter().zip(turn..) {
+                record.digest_into(|piece| expected.extend_from_slice(piece));
+                ingest.extend_from_slice(&i64::to_be_bytes(at));
+                digest.update(at, record_bytes(record), record);
+            }
+            assert_eq!(digest.finish(), (crc_fast::crc32_iscsi(&expected), crc_fast::crc32_iscsi(&ingest)));
+        }
+    }
 }

@@ -41,28 +41,25 @@ impl Fetched {
 
     /// The bytes of `range`, if they are all here. Copies only where the range crosses pieces.
     pub fn get(&self, range: Range<u64>) -> Option<Bytes> {
-        let before = self.pieces.partition_point(|(start, _)| *start <= range.start);
-        // The last piece that begins at or before the range is usually the one; overlapping ones are looked at, too.
-        for (start, bytes) in self.pieces[..before].iter().rev() {
-            let from = usize::try_from(range.start - start).ok()?;
-            if from >= bytes.len() && range.start != range.end {
-                continue;
-            }
-            let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
-            if let Some(to) = from.checked_add(length).filter(|to| *to <= bytes.len()) {
-                return Some(bytes.slice(from..to));
-            }
-            let mut joined = Vec::with_capacity(length.min(self.held_bytes()));
-            joined.extend_from_slice(&bytes[from..]);
-            let rest = self.get(start + bytes.len() as u64..range.end)?;
-            joined.extend_from_slice(&rest);
-            return Some(joined.into());
+        let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
+        let first = self.from(range.start)?;
+        if length <= first.len() {
+            return Some(first.slice(..length));
         }
-        None
+        // What is asked for is not always there, so memory grows with what is found.
+        let mut joined = first.to_vec();
+        while joined.len() < length {
+            let next = self.from(range.start + joined.len() as u64)?;
+            joined.extend_from_slice(&next[..next.len().min(length - joined.len())]);
+        }
+        Some(joined.into())
     }
 
-    fn held_bytes(&self) -> usize {
-        self.pieces.iter().map(|(_, bytes)| bytes.len()).sum()
+    /// The longest stretch at hand that begins at `start`; it is not empty.
+    fn from(&self, start: u64) -> Option<Bytes> {
+        let before = self.pieces.partition_point(|(at, _)| *at <= start);
+        let covering = self.pieces[..before].iter().rev().find(|(at, bytes)| start - at < bytes.len() as u64);
+        covering.map(|(at, bytes)| bytes.slice((start - at) as usize..))
     }
 }
 
@@ -77,10 +74,7 @@ impl ChunkReader for Fetched {
     type T = bytes::buf::Reader<Bytes>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
-        let before = self.pieces.partition_point(|(at, _)| *at <= start);
-        let found = self.pieces[..before].iter().rev().find(|(at, bytes)| start - at < bytes.len() as u64);
-        let (at, bytes) = found.ok_or_else(|| missing(start, 1))?;
-        Ok(bytes.slice((start - at) as usize..).reader())
+        self.from(start).map(Bytes::reader).ok_or_else(|| missing(start, 1))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
@@ -105,7 +99,7 @@ mod tests {
         let file: Vec<u8> = (0..100).collect();
         let piece = |range: Range<usize>| (range.start as u64, Bytes::copy_from_slice(&file[range]));
         let fetched = Fetched::new(100, vec![piece(50..60), piece(0..20), piece(20..40), piece(52..55)]);
-        for range in [0..20, 5..7, 15..40, 20..20, 50..60, 51..59, 53..60, 0..40] {
+        for range in [0..20, 5..7, 15..40, 20..20, 50..60, 51..59, 53..60, 0..40, 54..58] {
             let found = fetched.get(range.start as u64..range.end as u64).unwrap();
             assert_eq!(found, file[range.clone()], "{range:?}");
         }

@@ -1,14 +1,17 @@
 //! An opened segment: its footer, parsed and cross-checked once, cheap to share.
 
 use crate::columns::{FORMAT_VERSION, at, read_schema};
+use crate::fetched::Fetched;
 use crate::footer_keys::{FooterKeys, KeysError, PartitionSummary, Run};
 use crate::format::Preference;
+use crate::layout;
 use arrow_schema::Schema;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::reader::Length;
 use parquet::file::statistics::Statistics;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -89,6 +92,24 @@ impl SegmentFooter {
         check_layout(&metadata, &keys).map_err(damaged)?;
         let reader = guarded(|| reader_metadata(metadata)).map_err(|error| damaged(error.to_string()))?;
         Ok(Self { inner: Arc::new(Inner { file, file_bytes, reader, keys }) })
+    }
+
+    /// Opens a file of which the end, or all of it, is at hand.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its footer is not among the bytes at hand.
+    pub fn open(file: &str, fetched: &Fetched) -> Result<Self, FooterError> {
+        let file_bytes = fetched.len();
+        let mut tail_bytes = layout::TAIL_GUESS_BYTES.min(file_bytes);
+        loop {
+            let Some(tail) = fetched.get(file_bytes - tail_bytes..file_bytes) else {
+                return Err(FooterError::NeedsMore { file: file.into(), tail_bytes });
+            };
+            match Self::parse(file, file_bytes, &tail) {
+                Err(FooterError::NeedsMore { tail_bytes: more, .. }) if more > tail_bytes && more <= file_bytes => tail_bytes = more,
+                result => return result,
+            }
+        }
     }
 
     /// The name it was opened with.

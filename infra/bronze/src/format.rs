@@ -36,10 +36,14 @@ impl Preference {
     }
 }
 
+/// Below this the standard library's check is the faster one.
+const SHORT: usize = 64;
+
 /// `bytes` if they are UTF-8 without NUL.
 pub(crate) fn as_text(bytes: &[u8]) -> Option<&str> {
-    // Readers written in C end a string at NUL.
-    simdutf8::basic::from_utf8(bytes).ok().filter(|text| !text.as_bytes().contains(&0))
+    let text = if bytes.len() < SHORT { std::str::from_utf8(bytes).ok() } else { simdutf8::basic::from_utf8(bytes).ok() };
+    // Readers written in C end a string at NUL. The least byte is found by vectors, a search for one is not.
+    text.filter(|text| text.bytes().fold(u8::MAX, u8::min) > 0)
 }
 
 /// Decides a topic's preference at its first conversion, from the keys or values at hand (nulls say nothing).

@@ -2,7 +2,6 @@
 
 use crate::cloud_events::{Attributes, TEXT_ATTRIBUTES, attributes};
 use crate::columns::{encoding, header_element, header_fields};
-use crate::digest::record_weight;
 use crate::format::Preference;
 use arrow_array::builder::{BinaryBuilder, GenericByteBuilder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_array::types::{BinaryType, ByteArrayType, Utf8Type};
@@ -121,15 +120,15 @@ impl PageBuilder {
         self.rows
     }
 
-    /// [`record_weight`] of the rows so far.
+    /// Weight of the rows so far.
     pub fn weight(&self) -> usize {
         self.weight
     }
 
-    /// Adds a row. Times were checked to fit.
-    pub fn push(&mut self, partition: i32, ingest_ms: i64, record: &RecordRef<'_>) {
+    /// Adds a row of this weight. Times were checked to fit.
+    pub fn push(&mut self, partition: i32, ingest_ms: i64, weight: usize, record: &RecordRef<'_>) {
         self.rows += 1;
-        self.weight += record_weight(record);
+        self.weight += weight;
         self.partitions.push(partition);
         self.offsets.push(record.offset);
         self.timestamps.append_option((record.timestamp_ms != NO_TIMESTAMP_MS).then(|| record.timestamp_ms * 1_000));

@@ -1,7 +1,7 @@
 //! Records out of a file, run by run, each checked against its digest before it is handed out.
 
 use crate::decode::{Batches, RecordArrays};
-use crate::digest::RunDigest;
+use crate::digest::{RunDigest, record_bytes};
 use crate::fetched::Fetched;
 use crate::footer::SegmentFooter;
 use crate::footer_keys::Run;
@@ -140,7 +140,8 @@ impl Rows<'_> {
     fn check(&self, footer: &SegmentFooter) -> Result<(), ReadError> {
         let mut digest = RunDigest::new();
         for row in 0..self.len() {
-            digest.update(self.ingest_ms(row), &self.record(row));
+            let record = self.record(row);
+            digest.update(self.ingest_ms(row), record_bytes(&record), &record);
         }
         if digest.finish() == (self.run.crc32c, self.run.ingest_crc32c) {
             return Ok(());

@@ -1,6 +1,6 @@
 //! Rows of a partition of which it is not known yet whether they fill a row group of their own.
 
-use crate::digest::record_weight;
+use crate::digest::{record_bytes, record_weight};
 use strandline_types::{HeaderRef, RecordRef, TimestampType};
 
 /// Rows as they were pushed, all bytes in one buffer.
@@ -44,7 +44,7 @@ impl Stage {
     }
 
     pub fn push(&mut self, ingest_ms: i64, record: &RecordRef<'_>) {
-        self.weight += record_weight(record);
+        self.weight += record_weight(record, record_bytes(record));
         let key = record.key.map(|key| self.keep(key));
         let value = record.value.map(|value| self.keep(value));
         for header in record.headers {

@@ -65,8 +65,7 @@ pub fn verify(file: &str, pieces: &[Bytes], expected_crc32c: Option<u32>) -> Ver
     if let Some(expected) = expected_crc32c.filter(|expected| *expected != report.crc32c) {
         report.problems.push(format!("the CRC-32C of the file is {:08x}, the index has {expected:08x}", report.crc32c));
     }
-    let whole = fetched.get(0..file_bytes).unwrap_or_default();
-    match SegmentFooter::parse(file, file_bytes, &whole) {
+    match SegmentFooter::open(file, &fetched) {
         Ok(footer) => check_rows(&footer, &fetched, &mut report),
         Err(error) => report.problems.push(error.to_string()),
     }

@@ -2,7 +2,7 @@
 
 use crate::calendar::{Day, is_shown_by_readers};
 use crate::columns::{arrow_schema, writer_properties};
-use crate::digest::{RunDigest, record_bytes};
+use crate::digest::{RunDigest, record_bytes, record_weight};
 use crate::footer_keys::{FooterKeys, PartitionSummary, Run, TimestampSummary, writer_name};
 use crate::format::Preference;
 use crate::layout;
@@ -133,8 +133,8 @@ enum Placing {
     Staged,
 }
 
-/// Takes rows ascending by (partition, offset). Holds at most one row group's compressed pages, one page of rows, and what
-/// [`layout`] lets a partition stage, besides the finished part of the file.
+/// Takes rows ascending by (partition, offset). Holds at most one row group's compressed pages, one page of rows, and the rows
+/// that [`limits`] lets a partition set aside, besides the finished part of the file.
 pub struct SegmentWriter {
     keys: FooterKeys,
     schema: SchemaRef,
@@ -214,13 +214,11 @@ impl SegmentWriter {
     pub fn push(&mut self, partition: i32, ingest_ms: i64, record: &RecordRef<'_>) -> Result<(), PushError> {
         self.enter(partition, record.offset)?;
         self.check_times(partition, ingest_ms, record)?;
-        self.rows += 1;
-        self.record_bytes += record_bytes(record) as u64;
         if self.placing == Placing::Direct {
             return self.place(partition, ingest_ms, record);
         }
         self.stage.push(ingest_ms, record);
-        if self.stage.rows() >= layout::OWN_ROW_GROUP_ROWS || self.stage.weight() >= layout::OWN_ROW_GROUP_WEIGHT {
+        if self.stage.rows() >= layout::OWN_ROW_GROUP_ROWS || self.stage.weight() >= limits::STAGED_ROWS_BYTES {
             self.close_group()?;
             self.place_staged(partition)?;
             self.placing = Placing::Direct;
@@ -228,7 +226,7 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Record bytes pushed so far: what a caller looks at to cut files.
+    /// Record bytes so far, those of a staged partition not yet counted: what a caller looks at to cut files.
     pub fn record_bytes(&self) -> u64 {
         self.record_bytes
     }
@@ -343,29 +341,42 @@ impl SegmentWriter {
         };
         let row = (group.rows() + self.page.rows()) as u32;
         let row_group = group.index() as u32;
-        self.note(partition, row_group, row, record);
-        self.digest.update(ingest_ms, record);
-        self.page.push(partition, ingest_ms, record);
+        let bytes = record_bytes(record);
+        self.note(partition, row_group, row, bytes as u64, record);
+        self.digest.update(ingest_ms, bytes, record);
+        self.page.push(partition, ingest_ms, record_weight(record, bytes), record);
         if self.page.rows() == limits::PAGE_ROWS {
             self.close_page()?;
-            if self.group.as_ref().is_some_and(|group| group.rows() >= layout::ROW_GROUP_ROWS || group.weight() >= layout::ROW_GROUP_WEIGHT) {
+            if self.group.as_ref().is_some_and(|group| group.rows() >= layout::ROW_GROUP_ROWS || group.weight() >= limits::ROW_GROUP_BYTES) {
                 self.close_group()?;
             }
-        } else if self.page.weight() >= layout::PAGE_WEIGHT {
+        } else if self.page.weight() >= limits::PAGE_BYTES {
             self.close_group()?;
         }
         Ok(())
     }
 
     /// Counts a record in its run and its partition.
-    fn note(&mut self, partition: i32, row_group: u32, row: u32, record: &RecordRef<'_>) {
+    fn note(&mut self, partition: i32, row_group: u32, row: u32, bytes: u64, record: &RecordRef<'_>) {
         let RecordRef { offset, timestamp_ms, .. } = *record;
-        let new = Run { row_group, first_row: row, rows: 0, partition, first_offset: offset, last_offset: offset, max_timestamp_ms: timestamp_ms, bytes: 0, crc32c: 0, ingest_crc32c: 0 };
-        let run = self.run.get_or_insert(new);
+        let run = self.run.get_or_insert(Run {
+            row_group,
+            first_row: row,
+            rows: 0,
+            partition,
+            first_offset: offset,
+            last_offset: offset,
+            max_timestamp_ms: timestamp_ms,
+            bytes: 0,
+            crc32c: 0,
+            ingest_crc32c: 0,
+        });
         run.rows += 1;
         run.last_offset = offset;
         run.max_timestamp_ms = run.max_timestamp_ms.max(timestamp_ms);
-        run.bytes += record_bytes(record) as u64;
+        run.bytes += bytes;
+        self.rows += 1;
+        self.record_bytes += bytes;
         let Some((place, _)) = self.current else { return };
         let summary = &mut self.keys.partitions[place];
         summary.rows += 1;

@@ -136,6 +136,9 @@ fn the_footer_opens_from_the_tail() {
     assert!(asked <= 2 && length <= segment.tail_bytes);
     let footer = SegmentFooter::parse("a", segment.file_bytes, &tail(length)).unwrap();
     assert_eq!(footer.rows(), 3_000);
+    let end = Fetched::new(segment.file_bytes, vec![(segment.file_bytes - length, tail(length))]);
+    assert!(matches!(SegmentFooter::open("a", &end), Err(FooterError::NeedsMore { .. })));
+    assert_eq!(SegmentFooter::open("a", &Fetched::whole_in_pieces(&segment.bytes)).unwrap().rows(), 3_000);
     assert_eq!(footer.topic_id(), support::TOPIC);
     assert_eq!(footer.plan_name(), spec(Vec::new()).plan);
     assert!(footer.writer().starts_with("strandline "));

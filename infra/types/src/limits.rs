@@ -204,8 +204,29 @@ pub const SEALED_FILE_BYTES: u64 = 128 * MIB as u64;
 pub const SEAL_HOURLY_BYTES: u64 = 8 * MIB as u64;
 /// Rows of a Parquet page, and of a digest run.
 pub const PAGE_ROWS: usize = 1_024;
+/// Record bytes (and something for each row and header) of one page of rows; where rows are larger, the row group ends.
+pub const PAGE_BYTES: usize = 4 * MIB;
+/// The same of one row group, whose compressed pages are not yet in the file.
+pub const ROW_GROUP_BYTES: usize = 64 * MIB;
+/// The same of rows of a partition that are set aside until it is known whether they fill a row group of their own.
+pub const STAGED_ROWS_BYTES: usize = 8 * MIB;
 /// Rebuilt batches are at most this large, or one record.
 pub const REBUILT_BATCH_BYTES: usize = MIB;
+
+// Our own client.
+
+/// Unanswered requests of one connection.
+pub const CLIENT_REQUESTS_IN_FLIGHT: usize = 64;
+/// Unanswered Produce requests of one connection: as many batches as a broker remembers per producer and partition.
+pub const CLIENT_PRODUCE_IN_FLIGHT: usize = 5;
+/// Bytes of records that wait in one producer, unless set otherwise.
+pub const CLIENT_BUFFER_BYTES: usize = 32 * MIB;
+/// Bytes of one Produce request, unless one batch alone has more.
+pub const CLIENT_PRODUCE_BYTES: usize = 8 * MIB;
+/// Bytes that one Fetch asks for, unless set otherwise.
+pub const CLIENT_FETCH_BYTES: i32 = 16 * MIB as i32;
+/// Bytes that one Fetch asks for per partition, unless set otherwise.
+pub const CLIENT_FETCH_PARTITION_BYTES: i32 = MIB as i32;
 
 // Times.
 
