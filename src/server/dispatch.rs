@@ -33,7 +33,7 @@ pub struct Services {
 
 impl Services {
     pub(super) fn connection_closed(&self, id: u64) {
-        self.reader.connection_closed(ConnectionId(id));
+        self.reader.connection_closed(id);
     }
 }
 
@@ -89,7 +89,7 @@ impl Session {
                 }
             })));
         }
-        let work = handle(self.services.clone(), ConnectionId(self.id), caller, version, correlation_id, body);
+        let work = handle(self.services.clone(), self.id, caller, version, correlation_id, body);
         Ok(Some(Answer::new(permit, work)))
     }
 }

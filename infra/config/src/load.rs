@@ -1,0 +1,253 @@
+//! Flags before environment before file before default.
+
+use crate::settings::{SETTINGS, Settings};
+use crate::value::ValueError;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const PREFIX: &str = "STRANDLINE_";
+/// Read by the command line itself, not settings of a node.
+const NOT_SETTINGS: [&str; 1] = ["STRANDLINE_CONFIG"];
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// The configuration file.
+    File(String),
+    /// This environment variable.
+    Environment(String),
+    /// This flag.
+    Flag(String),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {path}"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag(name) => write!(f, "flag --{name}"),
+        }
+    }
+}
+
+/// The settings with their origins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The values.
+    pub settings: Settings,
+    /// Where each came from, by key.
+    pub origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Loaded {
+    /// Every value with its origin, as TOML that could be a file.
+    pub fn print(&self) -> String {
+        let lines = SETTINGS.iter().map(|setting| {
+            let value = self.settings.get(setting.key).unwrap_or_default();
+            let bare = value.parse::<i64>().is_ok() || value == "true" || value == "false";
+            let value = if bare { value } else { format!("{value:?}") };
+            let origin = self.origins.get(setting.key).unwrap_or(&Origin::Default);
+            let line = format!("{} = {value}", setting.key);
+            format!("# {}\n{line:<60} # {origin}\n", setting.doc.trim())
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Why the settings could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFileError {
+    /// The file cannot be read.
+    #[error("the configuration file {path} cannot be read: {source}")]
+    Read {
+        /// Its path.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the configuration file {path} is not valid TOML: {message}")]
+    Syntax {
+        /// Its path.
+        path: String,
+        /// Where and what.
+        message: String,
+    },
+    /// A key that no setting has.
+    #[error("{origin}: there is no setting `{key}`{hint}; `strandline run --print-config` lists them all")]
+    Unknown {
+        /// Where it stands.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// A likely correction.
+        hint: String,
+    },
+    /// A value that its setting does not take.
+    #[error("{origin}: the setting `{key}`: {source}")]
+    Value {
+        /// Where it stands.
+        origin: Origin,
+        /// The setting.
+        key: String,
+        /// What is wrong.
+        source: ValueError,
+    },
+    /// Values that do not go together.
+    #[error("{0}")]
+    Together(String),
+}
+
+/// Puts the settings together. `environment` is all of it; what does not begin with `STRANDLINE_` is passed over. `flags` are
+/// keys with the values that the command line gave.
+///
+/// # Errors
+/// The first thing that is wrong, with where it stands and what to do.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+    flags: &[(&'static str, String)],
+) -> Result<Loaded, ConfigFileError> {
+    let mut loaded = Loaded { settings: Settings::default(), origins: BTreeMap::new() };
+    if let Some(path) = file {
+        let path_text = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigFileError::Read { path: path_text.clone(), source })?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| ConfigFileError::Syntax { path: path_text.clone(), message: error.to_string() })?;
+        for (key, value) in table {
+            let text = match value {
+                toml::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            set(&mut loaded, &key, &text, Origin::File(path_text.clone()))?;
+        }
+    }
+    let own = environment.filter(|(name, _)| name.starts_with(PREFIX) && !NOT_SETTINGS.contains(&name.as_str()));
+    for (name, value) in own.collect::<BTreeMap<_, _>>() {
+        let key = name[PREFIX.len()..].to_ascii_lowercase();
+        set(&mut loaded, &key, &value, Origin::Environment(name))?;
+    }
+    for (key, value) in flags {
+        set(&mut loaded, key, value, Origin::Flag(key.replace('_', "-")))?;
+    }
+    check(&loaded.settings)?;
+    Ok(loaded)
+}
+
+fn set(loaded: &mut Loaded, key: &str, text: &str, origin: Origin) -> Result<(), ConfigFileError> {
+    match loaded.settings.set(key, text) {
+        None => Err(ConfigFileError::Unknown { origin, key: key.to_owned(), hint: hint(key) }),
+        Some(Err(source)) => Err(ConfigFileError::Value { origin, key: key.to_owned(), source }),
+        Some(Ok(())) => {
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
+                loaded.origins.insert(setting.key, origin);
+            }
+            Ok(())
+        }
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), ConfigFileError> {
+    let wrong = |message: String| Err(ConfigFileError::Together(message));
+    let any = ["0.0.0.0:", "[::]:", ":::"].iter().any(|any| settings.listen.starts_with(any));
+    if any && settings.advertise.is_none() {
+        return wrong(format!(
+            "listening on {} needs --advertise HOST:PORT: clients are told to connect there, and every machine calls {} itself",
+            settings.listen, settings.listen
+        ));
+    }
+    for (key, address) in [("listen", Some(&settings.listen)), ("advertise", settings.advertise.as_ref()), ("http", settings.http.as_ref())] {
+        let Some(address) = address else { continue };
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none() {
+            return wrong(format!("the setting `{key}` is `{address}`, which is not HOST:PORT"));
+        }
+    }
+    if settings.default_partitions < 1 || settings.default_partitions > strandline_types::limits::PARTITIONS_PER_TOPIC {
+        return wrong(format!("`default_partitions` is {}; a topic has 1 to {} partitions", settings.default_partitions, strandline_types::limits::PARTITIONS_PER_TOPIC));
+    }
+    if settings.default_replication_factor < 1 {
+        return wrong(format!("`default_replication_factor` is {}, less than 1", settings.default_replication_factor));
+    }
+    Ok(())
+}
+
+/// A setting that is spelt almost so.
+fn hint(key: &str) -> String {
+    let near = SETTINGS.iter().map(|setting| (distance(key, setting.key), setting.key)).min();
+    match near {
+        Some((distance, near)) if distance <= 3 => format!(" (did you mean `{near}`?)"),
+        _ => String::new(),
+    }
+}
+
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (at, x) in a.bytes().enumerate() {
+        let mut before = row[0];
+        row[0] = at + 1;
+        for (to, y) in b.bytes().enumerate() {
+            let keep = if x == y { before } else { before + 1 };
+            before = row[to + 1];
+            row[to + 1] = keep.min(row[to] + 1).min(row[to + 1] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> std::vec::IntoIter<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into_iter()
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_nearer_source_wins_and_is_named() {
+        let file = file("listen = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\ndefault_partitions = 3\n");
+        let loaded = load(
+            Some(file.path()),
+            environment(&[("STRANDLINE_HTTP", "127.0.0.1:4"), ("STRANDLINE_LISTEN", "127.0.0.1:5"), ("HOME", "/")]),
+            &[("listen", "127.0.0.1:6".to_owned())],
+        )
+        .unwrap();
+        assert_eq!(loaded.settings.listen, "127.0.0.1:6");
+        assert_eq!(loaded.settings.http.as_deref(), Some("127.0.0.1:4"));
+        assert_eq!(loaded.settings.default_partitions, 3);
+        assert_eq!(loaded.origins["listen"].to_string(), "flag --listen");
+        assert_eq!(loaded.origins["http"].to_string(), "environment STRANDLINE_HTTP");
+        let printed = loaded.print();
+        assert!(printed.contains("# flag --listen") && printed.contains("# default"), "{printed}");
+        // What is printed is a file again.
+        let again = self::file(&printed);
+        assert_eq!(load(Some(again.path()), environment(&[]), &[]).unwrap().settings, loaded.settings);
+    }
+
+    #[test]
+    fn what_is_misspelt_is_an_error_that_says_what_to_do() {
+        let file = file("listn = \"x\"");
+        let error = load(Some(file.path()), environment(&[]), &[]).unwrap_err().to_string();
+        assert!(error.contains("no setting `listn`") && error.contains("did you mean `listen`?"), "{error}");
+        let error = load(None, environment(&[("STRANDLINE_NONSENSE", "1")]), &[]).unwrap_err().to_string();
+        assert!(error.contains("STRANDLINE_NONSENSE"), "{error}");
+        let error = load(None, environment(&[("STRANDLINE_DEFAULT_PARTITIONS", "many")]), &[]).unwrap_err().to_string();
+        assert!(error.contains("`many` is not a whole number"), "{error}");
+        assert!(load(None, environment(&[]), &[("listen", "0.0.0.0:9092".to_owned())]).unwrap_err().to_string().contains("--advertise"));
+        assert!(load(None, environment(&[]), &[("listen", "9092".to_owned())]).unwrap_err().to_string().contains("HOST:PORT"));
+        assert!(load(None, environment(&[]), &[("default_partitions", "0".to_owned())]).is_err());
+        let broken = self::file("listen = ");
+        assert!(matches!(load(Some(broken.path()), environment(&[]), &[]), Err(ConfigFileError::Syntax { .. })));
+        assert!(matches!(load(Some(Path::new("/nowhere.toml")), environment(&[]), &[]), Err(ConfigFileError::Read { .. })));
+    }
+}

@@ -1,0 +1,62 @@
+//! The command line.
+
+mod operate;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Strandline: an event broker whose log is its Parquet.
+///
+/// Kafka clients write to it and read from it; what lies in the folder is Parquet that DuckDB, Polars or Spark open directly.
+#[derive(Debug, Parser)]
+#[command(
+    name = "strandline",
+    version,
+    after_help = "Examples:
+  strandline demo                                    See all of it at work, in a minute
+  strandline run --data ./strandline-data            Serve Kafka clients on 127.0.0.1:9092
+  strandline topic create orders --partitions 6
+  echo 'k1:hello' | strandline produce orders --key-separator :
+  strandline consume orders --from-beginning --max 1
+  strandline bronze list                             The Parquet files and their rows
+
+Every command has its own --help."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves Kafka clients on a folder
+    Run(run::RunArgs),
+    /// Looks at the Parquet, checks it, seals it
+    #[command(subcommand)]
+    Bronze(operate::BronzeCommand),
+    /// Looks at the cell's index, snapshots it, rebuilds it
+    #[command(subcommand)]
+    Index(operate::IndexCommand),
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Bronze(command) => operate::bronze(command),
+        Command::Index(command) => operate::index(command),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("strandline: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A runtime for a command that talks to a node.
+fn small_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}

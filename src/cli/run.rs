@@ -1,0 +1,116 @@
+//! `strandline run`.
+
+use crate::node::{Node, NodeOptions};
+use anyhow::Context as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use strandline_config::{Loaded, load};
+
+/// Serves Kafka clients on a folder.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  strandline run
+  strandline run --data /var/lib/strandline --listen 0.0.0.0:9092 --advertise broker.example.org:9092
+  STRANDLINE_DEFAULT_PARTITIONS=6 strandline run --config strandline.toml
+  strandline run --print-config
+
+A setting is taken from a flag, else from STRANDLINE_<SETTING>, else from the file, else from its default.
+SIGTERM stops gracefully, in 20 s at most; a second one ends at once.")]
+pub(super) struct RunArgs {
+    /// A TOML file with settings
+    #[arg(long, value_name = "FILE", env = "STRANDLINE_CONFIG")]
+    config: Option<PathBuf>,
+    /// The folder that holds everything [default: ./strandline-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Where Kafka clients connect [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// What Kafka clients are told to connect to [default: the listening address]
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// Where metrics, health and operators' commands are served; '' for nowhere [default: 127.0.0.1:9644]
+    #[arg(long, value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// Start although the machine's clock is behind the last entry of the log
+    #[arg(long)]
+    accept_clock: bool,
+    /// Any other setting, as KEY=VALUE; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Show every setting and where it comes from, and end
+    #[arg(long)]
+    print_config: bool,
+}
+
+impl RunArgs {
+    fn load(&self) -> anyhow::Result<Loaded> {
+        let mut flags = Vec::new();
+        let given = [("data", &self.data), ("listen", &self.listen), ("advertise", &self.advertise), ("http", &self.http)];
+        for (key, value) in given {
+            flags.extend(value.clone().map(|value| (key, value)));
+        }
+        if self.accept_clock {
+            flags.push(("accept_clock", "true".to_owned()));
+        }
+        for setting in &self.settings {
+            let (key, value) = setting.split_once('=').with_context(|| format!("--set takes KEY=VALUE, not `{setting}`"))?;
+            let known = strandline_config::SETTINGS.iter().find(|known| known.key == key);
+            let known = known.with_context(|| format!("there is no setting `{key}`; `strandline run --print-config` lists them all"))?;
+            flags.push((known.key, value.to_owned()));
+        }
+        Ok(load(self.config.as_deref(), std::env::vars(), &flags)?)
+    }
+}
+
+pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let loaded = args.load()?;
+    if args.print_config {
+        print!("{}", loaded.print());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let settings = loaded.settings;
+    strandline_telemetry::start_logs(&settings.log, settings.log_format)?;
+    let runtime = node_runtime()?;
+    runtime.block_on(async move {
+        let node = Node::start(NodeOptions { settings }).await?;
+        let stop = stop_signal()?;
+        tokio::select! {
+            () = stop => {}
+            () = node.failed() => {
+                // What was acknowledged is in the log; the next start finds it.
+                eprintln!("strandline: the node can no longer serve; see the log lines above, then start it again");
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        tracing::info!("stopping; a second signal ends at once");
+        let second = stop_signal()?;
+        tokio::select! {
+            () = node.stop() => Ok(ExitCode::SUCCESS),
+            () = second => Ok(ExitCode::FAILURE),
+        }
+    })
+}
+
+/// Threads for a node: one for each core; blocking work has its own, which end when idle.
+fn node_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(32)
+        .thread_keep_alive(std::time::Duration::from_secs(5))
+        .thread_stack_size(1 << 20)
+        .build()
+}
+
+/// Resolves at SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

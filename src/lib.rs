@@ -1,0 +1,10 @@
+//! The node: one process that has all three roles on one folder, and the command line around it.
+//!
+//! This crate wires; what is wired lives in `ingest/`, `reader/`, `compactor/` and `infra/`. What it must never do: hold
+//! state that another node would miss.
+
+pub mod cli;
+pub mod http;
+pub mod node;
+pub mod rebuild;
+pub mod server;

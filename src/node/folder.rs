@@ -1,0 +1,109 @@
+//! The folder of a node: whose it is, and which format it has.
+
+use std::path::{Path, PathBuf};
+use strandline_commit_log::lock::{DirLock, LockError};
+
+/// The format of the folder that this build writes.
+pub const FOLDER_FORMAT: u32 = 1;
+
+/// Why a folder is not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It cannot be made or written.
+    #[error("the data folder {path} cannot be used: {source}. Check that it may be written, or choose another with --data")]
+    Io {
+        /// The folder or a file in it.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A newer build wrote it.
+    #[error("the data folder {path} has format {found}, this strandline knows up to {FOLDER_FORMAT}: use the newer strandline that wrote it")]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// Not a number.
+    #[error("{path} should hold the folder's format, a number, and holds `{text}`: is this a folder of strandline?")]
+    NotAFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        text: String,
+    },
+}
+
+/// A folder that this process owns until it is dropped.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+    _lock: DirLock,
+}
+
+impl Folder {
+    /// Makes the folder if needed, takes its lock, and looks at its format.
+    ///
+    /// # Errors
+    /// Nothing was changed, except that an empty folder may have been made.
+    pub fn open(root: &Path) -> Result<Self, FolderError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| FolderError::Io { path, source }
+        };
+        std::fs::create_dir_all(root).map_err(io(root))?;
+        let format = root.join("format");
+        // Before the lock: a newer folder is not touched at all.
+        let known = check_format(root, &format)?;
+        let lock = DirLock::acquire(&root.join("lock"))?;
+        if !known {
+            let temporary = root.join("format.new");
+            std::fs::write(&temporary, format!("{FOLDER_FORMAT}\n")).map_err(io(&temporary))?;
+            std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io(&temporary))?;
+            std::fs::rename(&temporary, &format).map_err(io(&format))?;
+            std::fs::File::open(root).and_then(|folder| folder.sync_all()).map_err(io(root))?;
+        }
+        Ok(Self { root: root.to_owned(), _lock: lock })
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+}
+
+fn check_format(root: &Path, file: &Path) -> Result<bool, FolderError> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(FolderError::Io { path: file.to_owned(), source }),
+    };
+    match text.trim().parse::<u32>() {
+        Ok(found) if found > FOLDER_FORMAT => Err(FolderError::Newer { path: root.to_owned(), found }),
+        Ok(_) => Ok(true),
+        Err(_) => Err(FolderError::NotAFormat { path: file.to_owned(), text: text.trim().chars().take(40).collect() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_owner_and_a_newer_one_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        assert!(matches!(Folder::open(root.path()), Err(FolderError::Lock(LockError::Held { .. }))));
+        drop(folder);
+        drop(Folder::open(root.path()).unwrap());
+        std::fs::write(root.path().join("format"), "2\n").unwrap();
+        let error = Folder::open(root.path()).unwrap_err();
+        assert!(error.to_string().contains("format 2"), "{error}");
+        std::fs::write(root.path().join("format"), "hello").unwrap();
+        assert!(matches!(Folder::open(root.path()), Err(FolderError::NotAFormat { .. })));
+    }
+}

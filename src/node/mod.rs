@@ -1,0 +1,253 @@
+//! A node on a folder: opened, recovered, joined, serving; and stopped so that nothing is left to recover.
+
+mod folder;
+mod restore;
+mod segment_rows;
+mod status;
+
+pub use folder::{FOLDER_FORMAT, Folder, FolderError};
+pub use restore::{RestoreError, restore_index};
+pub use segment_rows::{SegmentRowsError, rebuild_segment_rows, rows_of_file};
+pub use status::NodeStatus;
+
+use crate::server::{Server, Services};
+use anyhow::Context as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use strandline_cache::Cache;
+use strandline_cell::{Cell, CellOptions, JoinAs};
+use strandline_cluster::{Cluster, ClusterOptions, DiskUse};
+use strandline_commands::Role;
+use strandline_commit_log::embedded::Options as LogOptions;
+use strandline_commit_log::{CommitLog, EmbeddedCommitLog};
+use strandline_compactor::{Compactor, CompactorOptions};
+use strandline_config::Settings;
+use strandline_extents::ExtentReader;
+use strandline_groups::{Groups, GroupsOptions};
+use strandline_ingest::{Ingest, IngestOptions};
+use strandline_object_store::{FolderStore, Objects, Purpose, RetryPolicy, self_test};
+use strandline_reader::{Reader, ReaderOptions};
+use strandline_runtime::Runtime;
+use strandline_segment_index::{RedbSegmentIndex, SegmentIndex};
+use strandline_telemetry::Metrics;
+use strandline_topic_config::BrokerSettings;
+use strandline_types::limits;
+use tokio::net::TcpListener;
+
+/// How a node is started.
+#[derive(Debug, Clone, Default)]
+pub struct NodeOptions {
+    /// Its settings.
+    pub settings: Settings,
+}
+
+/// A node at work.
+pub struct Node {
+    parts: Arc<Parts>,
+    server: Server,
+    http: Option<SocketAddr>,
+    // Held until the node is gone.
+    _folder: Folder,
+}
+
+/// What a node is made of; the HTTP side and the operator's commands work on it.
+pub struct Parts {
+    /// The settings.
+    pub settings: Settings,
+    /// Time, randomness, tasks.
+    pub runtime: Runtime,
+    /// The cell.
+    pub cell: Cell,
+    /// The embedded commit log.
+    pub log: Arc<EmbeddedCommitLog>,
+    /// The bucket.
+    pub objects: Objects,
+    /// Sealed segments.
+    pub segment_index: Arc<dyn SegmentIndex>,
+    /// Produce.
+    pub ingest: Ingest,
+    /// Groups.
+    pub groups: Groups,
+    /// Bronze.
+    pub compactor: Compactor,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+impl Node {
+    /// Starts a node with its tasks in the current tokio runtime. Serves Kafka when this returns.
+    ///
+    /// # Errors
+    /// One clear line that says what to do; nothing was changed that a later start would miss.
+    pub async fn start(options: NodeOptions) -> anyhow::Result<Self> {
+        let settings = options.settings;
+        let runtime = Runtime::system();
+        let metrics = Metrics::install().context("metrics could not be started")?;
+        let folder = Folder::open(&settings.data)?;
+        // The port first: an address that is taken is found before anything is opened.
+        let listener = TcpListener::bind(&settings.listen)
+            .await
+            .with_context(|| format!("cannot listen on {} (is another broker running there? choose another with --listen)", settings.listen))?;
+        let listen = listener.local_addr().context("the listening address")?;
+        let advertise = advertised(&settings, listen)?;
+
+        let store = FolderStore::open(folder.path("store"), folder.path("tmp"), runtime.spawner.clone()).await?;
+        let objects = Objects::new(Arc::new(store), RetryPolicy::default(), &runtime);
+        self_test(&objects).await.context("the object store does not keep its promises")?;
+        let log_options = LogOptions { min_free_bytes: settings.min_free_bytes, ..LogOptions::default() };
+        let log = Arc::new(EmbeddedCommitLog::open(&folder.path("commit-log"), log_options, runtime.clone()).await?);
+        let shared_log: Arc<dyn CommitLog> = log.clone();
+        let index = restore_index(&*shared_log, &objects).await?;
+        let rows = RedbSegmentIndex::open(folder.path("segment-index.redb"), runtime.spawner.clone()).await?;
+
+        let join = JoinAs {
+            host: advertise.0.clone(),
+            port: advertise.1,
+            zone: settings.zone.clone(),
+            roles: vec![Role::Ingest, Role::Reader, Role::Compactor],
+            sole: true,
+        };
+        let cell_options = CellOptions { join, accept_clock: settings.accept_clock, poll: Duration::from_secs(1) };
+        let cell = Cell::start(runtime.clone(), shared_log, index, cell_options).await?;
+        if rows.needs_rebuild().await.context("the segment index")? {
+            let found = rebuild_segment_rows(&cell, &objects, &rows).await?;
+            if found > 0 {
+                tracing::warn!(rows = found, "the segment index was missing and has been rebuilt from the footers under bronze/");
+            }
+            rows.mark_rebuilt().await.context("the segment index")?;
+        }
+        let segment_index: Arc<dyn SegmentIndex> = Arc::new(rows);
+
+        let ingest = Ingest::new(IngestOptions::default(), cell.clone(), objects.clone(), None);
+        let cache = Cache::foyer(usize::try_from(settings.cache_bytes).unwrap_or(limits::CACHE_BYTES));
+        let reader = Reader::new(ReaderOptions::default(), cell.clone(), objects.clone(), segment_index.clone(), cache.clone());
+        let groups_options = GroupsOptions {
+            initial_rebalance_delay: Duration::from_millis(settings.group_initial_rebalance_delay_ms),
+            ..GroupsOptions::default()
+        };
+        let groups = Groups::new(groups_options, cell.clone());
+        let cluster = Cluster::new(cluster_options(&settings, &cell, listen, &advertise), cell.clone(), segment_index.clone());
+        let extents = ExtentReader::through(&cell, objects.clone(), cache, Purpose::Fresh);
+        let compactor_options = CompactorOptions { conversion_paused: settings.conversion_paused, ..CompactorOptions::default() };
+        let compactor = Compactor::new(compactor_options, cell.clone(), objects.clone(), segment_index.clone(), extents);
+        compactor.run();
+        metrics.keep_bounded(&runtime);
+
+        let parts = Arc::new(Parts {
+            settings,
+            runtime: runtime.clone(),
+            cell: cell.clone(),
+            log,
+            objects,
+            segment_index,
+            ingest: ingest.clone(),
+            groups: groups.clone(),
+            compactor,
+            metrics,
+        });
+        let http = match parts.settings.http.clone() {
+            None => None,
+            Some(address) => Some(crate::http::serve(&address, parts.clone()).await?),
+        };
+        let services = Services { cell, ingest, reader, groups, cluster };
+        let server = Server::start(listener, services, runtime)?;
+        tracing::info!(kafka = %listen, advertised = %format!("{}:{}", advertise.0, advertise.1), http = ?http, data = %parts.settings.data.display(), "serving");
+        Ok(Self { parts, server, http, _folder: folder })
+    }
+
+    /// Where Kafka clients connect.
+    pub fn kafka_address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Where metrics and the operator's commands are.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// What the node is made of.
+    pub fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
+    /// Numbers for progress and for `/status`.
+    pub async fn status(&self) -> NodeStatus {
+        NodeStatus::of(&self.parts).await
+    }
+
+    /// Seals everything that is stable, in all topics.
+    pub async fn seal_all(&self) -> anyhow::Result<()> {
+        seal(&self.parts, None).await
+    }
+
+    /// Resolves when the node cannot serve any more.
+    pub async fn failed(&self) {
+        self.parts.cell.stopped().await;
+    }
+
+    /// Stops: no new requests, answers to those in flight, what is due committed, everything closed. At most
+    /// [`limits::SHUTDOWN`].
+    pub async fn stop(self) {
+        let clock = self.parts.runtime.clock.clone();
+        let until = clock.monotonic() + limits::SHUTDOWN;
+        let left = || until.saturating_sub(clock.monotonic());
+        self.server.drain(left().min(Duration::from_secs(8))).await;
+        self.parts.ingest.drain().await;
+        self.parts.groups.stop().await;
+        self.parts.compactor.stop(left().min(Duration::from_secs(5))).await;
+        self.parts.cell.stop().await;
+        self.parts.runtime.spawner.group().abort_all();
+        tracing::info!("stopped");
+    }
+}
+
+/// Converts and seals what is stable, in one topic or in all.
+pub async fn seal(parts: &Parts, topic: Option<&str>) -> anyhow::Result<()> {
+    let topics: Vec<(String, strandline_types::TopicId)> = {
+        let view = parts.cell.view();
+        view.topics.values().filter(|known| topic.is_none_or(|name| name == known.name)).map(|known| (known.name.clone(), known.id)).collect()
+    };
+    if let (Some(name), true) = (topic, topics.is_empty()) {
+        anyhow::bail!("there is no topic `{name}`");
+    }
+    for (name, id) in topics {
+        parts.compactor.seal_everything(id).await.with_context(|| format!("topic `{name}` could not be sealed"))?;
+        parts.compactor.write_manifest_once(id).await.with_context(|| format!("the manifest of topic `{name}` could not be written"))?;
+    }
+    Ok(())
+}
+
+/// What clients are told: as set, else where the node really listens.
+fn advertised(settings: &Settings, listen: SocketAddr) -> anyhow::Result<(String, u16)> {
+    let text = match (&settings.advertise, settings.listen.rsplit_once(':')) {
+        (Some(advertise), _) => advertise.clone(),
+        (None, Some((host, _))) => format!("{host}:{}", listen.port()),
+        (None, None) => listen.to_string(),
+    };
+    let (host, port) = text.rsplit_once(':').with_context(|| format!("`{text}` is not HOST:PORT"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok((host.to_owned(), port.parse().with_context(|| format!("`{text}` is not HOST:PORT"))?))
+}
+
+fn cluster_options(settings: &Settings, cell: &Cell, listen: SocketAddr, advertise: &(String, u16)) -> ClusterOptions {
+    let data = settings.data.clone();
+    let disk = move || {
+        let disk = rustix::fs::statvfs(&data).ok()?;
+        let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(disk.f_frsize)).unwrap_or(i64::MAX);
+        Some(DiskUse { total_bytes: bytes(disk.f_blocks), usable_bytes: bytes(disk.f_bavail) })
+    };
+    ClusterOptions {
+        broker: BrokerSettings {
+            node_id: cell.node_id(),
+            listen: listen.to_string(),
+            advertise: format!("{}:{}", advertise.0, advertise.1),
+            zone: settings.zone.clone(),
+            data: settings.data.display().to_string(),
+            auto_create_topics: settings.auto_create_topics,
+            partitions: settings.default_partitions,
+        },
+        replication_factor: settings.default_replication_factor,
+        disk: Some(Arc::new(disk)),
+    }
+}

@@ -1,0 +1,51 @@
+//! The index that a start begins from: the snapshot that the floor names, or an empty one.
+
+use strandline_commit_log::CommitLog;
+use strandline_index::{Index, SnapshotError, decode_snapshot, digest_of};
+use strandline_object_store::{Objects, Purpose};
+
+/// Why there is nothing to begin from.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The floor cannot be read.
+    #[error(transparent)]
+    Floor(#[from] strandline_commit_log::ReadError),
+    /// The snapshot cannot be read.
+    #[error("the snapshot {key} cannot be read: {source}; without it run `strandline index rebuild`")]
+    Get {
+        /// Its key.
+        key: String,
+        /// What happened.
+        source: strandline_object_store::GetError,
+    },
+    /// The snapshot is damaged.
+    #[error("the snapshot {key} cannot be used: {source}; run `strandline index rebuild`")]
+    Decode {
+        /// Its key.
+        key: String,
+        /// What is wrong.
+        source: SnapshotError,
+    },
+    /// It is not the one that the floor names.
+    #[error("the snapshot {key} is not the one that the log names: its digest differs; run `strandline index rebuild`")]
+    Digest {
+        /// Its key.
+        key: String,
+    },
+}
+
+/// Loads the snapshot that the log's floor names, and checks that it is that one.
+///
+/// # Errors
+/// What is missing or damaged.
+pub async fn restore_index(log: &dyn CommitLog, objects: &Objects) -> Result<Index, RestoreError> {
+    let floor = log.floor().await?;
+    let Some(snapshot) = floor.snapshot else { return Ok(Index::default()) };
+    let key = snapshot.key;
+    let bytes = objects.get(Purpose::Snapshot, &key).await.map_err(|source| RestoreError::Get { key: key.clone(), source })?;
+    let index = decode_snapshot(&bytes).map_err(|source| RestoreError::Decode { key: key.clone(), source })?;
+    if digest_of(&bytes) != snapshot.digest || index.cell.seq != snapshot.seq {
+        return Err(RestoreError::Digest { key });
+    }
+    Ok(index)
+}
