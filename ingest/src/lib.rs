@@ -1,1 +1,32 @@
-//! Produce.
+//! Produce: batches are checked, made durable, committed, and answered.
+//!
+//! [`Ingest::accept`] is called by a connection in the order of its requests. It checks every batch as Kafka does and puts
+//! those that are good on their way; a bad one is refused and touches nothing else. [`PendingProduce::answer`] then waits for
+//! what the fold made of them. Where the log takes payloads of any size the batches ride inline, as slices of the frame they
+//! came in; else they wait for others in a buffer of their latency class ([`wal`]) and go into a WAL segment.
+//!
+//! What it must never do:
+//! - acknowledge, or commit, a batch whose bytes are not durable (I1): a WAL segment is PUT before it is committed;
+//! - decide about offsets, duplicates or producer epochs: that is the fold's alone (I2, I9);
+//! - let a batch overtake an earlier one of its partition: commits keep the order of intake, and when a segment fails for
+//!   good, every later batch of its partitions that was taken in fails with it;
+//! - copy or change records (I6); wait or buffer without a bound (I11).
+
+mod config_cache;
+mod connection;
+mod door;
+mod failure;
+mod instruments;
+mod options;
+mod pending;
+mod producer_id;
+mod produce;
+mod resolve;
+mod sequences;
+mod throttle;
+mod wal;
+
+pub use connection::ProduceConnection;
+pub use options::IngestOptions;
+pub use pending::{PendingProduce, ProduceAnswer};
+pub use produce::Ingest;

@@ -1,0 +1,166 @@
+//! The answer to a Produce request, before its outcomes are known.
+
+use crate::connection::Unanswered;
+use crate::door::Place;
+use crate::failure::Failure;
+use crate::instruments::Instruments;
+use crate::sequences::OnItsWay;
+use crate::throttle::InFlightBytes;
+use std::sync::Arc;
+use std::time::Duration;
+use strandline_cell::{SubmitError, Submitted};
+use strandline_index::{BatchOutcome, Outcome};
+use strandline_runtime::Clock;
+use strandline_wire::ErrorCode;
+use strandline_wire::messages::produce::{PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse};
+use tokio::sync::oneshot;
+
+/// What a Produce request is answered.
+#[derive(Debug)]
+pub struct ProduceAnswer {
+    /// The body. Not to be sent with acks=0.
+    pub response: ProduceResponse,
+    /// As asked for.
+    pub acks: i16,
+    /// Some batch was refused, or its outcome is in doubt. With acks=0 the connection has to be closed: the client has no
+    /// other way to hear of it.
+    pub had_error: bool,
+}
+
+/// Batches whose outcome comes with one submission, one command each.
+pub(crate) struct Committing {
+    pub(crate) reply: oneshot::Receiver<Result<Submitted, SubmitError>>,
+    pub(crate) batches: Vec<(Place, bool)>,
+}
+
+/// A batch on its way through a buffer.
+pub(crate) struct Buffered {
+    pub(crate) reply: oneshot::Receiver<Result<BatchOutcome, Failure>>,
+    pub(crate) place: Place,
+    pub(crate) log_append_time: bool,
+}
+
+/// A Produce request that was taken in. Dropping it takes nothing back.
+pub struct PendingProduce {
+    pub(crate) acks: i16,
+    pub(crate) by_id: bool,
+    pub(crate) response: ProduceResponse,
+    pub(crate) committing: Vec<Committing>,
+    pub(crate) buffered: Vec<Buffered>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) started: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) instruments: Instruments,
+    pub(crate) in_flight: Option<InFlightBytes>,
+    pub(crate) unanswered: Option<Unanswered>,
+    pub(crate) on_their_way: Vec<OnItsWay>,
+}
+
+/// An answer that has a place for every partition of the request, none of them filled.
+pub(crate) fn skeleton(request: &ProduceRequest) -> ProduceResponse {
+    let responses = request.topic_data.iter().map(|topic| TopicProduceResponse {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partition_responses: topic
+            .partition_data
+            .iter()
+            .map(|partition| PartitionProduceResponse { index: partition.index, base_offset: -1, ..PartitionProduceResponse::default() })
+            .collect(),
+    });
+    ProduceResponse { responses: responses.collect(), ..ProduceResponse::default() }
+}
+
+fn slot(response: &mut ProduceResponse, place: Place) -> Option<&mut PartitionProduceResponse> {
+    response.responses.get_mut(place.0)?.partition_responses.get_mut(place.1)
+}
+
+pub(crate) fn fail(response: &mut ProduceResponse, place: Place, failure: &Failure) {
+    if let Some(partition) = slot(response, place) {
+        Instruments::refused(failure.code.name());
+        tracing::debug!(partition = partition.index, error = failure.code.name(), message = %failure.message, "produce refused");
+        partition.error_code = failure.code.code();
+        partition.record_errors = failure.record_errors();
+        partition.error_message = Some(failure.message.clone().into_owned());
+    }
+}
+
+/// Fails every partition of the request.
+pub(crate) fn fail_all(response: &mut ProduceResponse, failure: &Failure) {
+    for topic in 0..response.responses.len() {
+        for partition in 0..response.responses[topic].partition_responses.len() {
+            fail(response, (topic, partition), failure);
+        }
+    }
+}
+
+impl PendingProduce {
+    /// As asked for: -1, 0 or 1, or something else that was refused.
+    pub fn acks(&self) -> i16 {
+        self.acks
+    }
+
+    /// Waits for the outcomes, at most as long as the request allows and never beyond
+    /// [`REQUEST_WAIT`](strandline_types::limits::REQUEST_WAIT) from its arrival; what is in doubt then is REQUEST_TIMED_OUT.
+    pub async fn answer(mut self) -> ProduceAnswer {
+        for committing in std::mem::take(&mut self.committing) {
+            let result = match self.in_time(committing.reply).await {
+                Some(Ok(submitted)) => Ok(submitted.outcomes),
+                Some(Err(error)) => Err(Failure::of_submit(&error)),
+                None => Err(Failure::in_doubt()),
+            };
+            match result {
+                Ok(outcomes) => {
+                    let mut outcomes = outcomes.into_iter();
+                    for (place, log_append_time) in committing.batches {
+                        self.fill(place, log_append_time, batch_outcome(outcomes.next()));
+                    }
+                }
+                Err(failure) => committing.batches.iter().for_each(|(place, _)| fail(&mut self.response, *place, &failure)),
+            }
+        }
+        for buffered in std::mem::take(&mut self.buffered) {
+            match self.in_time(buffered.reply).await {
+                Some(Ok(outcome)) => self.fill(buffered.place, buffered.log_append_time, outcome),
+                Some(Err(failure)) => fail(&mut self.response, buffered.place, &failure),
+                None => fail(&mut self.response, buffered.place, &Failure::in_doubt()),
+            }
+        }
+        self.in_flight = None;
+        self.unanswered = None;
+        self.on_their_way.clear();
+        self.instruments.seconds.record(self.clock.monotonic().saturating_sub(self.started).as_secs_f64());
+        let partitions = self.response.responses.iter().flat_map(|topic| &topic.partition_responses);
+        let had_error = partitions.into_iter().any(|partition| partition.error_code != ErrorCode::None.code());
+        ProduceAnswer { response: self.response, acks: self.acks, had_error }
+    }
+
+    /// What came before the deadline. A sender that went away is as good as none.
+    async fn in_time<T>(&self, reply: oneshot::Receiver<T>) -> Option<T> {
+        let left = self.deadline.saturating_sub(self.clock.monotonic());
+        tokio::time::timeout(left, reply).await.ok()?.ok()
+    }
+
+    fn fill(&mut self, place: Place, log_append_time: bool, outcome: BatchOutcome) {
+        let (base_offset, append_time_ms, log_start) = match outcome {
+            // A duplicate is told where it is, without an error: to the client it is the same as the first time.
+            BatchOutcome::Appended { base_offset, append_time_ms, log_start }
+            | BatchOutcome::Duplicate { base_offset, append_time_ms, log_start } => (base_offset, append_time_ms, log_start),
+            BatchOutcome::Refused(refusal) => return fail(&mut self.response, place, &Failure::of_refusal(&refusal, self.by_id)),
+        };
+        if let Some(partition) = slot(&mut self.response, place) {
+            partition.base_offset = base_offset;
+            partition.log_append_time_ms = if log_append_time { append_time_ms } else { -1 };
+            partition.log_start_offset = log_start;
+        }
+    }
+}
+
+/// The outcome of a command that carries one batch.
+fn batch_outcome(outcome: Option<Outcome>) -> BatchOutcome {
+    let missing = strandline_index::Refusal::Malformed { what: "a batch without an outcome" };
+    match outcome {
+        Some(Outcome::Produced(batches)) => batches.into_iter().next().unwrap_or(BatchOutcome::Refused(missing)),
+        Some(Outcome::Refused(refusal)) => BatchOutcome::Refused(refusal),
+        _ => BatchOutcome::Refused(missing),
+    }
+}
