@@ -1,5 +1,5 @@
 //! One node: the protocol through the handlers, commits, deletes, restarts.
-#![allow(clippy::disallowed_methods, reason = "clients are tasks of the test, not of a node")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; its clients are tasks of the test, not of a node")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Several nodes over one log: who coordinates what, and what happens when that changes.
-#![allow(clippy::disallowed_methods, reason = "clients are tasks of the test, not of a node")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; its clients are tasks of the test, not of a node")]
 
 mod support;
 
@@ -119,6 +119,26 @@ async fn a_node_that_cannot_read_the_log_stops_saying_yes() {
     // And whatever it lets through, the fold refuses: its run is over.
     assert_ne!(b.commit(&two.groups, "orders", 0, 99).await, ErrorCode::None);
     assert_eq!(one.committed(&name, "orders", 0).await, -1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_coordinator_does_not_answer_from_its_old_view() {
+    let world = World::new(24);
+    let (one, two) = (Node::start(&world, false, 1).await, Node::start(&world, false, 2).await);
+    one.cell.barrier().await.unwrap();
+    one.topic(1, "orders", 1).await;
+    two.cell.barrier().await.unwrap();
+    let name = group_of(&two);
+    let (a, _) = pair(&two.groups, &name).await;
+    assert_eq!(a.commit(&two.groups, "orders", 0, 1).await, ErrorCode::None);
+    one.declare_gone(&two).await;
+    assert_eq!(a.commit(&one.groups, "orders", 0, 2).await, ErrorCode::None);
+    // The old one's view has not moved (its next poll is 200 ms away), and it still takes itself for the coordinator.
+    assert_eq!(coordinator_of(&two.cell.view(), &name), Some(two.cell.node_id()));
+    let fetch = OffsetFetchRequest { group_id: name.clone(), topics: None, ..Default::default() };
+    assert_eq!(code(two.groups.offset_fetch(&caller(), 7, fetch).await.error_code), ErrorCode::NotCoordinator);
+    let stranger = Member { member_id: "stranger".to_owned(), ..a };
+    assert_eq!(stranger.heartbeat(&two.groups).await, ErrorCode::NotCoordinator);
 }
 
 /// What a partition's readers share: what was acknowledged.

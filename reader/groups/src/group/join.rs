@@ -68,6 +68,7 @@ impl ClassicGroup {
             let deadline = now + input.session_timeout;
             self.wake(deadline);
             self.refuse_join(ticket, &input.new_member_id, ErrorCode::MemberIdRequired);
+            self.pending_bytes += input.new_member_id.len();
             self.pending.insert(input.new_member_id, deadline);
         } else {
             let member_id = input.new_member_id.clone();
@@ -249,6 +250,6 @@ impl ClassicGroup {
         let member_id = if input.member_id.is_empty() { &input.new_member_id } else { &input.member_id };
         let now = fixed_bytes(member_id, input.group_instance_id.as_deref(), &input.client_id, &input.client_host)
             + protocol_bytes(&input.protocols);
-        self.bytes - before + now
+        self.bytes - before + now + self.pending_bytes
     }
 }

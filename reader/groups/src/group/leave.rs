@@ -36,7 +36,7 @@ impl ClassicGroup {
         } else {
             leaving.member_id.to_owned()
         };
-        if self.pending.remove(&member_id).is_some() {
+        if self.forget_pending(&member_id) {
             return ErrorCode::None;
         }
         if !leaving.member_id.is_empty()

@@ -103,6 +103,8 @@ pub(crate) struct ClassicGroup {
     statics: BTreeMap<String, String>,
     /// Member ids that were given out (MEMBER_ID_REQUIRED) and have not joined yet, with their deadlines.
     pending: BTreeMap<String, Duration>,
+    /// Bytes of those ids.
+    pending_bytes: usize,
     /// Members of this generation that have not synced yet.
     unsynced: BTreeSet<String>,
     /// How many members offer each protocol.
@@ -136,6 +138,7 @@ impl ClassicGroup {
             members: BTreeMap::new(),
             statics: BTreeMap::new(),
             pending: BTreeMap::new(),
+            pending_bytes: 0,
             unsynced: BTreeSet::new(),
             support: BTreeMap::new(),
             joining: 0,
@@ -285,13 +288,13 @@ impl ClassicGroup {
         self.bytes += member.bytes(&member_id);
         self.leader.get_or_insert_with(|| member_id.clone());
         self.wake(member.deadline);
-        self.pending.remove(&member_id);
+        self.forget_pending(&member_id);
         self.members.insert(member_id, member);
     }
 
     /// Takes a member out, without an answer to its parked requests.
     fn take(&mut self, member_id: &str) -> Option<Member> {
-        self.pending.remove(member_id);
+        self.forget_pending(member_id);
         self.unsynced.remove(member_id);
         let member = self.members.remove(member_id)?;
         for protocol in &member.protocols {
@@ -311,6 +314,15 @@ impl ClassicGroup {
             self.leader = self.members.keys().next().cloned();
         }
         Some(member)
+    }
+
+    /// Forgets an id that was given out ahead; false if it was not, or has been used.
+    fn forget_pending(&mut self, member_id: &str) -> bool {
+        let forgotten = self.pending.remove(member_id).is_some();
+        if forgotten {
+            self.pending_bytes -= member_id.len();
+        }
+        forgotten
     }
 
     /// Takes a member out; its parked requests are answered UNKNOWN_MEMBER_ID, so that it joins anew if it is still there.

@@ -502,6 +502,7 @@ fn check(harness: &Harness, issued: &BTreeSet<Ticket>, last_generation: i32) {
     assert_eq!(group.generation, harness.stored.generation, "a generation is stored before it is used");
     assert_eq!(group.joining, group.members.values().filter(|member| member.joining.is_some()).count());
     assert_eq!(group.bytes, group.members.iter().map(|(id, member)| member.bytes(id)).sum::<usize>());
+    assert_eq!(group.pending_bytes, group.pending.keys().map(String::len).sum::<usize>());
     assert_eq!(group.leader.is_some(), !group.members.is_empty());
     assert!(group.leader.as_ref().is_none_or(|leader| group.members.contains_key(leader)));
     let statics: BTreeMap<String, String> =

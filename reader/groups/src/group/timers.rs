@@ -63,7 +63,7 @@ impl ClassicGroup {
         }
         let pending = self.pending.iter().find(|(_, deadline)| **deadline <= now).map(|(id, _)| id.clone());
         if let Some(member_id) = pending {
-            self.pending.remove(&member_id);
+            self.forget_pending(&member_id);
             if self.state == State::PreparingRebalance && self.all_joined() {
                 self.complete_join(now);
             }
