@@ -26,11 +26,7 @@ impl Payload {
             digest.update(chunk);
             length += chunk.len() as u64;
         }
-        Self {
-            chunks,
-            length,
-            crc32c: digest.finalize() as u32,
-        }
+        Self { chunks, length, crc32c: digest.finalize() as u32 }
     }
 
     /// The bytes at `range`, or none if it reaches past the end. Copies only where the range spans chunks.
@@ -70,25 +66,13 @@ pub struct Entry {
 impl Entry {
     /// The entry as a reader sees it at `seq`.
     pub fn row(&self, seq: Seq) -> Row {
-        Row {
-            seq,
-            hash_before: self.hash_before,
-            bytes: self.bytes.clone(),
-            payload_length: self.payload.length,
-        }
+        Row { seq, hash_before: self.hash_before, bytes: self.bytes.clone(), payload_length: self.payload.length }
     }
 
     /// `TooLarge` if the entry breaks a limit; a log that is not a local file takes small payloads only.
     pub fn check_size(&self, takes_any_payload: bool) -> Result<(), AppendError> {
-        let payload_limit = if takes_any_payload {
-            limits::ENTRY_PAYLOAD_BYTES
-        } else {
-            limits::ENTRY_INLINE_BYTES
-        };
-        let sizes = [
-            (self.bytes.len() as u64, limits::ENTRY_BYTES as u64),
-            (self.payload.length, payload_limit as u64),
-        ];
+        let payload_limit = if takes_any_payload { limits::ENTRY_PAYLOAD_BYTES } else { limits::ENTRY_INLINE_BYTES };
+        let sizes = [(self.bytes.len() as u64, limits::ENTRY_BYTES as u64), (self.payload.length, payload_limit as u64)];
         match sizes.into_iter().find(|(bytes, limit)| bytes > limit) {
             Some((bytes, limit)) => Err(AppendError::TooLarge { bytes, limit }),
             None => Ok(()),

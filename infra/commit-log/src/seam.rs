@@ -34,22 +34,14 @@ impl Floor {
             Some(snapshot) => snapshot.seq.next() >= to.seq && snapshot.seq < next,
             None => to.seq <= Seq(1) && self.snapshot.is_none(),
         };
-        let snapshot_seq = |floor: &Floor| {
-            floor
-                .snapshot
-                .as_ref()
-                .map_or(Seq::ZERO, |snapshot| snapshot.seq)
-        };
+        let snapshot_seq = |floor: &Floor| floor.snapshot.as_ref().map_or(Seq::ZERO, |snapshot| snapshot.seq);
         to.seq >= self.seq && to.seq <= next && snapshot_seq(to) >= snapshot_seq(self) && reached
     }
 }
 
 impl Default for Floor {
     fn default() -> Self {
-        Self {
-            seq: Seq(1),
-            snapshot: None,
-        }
+        Self { seq: Seq(1), snapshot: None }
     }
 }
 
@@ -219,6 +211,11 @@ pub trait CommitLog: Send + Sync + 'static {
 
     /// Payload of any size may ride inline (embedded: one sequential write is the whole commit).
     fn takes_any_payload(&self) -> bool;
+
+    /// Whether there is room for records. Without, Produce is refused while small entries go on.
+    fn has_room(&self) -> bool {
+        true
+    }
 
     /// Closes cleanly, so that the next start has nothing to recover. Appends after it fail.
     async fn close(&self) -> Result<(), AppendError>;

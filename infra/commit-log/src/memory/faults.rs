@@ -61,18 +61,14 @@ pub struct Delay {
 impl Delay {
     /// Always the same delay.
     pub const fn always(delay: Duration) -> Self {
-        Self {
-            from: delay,
-            to: delay,
-        }
+        Self { from: delay, to: delay }
     }
 
     pub(super) fn draw(self, random: &dyn Random) -> Option<Duration> {
         if self.to.is_zero() {
             return None;
         }
-        let spread =
-            u64::try_from(self.to.saturating_sub(self.from).as_micros()).unwrap_or(u64::MAX);
+        let spread = u64::try_from(self.to.saturating_sub(self.from).as_micros()).unwrap_or(u64::MAX);
         Some(self.from + Duration::from_micros(random.below(spread.saturating_add(1))))
     }
 }
@@ -126,15 +122,9 @@ impl FaultRates {
             return Some(AppendFault::AmbiguousAfter);
         }
         if hits(self.late) {
-            let delay = Delay {
-                from: Duration::from_micros(1),
-                to: self.late_by,
-            };
+            let delay = Delay { from: Duration::from_micros(1), to: self.late_by };
             let time = || delay.draw(random).unwrap_or_default();
-            return Some(AppendFault::Late {
-                reply: time(),
-                land: time(),
-            });
+            return Some(AppendFault::Late { reply: time(), land: time() });
         }
         None
     }
@@ -162,10 +152,7 @@ pub(super) struct Handle {
 
 impl Default for Handle {
     fn default() -> Self {
-        Self {
-            plan: Mutex::default(),
-            paused: watch::Sender::new(false),
-        }
+        Self { plan: Mutex::default(), paused: watch::Sender::new(false) }
     }
 }
 
@@ -183,6 +170,10 @@ impl Handle {
         self.plan().delays
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.plan().full
+    }
+
     pub(super) fn close(&self) {
         self.plan().closed = true;
     }
@@ -192,31 +183,20 @@ impl Handle {
     }
 
     /// Counts an append and says what shall go wrong with it.
-    pub(super) fn next_append(
-        &self,
-        has_payload: bool,
-        random: &dyn Random,
-    ) -> Result<Option<AppendFault>, AppendError> {
+    pub(super) fn next_append(&self, has_payload: bool, random: &dyn Random) -> Result<Option<AppendFault>, AppendError> {
         let mut plan = self.plan();
         if plan.closed {
-            return Err(AppendError::Unavailable {
-                reason: "this log was closed".into(),
-            });
+            return Err(AppendError::Unavailable { reason: "this log was closed".into() });
         }
         if plan.fatal {
-            return Err(AppendError::Fatal {
-                reason: "an earlier append was fatal".into(),
-            });
+            return Err(AppendError::Fatal { reason: "an earlier append was fatal".into() });
         }
         plan.appends += 1;
         if plan.full && has_payload {
             return Ok(Some(AppendFault::Full));
         }
         let nth = plan.appends;
-        Ok(plan
-            .append_faults
-            .remove(&nth)
-            .or_else(|| plan.rates.append_fault(random)))
+        Ok(plan.append_faults.remove(&nth).or_else(|| plan.rates.append_fault(random)))
     }
 
     pub(super) fn next_read(&self, random: &dyn Random) -> Option<ReadFault> {
@@ -268,7 +248,7 @@ impl Faults {
         self.0.plan().reads_down = down;
     }
 
-    /// While set, entries with a payload are refused as `Full`; small ones go on.
+    /// While set, there is no room: entries with a payload are refused as `Full`; small ones go on.
     pub fn set_full(&self, full: bool) {
         self.0.plan().full = full;
     }

@@ -64,10 +64,7 @@ impl MemoryCommitLog {
     /// The same log for another node: open, without faults.
     #[must_use]
     pub fn for_node(&self) -> Self {
-        Self {
-            handle: Arc::default(),
-            ..self.clone()
-        }
+        Self { handle: Arc::default(), ..self.clone() }
     }
 
     /// Orders faults for this handle.
@@ -85,28 +82,15 @@ impl MemoryCommitLog {
         self.shared.stored(seq)
     }
 
-    async fn append_once(
-        &self,
-        at: Seq,
-        entry: Entry,
-        fault: Option<AppendFault>,
-    ) -> Result<(), AppendError> {
-        let ambiguous = |what: &str| AppendError::Ambiguous {
-            reason: what.into(),
-        };
+    async fn append_once(&self, at: Seq, entry: Entry, fault: Option<AppendFault>) -> Result<(), AppendError> {
+        let ambiguous = |what: &str| AppendError::Ambiguous { reason: what.into() };
         match fault {
             None => self.shared.append(at, entry),
-            Some(AppendFault::Unavailable) => Err(AppendError::Unavailable {
-                reason: "ordered by the test".into(),
-            }),
-            Some(AppendFault::Full) => Err(AppendError::Full {
-                reason: "ordered by the test".into(),
-            }),
+            Some(AppendFault::Unavailable) => Err(AppendError::Unavailable { reason: "ordered by the test".into() }),
+            Some(AppendFault::Full) => Err(AppendError::Full { reason: "ordered by the test".into() }),
             Some(AppendFault::Fatal) => {
                 self.handle.set_fatal();
-                Err(AppendError::Fatal {
-                    reason: "ordered by the test".into(),
-                })
+                Err(AppendError::Fatal { reason: "ordered by the test".into() })
             }
             Some(AppendFault::AmbiguousBefore) => Err(ambiguous("the request was lost")),
             Some(AppendFault::AmbiguousAfter) => {
@@ -153,9 +137,7 @@ impl MemoryCommitLog {
                 self.runtime.sleep(delay).await;
                 Ok(())
             }
-            Some(ReadFault::Unavailable) => Err(ReadError::Unavailable {
-                reason: "ordered by the test".into(),
-            }),
+            Some(ReadFault::Unavailable) => Err(ReadError::Unavailable { reason: "ordered by the test".into() }),
         }
     }
 }
@@ -165,9 +147,7 @@ impl CommitLog for MemoryCommitLog {
     async fn append(&self, at: Seq, entry: Entry) -> Result<(), AppendError> {
         self.handle.running().await;
         entry.check_size(self.takes_any_payload)?;
-        let fault = self
-            .handle
-            .next_append(entry.payload.length > 0, &*self.runtime.random)?;
+        let fault = self.handle.next_append(entry.payload.length > 0, &*self.runtime.random)?;
         let delays = self.handle.delays();
         if let Some(delay) = delays.before_append.draw(&*self.runtime.random) {
             self.runtime.sleep(delay).await;
@@ -185,12 +165,7 @@ impl CommitLog for MemoryCommitLog {
         self.begin_read().await?;
         let (rows, head) = self.shared.rows(from, max_bytes);
         // Rows first and then the floor (A13, A14); a simulation lets a trim land in between.
-        if let Some(delay) = self
-            .handle
-            .delays()
-            .between_rows_and_floor
-            .draw(&*self.runtime.random)
-        {
+        if let Some(delay) = self.handle.delays().between_rows_and_floor.draw(&*self.runtime.random) {
             self.runtime.sleep(delay).await;
         }
         let floor = self.shared.floor();
@@ -199,11 +174,7 @@ impl CommitLog for MemoryCommitLog {
         if from < floor.seq {
             return Ok(Tail::Trimmed { floor });
         }
-        Ok(Tail::Rows {
-            rows,
-            head,
-            store_time_ms,
-        })
+        Ok(Tail::Rows { rows, head, store_time_ms })
     }
 
     async fn read_payload(&self, at: Seq, range: Range<u64>) -> Result<Bytes, ReadError> {
@@ -234,6 +205,10 @@ impl CommitLog for MemoryCommitLog {
 
     fn takes_any_payload(&self) -> bool {
         self.takes_any_payload
+    }
+
+    fn has_room(&self) -> bool {
+        !self.handle.is_full()
     }
 
     async fn close(&self) -> Result<(), AppendError> {

@@ -32,10 +32,7 @@ struct State {
 
 impl Shared {
     pub(super) fn new(semantics: Semantics) -> Self {
-        Self {
-            semantics,
-            state: Mutex::default(),
-        }
+        Self { semantics, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -53,9 +50,7 @@ impl Shared {
     pub(super) fn append(&self, at: Seq, entry: Entry) -> Result<(), AppendError> {
         let mut state = self.state();
         if let Some(winner) = state.rows.get(&at) {
-            return Err(AppendError::Conflict {
-                winner: winner.row(at),
-            });
+            return Err(AppendError::Conflict { winner: winner.row(at) });
         }
         let next = state.head.next();
         if at == Seq::ZERO || (self.semantics == Semantics::Checked && at != next) {
@@ -89,23 +84,15 @@ impl Shared {
         let state = self.state();
         let Some(entry) = state.rows.get(&at) else {
             return Err(if at > state.head {
-                ReadError::Unavailable {
-                    reason: format!("entry {at} lies beyond the log's last, {}", state.head),
-                }
+                ReadError::Unavailable { reason: format!("entry {at} lies beyond the log's last, {}", state.head) }
             } else {
                 ReadError::Gone { seq: at }
             });
         };
-        entry
-            .payload
-            .slice(range.clone())
-            .ok_or_else(|| ReadError::Corrupt {
-                place: format!("entry {at}"),
-                reason: format!(
-                    "bytes {}..{} of a payload of {} were asked for",
-                    range.start, range.end, entry.payload.length
-                ),
-            })
+        entry.payload.slice(range.clone()).ok_or_else(|| ReadError::Corrupt {
+            place: format!("entry {at}"),
+            reason: format!("bytes {}..{} of a payload of {} were asked for", range.start, range.end, entry.payload.length),
+        })
     }
 
     pub(super) fn floor(&self) -> Floor {
@@ -115,15 +102,10 @@ impl Shared {
     pub(super) fn raise_floor(&self, expected: &Floor, to: Floor) -> Result<(), FloorError> {
         let mut state = self.state();
         if state.floor != *expected {
-            return Err(FloorError::Conflict {
-                found: state.floor.clone(),
-            });
+            return Err(FloorError::Conflict { found: state.floor.clone() });
         }
         if !expected.may_move_to(&to, state.head.next()) {
-            return Err(FloorError::Refused {
-                from: expected.seq,
-                to: to.seq,
-            });
+            return Err(FloorError::Refused { from: expected.seq, to: to.seq });
         }
         state.floor = to;
         Ok(())
@@ -132,10 +114,7 @@ impl Shared {
     pub(super) fn trim(&self, below: Seq) -> Result<(), TrimError> {
         let mut state = self.state();
         if below > state.floor.seq {
-            return Err(TrimError::AboveFloor {
-                below,
-                floor: state.floor.seq,
-            });
+            return Err(TrimError::AboveFloor { below, floor: state.floor.seq });
         }
         state.rows = state.rows.split_off(&below);
         Ok(())

@@ -1,0 +1,244 @@
+//! Every byte of a small log flipped, every length cut: found, or no more than a torn tail.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so by panicking
+
+mod support;
+
+use std::path::PathBuf;
+use strandline_commit_log::conformance::{entry, floor_at};
+use strandline_commit_log::disk::SimulatedDisk;
+use strandline_commit_log::embedded::OpenError;
+use strandline_commit_log::{CommitLog, Entry, Floor};
+use strandline_types::Seq;
+use support::{block_on, expected, log_paths, open, read_all, small};
+
+/// A log of two files: entries with and without payloads, small ones and ones that a replay steps over.
+struct Made {
+    entries: Vec<Entry>,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+fn make(closed: bool) -> Made {
+    let entries: Vec<Entry> = [(30, 0), (50, 90), (0, 300), (64, 10), (9, 900), (20, 0), (40, 40), (33, 350)]
+        .into_iter()
+        .zip(1..)
+        .map(|((bytes, payload), number)| entry(number, bytes, payload))
+        .collect();
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let log = open(&disk, &small()).await.unwrap();
+        for (entry, seq) in entries.iter().zip(1..) {
+            log.append(Seq(seq), entry.clone()).await.unwrap();
+        }
+        if closed {
+            log.close().await.unwrap();
+        }
+        let files: Vec<_> = log_paths(&disk).into_iter().map(|path| (path.clone(), disk.contents(&path).unwrap())).collect();
+        assert_eq!(files.len(), 2, "the test is about a closed file and the newest one");
+        Made { entries, files }
+    })
+}
+
+enum Outcome {
+    /// Opening or reading said no.
+    Found(String),
+    /// This many entries are there, the right ones, and the log goes on behind them.
+    Entries(usize),
+}
+
+/// Opens a folder of these files and reads everything; a wrong byte in what is read is a failed test.
+fn outcome(made: &Made, files: &[(PathBuf, Vec<u8>)]) -> Outcome {
+    let disk = SimulatedDisk::new();
+    for (path, bytes) in files {
+        disk.put(path, bytes.clone());
+    }
+    block_on(async {
+        let log = match open(&disk, &small()).await {
+            Ok(log) => log,
+            Err(OpenError::Damaged { path, position, reason }) => {
+                for (path, bytes) in files {
+                    assert_eq!(disk.contents(path).as_ref(), Some(bytes), "a refused log was changed");
+                }
+                return Outcome::Found(format!("{} {position} {reason}", path.display()));
+            }
+            Err(other) => panic!("{other}"),
+        };
+        let read = match read_all(&log, 1).await {
+            Ok(read) => read,
+            Err(error) => return Outcome::Found(error.to_string()),
+        };
+        assert_eq!(read, expected(&made.entries[..read.len()], 1), "wrong bytes were read");
+        let next = read.len() as u64 + 1;
+        log.append(Seq(next), entry(99, 20, 200)).await.unwrap();
+        log.close().await.unwrap();
+        let again = open(&disk, &small()).await.unwrap();
+        assert!(again.recovery().clean);
+        assert_eq!(read_all(&again, 1).await.unwrap().len(), read.len() + 1);
+        Outcome::Entries(read.len())
+    })
+}
+
+#[test]
+fn a_whole_log_comes_back() {
+    for closed in [false, true] {
+        let made = make(closed);
+        assert!(matches!(outcome(&made, &made.files), Outcome::Entries(8)));
+    }
+}
+
+#[test]
+fn every_flipped_byte_is_found_or_no_more_than_a_torn_tail() {
+    for closed in [false, true] {
+        let made = make(closed);
+        let (mut found, mut torn, mut harmless) = (0, 0, 0);
+        for file in 0..made.files.len() {
+            for at in 0..made.files[file].1.len() {
+                for flip in [0x01, 0x80, 0xff] {
+                    let mut files = made.files.clone();
+                    files[file].1[at] ^= flip;
+                    match outcome(&made, &files) {
+                        Outcome::Found(_) => found += 1,
+                        Outcome::Entries(8) => {
+                            // The newest file's tail: its end frame, or zeros that were taken ahead.
+                            assert_eq!(file, 1, "byte {at} of the closed file has no meaning");
+                            harmless += 1;
+                        }
+                        Outcome::Entries(7) if !closed && file == 1 => torn += 1,
+                        Outcome::Entries(count) => {
+                            panic!("closed {closed}, file {file}, byte {at}: {count} entries are left")
+                        }
+                    }
+                }
+            }
+        }
+        let bytes: usize = made.files.iter().map(|(_, bytes)| bytes.len()).sum();
+        assert_eq!(found + torn + harmless, bytes * 3);
+        // The last frame has 56 + 33 + 350 bytes; a closed log has no torn frame at all.
+        assert_eq!(torn, if closed { 0 } else { 3 * (56 + 33 + 350) });
+    }
+}
+
+#[test]
+fn every_cut_of_the_newest_file_leaves_a_prefix_and_of_an_older_one_is_found() {
+    for closed in [false, true] {
+        let made = make(closed);
+        let (mut counts, mut newest) = (Vec::new(), made.files[1].1.clone());
+        while !newest.is_empty() {
+            newest.pop();
+            match outcome(&made, &[made.files[0].clone(), (made.files[1].0.clone(), newest.clone())]) {
+                Outcome::Entries(count) => counts.push(count),
+                Outcome::Found(why) => panic!("cut to {}: {why}", newest.len()),
+            }
+        }
+        assert!(counts.is_sorted_by(|longer, shorter| longer >= shorter));
+        assert_eq!((counts.first(), counts.last()), (Some(&8), Some(&6)), "the newest file holds two entries");
+        for length in 0..made.files[0].1.len() {
+            let mut files = made.files.clone();
+            files[0].1.truncate(length);
+            assert!(matches!(outcome(&made, &files), Outcome::Found(_)), "cut to {length}");
+        }
+    }
+}
+
+#[test]
+fn every_torn_last_write_is_cut_whatever_part_of_it_is_there() {
+    // Zeros up to `at` and bytes behind, bytes up to `at` and zeros behind; taken ahead or not.
+    let made = make(false);
+    let (path, whole) = &made.files[1];
+    let frame = 56 + 33 + 350;
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let start = used - frame;
+    for at in 0..frame {
+        for (zeros, kept) in [(start..start + at, at == 0), (start + at..used, false)] {
+            for ahead in [0, 60, 5_000] {
+                let mut bytes = whole[..used].to_vec();
+                bytes[zeros.clone()].fill(0);
+                bytes.resize(used + ahead, 0);
+                let same = bytes[..used] == whole[..used];
+                match outcome(&made, &[made.files[0].clone(), (path.clone(), bytes)]) {
+                    Outcome::Entries(count) => assert_eq!(count, if kept || same { 8 } else { 7 }),
+                    Outcome::Found(why) => panic!("a torn write was taken for damage: {why}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_producers_copy_of_a_log_is_no_frame() {
+    // The last entry carries the whole newest file as its payload, and is torn: the frames inside must count for
+    // nothing, though their checksums are right.
+    let made = make(false);
+    let copied = &made.files[1].1;
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        for (path, bytes) in &made.files {
+            disk.put(path, bytes.clone());
+        }
+        let options = strandline_commit_log::embedded::Options { file_bytes: 100_000, ..small() };
+        let log = open(&disk, &options).await.unwrap();
+        let mut payload = copied.clone();
+        payload.extend_from_slice(copied);
+        let carrier = Entry { payload: strandline_commit_log::Payload::new(vec![payload.into()]), ..entry(9, 10, 0) };
+        log.append(Seq(9), carrier).await.unwrap();
+        let path = &made.files[1].0;
+        let mut torn = disk.contents(path).unwrap();
+        let last = torn.iter().rposition(|byte| *byte != 0).unwrap();
+        torn[last] ^= 1;
+        disk.put(path, torn);
+        let log = open(&disk, &options).await.unwrap();
+        assert!(log.recovery().torn_bytes > copied.len() as u64);
+        assert_eq!(read_all(&log, 1).await.unwrap(), expected(&made.entries, 1));
+    });
+}
+
+#[test]
+fn missing_swapped_and_foreign_files_are_found() {
+    let made = make(true);
+    let (first, second) = (&made.files[0], &made.files[1]);
+    let damaged = |files: &[(PathBuf, Vec<u8>)]| match outcome(&made, files) {
+        Outcome::Found(why) => why,
+        Outcome::Entries(count) => panic!("{count} entries"),
+    };
+    assert!(damaged(std::slice::from_ref(second)).contains("floor"));
+    damaged(&[(first.0.clone(), second.1.clone()), (second.0.clone(), first.1.clone())]);
+    damaged(&[first.clone(), (second.0.with_file_name("00000000000000000009.log"), second.1.clone())]);
+    let other = make(false);
+    let mut mixed = first.1.clone();
+    let half = mixed.len() / 2;
+    mixed.truncate(half);
+    mixed.extend_from_slice(&other.files[1].1);
+    damaged(&[(first.0.clone(), mixed), second.clone()]);
+}
+
+#[test]
+fn a_gap_is_forgiven_only_below_the_floor() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let log = open(&disk, &small()).await.unwrap();
+        for seq in 1..=40 {
+            log.append(Seq(seq), entry(seq, 100, 100)).await.unwrap();
+        }
+        let paths = log_paths(&disk);
+        assert!(paths.len() > 3, "{}", paths.len());
+        let middle = disk.contents(&paths[1]).unwrap();
+        drop(log);
+        // A trim removed the second file, and the power went before the removal of the first was durable.
+        strandline_commit_log::disk::Disk::remove(&disk, &paths[1]).unwrap();
+        let refusal = open(&disk, &small()).await.err().unwrap();
+        assert!(refusal.to_string().contains("are missing"), "{refusal}");
+        disk.put(&paths[1], middle);
+        let log = open(&disk, &small()).await.unwrap();
+        log.raise_floor(Floor::default(), floor_at(35)).await.unwrap();
+        drop(log);
+        strandline_commit_log::disk::Disk::remove(&disk, &paths[1]).unwrap();
+        let log = open(&disk, &small()).await.unwrap();
+        assert_eq!(log.floor().await.unwrap(), floor_at(35));
+        assert!(!log_paths(&disk).contains(&paths[0]));
+        assert_eq!(read_all(&log, 35).await.unwrap().len(), 6);
+        // A floor that the files do not reach.
+        for path in &log_paths(&disk)[1..] {
+            strandline_commit_log::disk::Disk::remove(&disk, path).unwrap();
+        }
+        assert!(matches!(open(&disk, &small()).await, Err(OpenError::Damaged { .. })));
+    });
+}

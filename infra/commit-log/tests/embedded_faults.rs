@@ -1,0 +1,304 @@
+//! One failure at a time: a full disk and its reserve, failed writes, syncs, cuts and reads, and what an append costs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so by panicking
+
+mod support;
+
+use std::path::Path;
+use strandline_commit_log::conformance::{entry, floor_at};
+use strandline_commit_log::disk::{Crash, SimulatedDisk};
+use strandline_commit_log::embedded::{EmbeddedCommitLog, OpenError, Options};
+use strandline_commit_log::{AppendError, CommitLog, Entry, Floor, Payload, ReadError};
+use strandline_runtime::{Runtime, SeededRandom};
+use strandline_types::Seq;
+use support::{DIR, block_on, expected, log_paths, open, read_all, small};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+async fn filled(disk: &SimulatedDisk, options: &Options, count: u64) -> EmbeddedCommitLog {
+    let log = open(disk, options).await.unwrap();
+    for seq in 1..=count {
+        log.append(Seq(seq), entry(seq, 50, 0)).await.unwrap();
+    }
+    log
+}
+
+fn entries(numbers: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
+    numbers.map(|number| entry(number, 50, 0)).collect()
+}
+
+fn used(disk: &SimulatedDisk) -> u64 {
+    disk.paths().iter().map(|path| disk.contents(path).unwrap().len() as u64).sum()
+}
+
+#[test]
+fn an_append_is_one_sync() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let log = filled(&disk, &Options { file_bytes: 1 << 20, ..small() }, 1).await;
+        for seq in 2..=50 {
+            let before = disk.synced();
+            log.append(Seq(seq), entry(seq, 50, 3_000)).await.unwrap();
+            assert_eq!(disk.synced(), before + 1);
+        }
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_payloads_and_lets_small_entries_use_the_reserve() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let options = Options { file_bytes: 1 << 20, reserve_bytes: 5_000, min_free_bytes: 1_000, ..small() };
+        let log = filled(&disk, &options, 3).await;
+        assert_eq!(log.disk_use().reserve_bytes, 5_000);
+        disk.set_capacity(Some(used(&disk) + 10));
+
+        // A payload does not touch the reserve, however often it is tried.
+        for _ in 0..3 {
+            let refusal = log.append(Seq(4), entry(4, 50, 3_000)).await;
+            assert!(matches!(refusal, Err(AppendError::Full { .. })), "{refusal:?}");
+        }
+        assert_eq!(log.disk_use().reserve_bytes, 5_000);
+        assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=3), 1));
+
+        // Entries without one go on: first in what is left, then in the reserve, then they are refused too.
+        let mut next = 4;
+        let refusal = loop {
+            match log.append(Seq(next), entry(next, 50, 0)).await {
+                Ok(()) => next += 1,
+                Err(refusal) => break refusal,
+            }
+        };
+        assert!(matches!(refusal, AppendError::Full { .. }), "{refusal}");
+        assert!((45..60).contains(&next), "{next} entries of 106 bytes in a reserve of 5,000");
+        assert_eq!(log.disk_use().reserve_bytes, 0);
+        assert!(!log.release_reserve());
+
+        // Room again: the append after the next look takes the reserve again.
+        disk.set_capacity(Some(1 << 20));
+        let log = open(&disk, &options).await.unwrap();
+        assert_eq!(log.disk_use().reserve_bytes, 5_000);
+        assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=next - 1), 1));
+        log.append(Seq(next), entry(next, 50, 3_000)).await.unwrap();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reserve_comes_back_and_free_disk_is_asked_rarely() {
+    let disk = SimulatedDisk::new();
+    let options = Options { file_bytes: 1 << 20, reserve_bytes: 5_000, min_free_bytes: 20_000, ..small() };
+    let runtime = Runtime::simulated(3, 0);
+    let dir = Path::new(DIR);
+    let log = EmbeddedCommitLog::open_on(std::sync::Arc::new(disk.clone()), dir, options, runtime.clone()).await.unwrap();
+    assert!(log.has_room() && log.release_reserve());
+    let used = log.disk_use().bytes;
+    disk.set_capacity(Some(used + 10_000));
+    log.append(Seq(1), entry(1, 10, 10)).await.unwrap();
+    // The look is half a second old at most.
+    runtime.sleep(std::time::Duration::from_secs(1)).await;
+    assert!(!log.has_room());
+    assert!((5_000..10_000).contains(&log.free_bytes().unwrap()));
+    log.append(Seq(2), entry(2, 10, 10)).await.unwrap();
+    assert_eq!(log.disk_use().reserve_bytes, 0);
+    disk.set_capacity(Some(used + 50_000));
+    assert!(!log.has_room(), "asked again within half a second");
+    runtime.sleep(std::time::Duration::from_secs(1)).await;
+    log.append(Seq(3), entry(3, 10, 10)).await.unwrap();
+    assert_eq!(log.disk_use().reserve_bytes, 5_000);
+    assert!(log.has_room());
+}
+
+#[test]
+fn the_floor_and_the_close_may_use_the_reserve() {
+    block_on(async {
+        for close in [false, true] {
+            let disk = SimulatedDisk::new();
+            let options = Options { reserve_bytes: 5_000, preallocate_bytes: 0, ..small() };
+            let log = filled(&disk, &options, 3).await;
+            disk.set_capacity(Some(used(&disk)));
+            if close {
+                log.close().await.unwrap();
+            } else {
+                log.raise_floor(Floor::default(), floor_at(2)).await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_write_that_fails_at_any_byte_leaves_the_log_as_it_was() {
+    block_on(async {
+        let whole = 56 + 50 + 400;
+        for errno in [EIO, ENOSPC] {
+            for after in 0..whole {
+                let disk = SimulatedDisk::new();
+                let log = filled(&disk, &Options { file_bytes: 1 << 20, ..small() }, 2).await;
+                disk.fail_write_after(after, errno);
+                match log.append(Seq(3), entry(3, 50, 400)).await {
+                    Err(AppendError::Unavailable { .. }) if errno == EIO => {}
+                    Err(AppendError::Full { .. }) if errno == ENOSPC => {}
+                    other => panic!("{other:?}"),
+                }
+                // Another, shorter one takes its place, and nothing of the first comes back.
+                log.append(Seq(3), entry(3, 50, 0)).await.unwrap();
+                disk.restart(Crash::PowerMixed, &SeededRandom::new(after));
+                let log = open(&disk, &small()).await.unwrap();
+                assert_eq!(log.recovery().torn_bytes, 0);
+                assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=3), 1));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_failed_sync_or_cut_is_fatal_for_ever_and_reads_go_on() {
+    block_on(async {
+        for cut in [false, true] {
+            let disk = SimulatedDisk::new();
+            let log = filled(&disk, &Options { file_bytes: 1 << 20, ..small() }, 2).await;
+            if cut {
+                disk.fail_write_after(10, EIO);
+                disk.set_cut_fails(true);
+            } else {
+                disk.fail_sync(1);
+            }
+            for _ in 0..3 {
+                let answer = log.append(Seq(3), entry(3, 50, 0)).await;
+                assert!(matches!(answer, Err(AppendError::Fatal { .. })), "{answer:?}");
+                disk.set_cut_fails(false);
+            }
+            assert!(matches!(log.close().await, Err(AppendError::Fatal { .. })));
+            assert_eq!(log.head(), Seq(2));
+            assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=2), 1));
+        }
+    });
+}
+
+#[test]
+fn an_entry_that_was_there_after_a_failed_sync_stays() {
+    // The system took the bytes for written: a start that believed it would show an entry that a power cut takes back.
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let log = filled(&disk, &Options { file_bytes: 1 << 20, ..small() }, 2).await;
+        disk.fail_sync(1);
+        log.append(Seq(3), entry(3, 50, 0)).await.unwrap_err();
+        let random = SeededRandom::new(1);
+        disk.restart(Crash::Killed, &random);
+        let log = open(&disk, &small()).await.unwrap();
+        assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=3), 1));
+        disk.restart(Crash::PowerLost, &random);
+        let log = open(&disk, &small()).await.unwrap();
+        assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=3), 1));
+    });
+}
+
+#[test]
+fn reads_that_fail_say_so_and_damage_says_where() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let log = filled(&disk, &Options { file_bytes: 1 << 20, ..small() }, 2).await;
+        log.append(Seq(3), entry(3, 50, 500)).await.unwrap();
+        disk.set_reads_fail(true);
+        assert!(matches!(log.read(Seq(1), 100).await, Err(ReadError::Unavailable { .. })));
+        assert!(matches!(log.read_payload(Seq(3), 0..10).await, Err(ReadError::Unavailable { .. })));
+        // What would be a conflict, were the winner readable, is surely not written.
+        let answer = log.append(Seq(1), entry(1, 50, 0)).await;
+        assert!(matches!(answer, Err(AppendError::Unavailable { .. })), "{answer:?}");
+        disk.set_reads_fail(false);
+        log.close().await.unwrap();
+
+        // A payload that a replay steps over is found when it is read.
+        let path = log_paths(&disk).remove(0);
+        let mut bytes = disk.contents(&path).unwrap();
+        let payload = entry(3, 50, 500).payload.chunks.concat();
+        let at = bytes.windows(500).position(|window| window == payload).unwrap();
+        bytes[at + 250] ^= 4;
+        disk.put(&path, bytes);
+        let log = open(&disk, &small()).await.unwrap();
+        match log.read_payload(Seq(3), 0..500).await {
+            Err(ReadError::Corrupt { place, .. }) => assert_eq!(place, format!("{} byte {}", path.display(), at - 106)),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn a_payload_that_lies_about_its_length_is_refused() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let log = filled(&disk, &small(), 1).await;
+        let payload = Payload { length: 9, ..Payload::new(vec![vec![1; 10].into()]) };
+        let answer = log.append(Seq(2), Entry { payload, ..entry(2, 10, 0) }).await;
+        assert!(matches!(answer, Err(AppendError::Unavailable { .. })), "{answer:?}");
+        log.append(Seq(2), entry(2, 10, 10)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_newer_format_and_a_bad_setting_are_refused() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        drop(filled(&disk, &small(), 3).await);
+        let path = log_paths(&disk).remove(0);
+        let mut bytes = disk.contents(&path).unwrap();
+        bytes[8] = 9;
+        let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+        digest.update(&bytes[..60]);
+        bytes[60..64].copy_from_slice(&(digest.finalize() as u32).to_le_bytes());
+        disk.put(&path, bytes);
+        let refusal = open(&disk, &small()).await.err().unwrap();
+        assert!(matches!(refusal, OpenError::Newer { version: 9, known: 1, .. }), "{refusal}");
+        for file_bytes in [0, (1 << 30) + 1] {
+            let refusal = open(&disk, &Options { file_bytes, ..small() }).await.err().unwrap();
+            assert!(matches!(refusal, OpenError::Option { setting: "file_bytes", .. }), "{refusal}");
+        }
+    });
+}
+
+#[test]
+fn a_closed_log_opens_without_being_read_and_goes_on_in_the_same_file() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let options = Options { file_bytes: 1 << 20, ..small() };
+        let mut log = filled(&disk, &options, 3).await;
+        for round in 0..4 {
+            log.close().await.unwrap();
+            log = open(&disk, &options).await.unwrap();
+            assert!(log.recovery().clean && log.recovery().scanned_bytes == 0);
+            assert_eq!((log_paths(&disk).len(), log.disk_use().files), (1, 1));
+            // A second close without an append between adds nothing.
+            let length = disk.contents(&log_paths(&disk)[0]).unwrap().len();
+            log.close().await.unwrap();
+            log = open(&disk, &options).await.unwrap();
+            assert_eq!(disk.contents(&log_paths(&disk)[0]).unwrap().len(), length);
+            log.append(Seq(4 + round), entry(4 + round, 50, 0)).await.unwrap();
+        }
+        // Without a close the file is read through, over the end frames in it.
+        disk.restart(Crash::Killed, &SeededRandom::new(1));
+        let log = open(&disk, &options).await.unwrap();
+        assert!(!log.recovery().clean && log.recovery().scanned_bytes > 1_000);
+        assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=7), 1));
+    });
+}
+
+#[test]
+fn trim_frees_whole_files_and_disk_use_is_what_the_files_have() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let log = filled(&disk, &small(), 200).await;
+        let on_disk = || log_paths(&disk).iter().map(|path| disk.contents(path).unwrap().len() as u64).sum::<u64>();
+        let before = log.disk_use();
+        assert!(before.files > 8);
+        assert_eq!((before.files, before.bytes), (log_paths(&disk).len(), on_disk()));
+        log.raise_floor(Floor::default(), floor_at(201)).await.unwrap();
+        log.trim(Seq(201)).await.unwrap();
+        let after = log.disk_use();
+        assert_eq!((after.files, after.bytes), (1, on_disk()));
+        assert_eq!(log.head(), Seq(200));
+        drop(log);
+        disk.restart(Crash::PowerLost, &SeededRandom::new(1));
+        let log = open(&disk, &small()).await.unwrap();
+        assert_eq!(log.head(), Seq(200));
+        log.append(Seq(201), entry(201, 50, 0)).await.unwrap();
+    });
+}
