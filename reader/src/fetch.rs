@@ -121,7 +121,7 @@ impl Shared {
         let mut round = Round { items: Vec::with_capacity(wanted.len()), bytes: 0, doubtful: false, failed: false };
         let mut left = terms.max_bytes;
         for wanted in wanted {
-            let limit = usize::try_from(wanted.max_bytes).unwrap_or(1).clamp(1, terms.max_bytes).min(left);
+            let limit = partition_limit(wanted, terms).min(left);
             let planned = plan_one(&index, wanted, terms.isolation, limit);
             match &planned {
                 Ok((_, plan)) => {
@@ -155,7 +155,8 @@ impl Shared {
             let bytes = hot.as_mut().and_then(|hot| hot.get_mut(number)).and_then(Option::take);
             // The first batch of an answer is whole whatever the limits; of later partitions it is if the answer has room.
             let first_limit = if any { left } else { usize::MAX };
-            let limit = item.limit.max(1).min(left);
+            // What an earlier partition left unused of its plan is there for this one.
+            let limit = partition_limit(&item.wanted, terms).min(left);
             let rope = Rope::new(limit, first_limit, terms.zstd);
             let answer = self.answer_one(reader, item, terms, bytes, rope, any && left == 0).await;
             let bytes = answer.records.len();
@@ -268,6 +269,10 @@ impl Round {
             }
         }
     }
+}
+
+fn partition_limit(wanted: &Wanted, terms: Terms) -> usize {
+    usize::try_from(wanted.max_bytes).unwrap_or(1).clamp(1, terms.max_bytes)
 }
 
 fn plan_one(index: &Index, wanted: &Wanted, isolation: Isolation, limit: usize) -> Result<(TopicPartition, Plan), ServeError> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use strandline_commands::DeleteTopic;
 use strandline_object_store::Purpose;
 use strandline_reader::ReaderOptions;
+use strandline_segment_index::SegmentIndex;
 use strandline_types::{TopicId, TopicPartition};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic};
@@ -116,6 +117,32 @@ async fn an_object_that_is_gone_means_plan_again() {
     let reader2 = node.world.reader(&stale, ReaderOptions::default());
     let data = only(reader2.fetch(&caller(), 12, request("t", 0, 0, 100), 1).await);
     assert_eq!(take_apart(data.records.unwrap(), 0).records.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_segment_never_answers_for_an_offset_before_it() {
+    let (mut node, topic) = node_with(1).await;
+    for value in [b"a", b"b"] {
+        node.produce(at(topic, 0), &one(value), Home::Inline, Compression::None).await;
+        assert!(node.convert(topic, 1.0).await);
+        node.seal_whole(topic).await;
+    }
+    let stale = node.world.node(9093, false, Duration::from_secs(3_600)).await;
+    let reader = node.world.reader(&stale, ReaderOptions::default());
+    // Retention: the log start moves, and the first segment's row goes. The stale node finds the second one's row.
+    node.move_log_start(at(topic, 0), 1).await;
+    let row = node.world.segment_index.find(at(topic, 0), 0).await.unwrap().unwrap();
+    assert_eq!(row.end_offset, 1);
+    node.world.segment_index.remove(vec![row.key()]).await.unwrap();
+    let data = only(reader.fetch(&caller(), 12, request("t", 0, 0, 100), 1).await);
+    assert_eq!(code(data.error_code), ErrorCode::OffsetOutOfRange);
+    let data = only(reader.fetch(&caller(), 12, request("t", 0, 1, 100), 1).await);
+    assert_eq!(take_apart(data.records.unwrap(), 1).next, 2);
+    // A row that is lost is a storage error, not an end.
+    let row = node.world.segment_index.find(at(topic, 0), 1).await.unwrap().unwrap();
+    node.world.segment_index.remove(vec![row.key()]).await.unwrap();
+    let data = only(reader.fetch(&caller(), 12, request("t", 0, 1, 100), 1).await);
+    assert_eq!(code(data.error_code), ErrorCode::KafkaStorageError);
 }
 
 #[tokio::test(start_paused = true)]

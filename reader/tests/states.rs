@@ -170,3 +170,40 @@ fn a_long_log_streams_from_every_tier() {
         node.check_timestamps(at, &[START_MS, START_MS + 5, START_MS + 100, START_MS + 205, START_MS + 311, START_MS + 312]).await;
     });
 }
+
+/// Between any two records of a file, also where a chunk ends, there may be a hole: it is covered, and a fetch that starts in it
+/// begins with the next record.
+#[test]
+fn holes_at_the_borders_of_chunks_are_covered() {
+    in_simulation(async {
+        let mut node = Node::start(4).await;
+        let topic = node.topic(1, "holes", 1, false).await;
+        let at = TopicPartition { topic_id: topic, partition: 0 };
+        for n in 0..60_i64 {
+            // An extent each: the size keeps neighbours apart.
+            let value = vec![n as u8; 700_000];
+            node.produce(at, &[vec![Record::new(START_MS + n, &value), Record::new(START_MS + n, b"small")]], Home::Inline, Compression::Lz4).await;
+            node.world.runtime.sleep(Duration::from_millis(1)).await;
+        }
+        for lost in (0..60).filter(|n| n % 4 != 1) {
+            assert!(node.lose(at, lost).await);
+        }
+        assert!(node.convert(topic, 1.0).await);
+        for round in 0..2 {
+            for offset in 0..120 {
+                let wanted = node.models[&at].records.range(offset..).next().map(|(offset, _)| *offset);
+                let data = node.fetch_one(at, offset, 10).await;
+                let seen = support::check::take_apart(data.records.unwrap(), offset);
+                match wanted {
+                    Some(wanted) => assert_eq!(seen.records.first().map(|(offset, _)| *offset), Some(wanted), "from {offset}"),
+                    None => assert_eq!((seen.records.len(), seen.next), (0, 120)),
+                }
+            }
+            node.check_from(at, 0, 3_000_000).await;
+            node.check_timestamps(at, &[START_MS, START_MS + 2, START_MS + 57, START_MS + 58]).await;
+            if round == 0 {
+                node.seal_whole(topic).await;
+            }
+        }
+    });
+}

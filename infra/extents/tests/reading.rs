@@ -1,0 +1,168 @@
+//! Extents from payloads and WAL segments, with and without a cache, whole and damaged.
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use strandline_cache::Cache;
+use strandline_cell::{Cell, CellOptions, JoinAs, Submission};
+use strandline_commands::{Batch, CreateTopic, NewObject, Produce, Role};
+use strandline_commit_log::{CommitLog, MemoryCommitLog};
+use strandline_extents::{ExtentError, ExtentReader};
+use strandline_index::{Extent, ExtentPlace, Index};
+use strandline_object_store::{Objects, Purpose};
+use strandline_runtime::Runtime;
+use strandline_types::{Seq, TopicId, TopicPartition};
+use strandline_wal::WalSegmentBuilder;
+use strandline_wire::records::{BatchBuilder, BatchOptions};
+
+const TOPIC: TopicId = TopicId([1; 16]);
+
+fn batch(records: u32, value: &[u8]) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for _ in 0..records {
+        builder.push_next(5, None, Some(value), &[]).unwrap();
+    }
+    builder.finish(None).unwrap()
+}
+
+fn produce(partition: i32, object: u32, position: u64, bytes: &Bytes, records: u32) -> Produce {
+    let batch = Batch {
+        length: bytes.len() as u32,
+        last_offset_delta: records - 1,
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
+        max_timestamp_ms: 5,
+        min_timestamp_ms: 5,
+        ..Batch::default()
+    };
+    Produce { topic_id: TOPIC.0.to_vec(), partition, object, position, batches: vec![batch] }
+}
+
+struct World {
+    log: MemoryCommitLog,
+    objects: Objects,
+    cell: Cell,
+}
+
+async fn world(takes_any_payload: bool) -> World {
+    let runtime = Runtime::simulated(1, 1_790_000_000_000);
+    let log = MemoryCommitLog::new(runtime.clone()).taking_any_payload(takes_any_payload);
+    let objects = Objects::in_memory(&runtime);
+    let cell = node(&runtime, &log, 9092).await;
+    let create = CreateTopic { topic_id: TOPIC.0.to_vec(), name: "t".to_owned(), partitions: 4, replication_factor: 1, configs: Vec::new() };
+    cell.submit(Submission::one(create)).await.unwrap();
+    World { log, objects, cell }
+}
+
+async fn node(runtime: &Runtime, log: &MemoryCommitLog, port: u16) -> Cell {
+    let join = JoinAs { host: "127.0.0.1".to_owned(), port, zone: String::new(), roles: vec![Role::Reader], sole: false };
+    let options = CellOptions { join, accept_clock: false, poll: Duration::from_millis(100) };
+    Cell::start(runtime.clone(), Arc::new(log.clone()), Index::default(), options).await.unwrap()
+}
+
+impl World {
+    /// One entry with a batch in each of the first three partitions, and one WAL segment with one in each of them.
+    async fn fill(&self) -> Vec<Bytes> {
+        let inline: Vec<Bytes> = (0..3).map(|n| batch(n + 1, &[n as u8; 300])).collect();
+        let (mut commands, mut at) = (Vec::new(), 0);
+        for (partition, bytes) in (0..).zip(&inline) {
+            commands.push(produce(partition, 0, at, bytes, partition as u32 + 1).into());
+            at += bytes.len() as u64;
+        }
+        self.cell.submit(Submission { commands, payload: inline.clone(), objects: Vec::new() }).await.unwrap();
+        let stored: Vec<Bytes> = (0..3).map(|n| batch(n + 1, &[100 + n as u8; 500])).collect();
+        let mut builder = WalSegmentBuilder::new();
+        for (partition, bytes) in (0..).zip(&stored) {
+            builder.push(TopicPartition { topic_id: TOPIC, partition }, bytes.clone());
+        }
+        let segment = builder.finish().unwrap();
+        let path = format!("wal/{}", self.cell.name_object());
+        self.objects.put_new(Purpose::Wal, &path, segment.bytes, segment.crc32c).await.unwrap();
+        let (mut commands, mut at) = (Vec::new(), 0);
+        for (partition, bytes) in (0..).zip(&stored) {
+            commands.push(produce(partition, 1, at, bytes, partition as u32 + 1).into());
+            at += bytes.len() as u64;
+        }
+        let object = NewObject { path, size: segment.file_bytes, crc32c: segment.crc32c };
+        self.cell.submit(Submission { commands, payload: Vec::new(), objects: vec![object] }).await.unwrap();
+        inline.into_iter().zip(stored).flat_map(|(inline, stored)| [inline, stored]).collect()
+    }
+
+    fn extents(&self) -> Vec<Extent> {
+        let view = self.cell.view();
+        view.topics[&TOPIC].partitions.iter().flat_map(|partition| partition.extents.iter().copied()).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_way_gives_the_bytes_as_they_were_sent() {
+    for takes_any_payload in [true, false] {
+        let world = world(takes_any_payload).await;
+        let wanted = world.fill().await;
+        let extents = world.extents();
+        let log: Arc<dyn CommitLog> = Arc::new(world.log.clone());
+        let other = node(world.cell.runtime(), &world.log.for_node(), 9093).await;
+        let readers = [
+            ExtentReader::new(log, world.objects.clone(), Purpose::Fresh),
+            // The node that appended them, and one that did not.
+            ExtentReader::through(&world.cell, world.objects.clone(), Cache::simple(1 << 20), Purpose::Read),
+            ExtentReader::through(&other, world.objects.clone(), Cache::simple(1 << 20), Purpose::Read),
+        ];
+        for reader in readers {
+            for _ in 0..2 {
+                assert_eq!(reader.bytes_of(&extents).await.unwrap(), wanted);
+                for (extent, wanted) in extents.iter().zip(&wanted) {
+                    assert_eq!(reader.bytes(extent).await.unwrap(), wanted);
+                }
+            }
+            let hole = Extent { place: ExtentPlace::Hole, length: 0, ..extents[0] };
+            assert!(reader.bytes(&hole).await.unwrap().is_empty());
+            assert_eq!(reader.bytes_of(&[hole, extents[1]]).await.unwrap()[1], wanted[1]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_node_appended_is_read_from_memory() {
+    let world = world(true).await;
+    let wanted = world.fill().await;
+    let inline: Vec<Extent> = world.extents().into_iter().step_by(2).collect();
+    let reader = ExtentReader::through(&world.cell, world.objects.clone(), Cache::simple(1 << 20), Purpose::Read);
+    world.log.faults().set_reads_down(true);
+    let found = reader.bytes_of(&inline).await.unwrap();
+    assert!(found.iter().eq(wanted.iter().step_by(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_missing_or_damaged_says_so() {
+    let world = world(true).await;
+    world.fill().await;
+    let extents = world.extents();
+    let (inline, stored) = (extents[0], extents[1]);
+    let log: Arc<dyn CommitLog> = Arc::new(world.log.clone());
+    let plain = ExtentReader::new(log, world.objects.clone(), Purpose::Fresh);
+    let cached = ExtentReader::through(&world.cell, world.objects.clone(), Cache::simple(1 << 20), Purpose::Read);
+    // The index says that another run of offsets lies there.
+    let wide = Extent { end: inline.end + 1, ..inline };
+    assert!(matches!(plain.bytes(&wide).await, Err(ExtentError::Damaged { .. })));
+    let ExtentPlace::Object { name, .. } = stored.place else { panic!("{stored:?}") };
+    let unknown = Extent { place: ExtentPlace::Object { name: strandline_types::ObjectName { n: 99, ..name }, position: 0 }, ..stored };
+    for reader in [&plain, &cached] {
+        assert!(reader.bytes(&unknown).await.unwrap_err().is_missing());
+    }
+    let path = format!("wal/{name}");
+    let mut bytes = world.objects.get(Purpose::Wal, &path).await.unwrap().to_vec();
+    bytes[200] ^= 1;
+    world.objects.put_replace(Purpose::Wal, &path, Bytes::from(bytes)).await.unwrap();
+    for reader in [&plain, &cached] {
+        let error = reader.bytes(&stored).await.unwrap_err();
+        assert!(matches!(error, ExtentError::Damaged { .. }) && !error.is_retriable(), "{error}");
+        assert_eq!(reader.bytes(&extents[3]).await.unwrap(), batch(2, &[101; 500]), "its neighbour is whole");
+    }
+    world.objects.delete(Purpose::Garbage, &path).await.unwrap();
+    assert!(plain.bytes(&stored).await.unwrap_err().is_missing());
+    let gone = Extent { place: ExtentPlace::Inline { seq: Seq(999), position: 0 }, ..inline };
+    assert!(plain.bytes(&gone).await.is_err());
+}
