@@ -111,7 +111,6 @@ impl Ingest {
         self.0.instruments.records.increment(taken.iter().map(|taken| taken.records).sum());
         self.0.instruments.bytes.increment(bytes as u64);
         pending.in_flight = Some(self.0.in_flight.add(bytes));
-        self.0.instruments.in_flight_bytes.set(self.0.in_flight.bytes() as f64);
         pending.response.throttle_time_ms = throttle_time_ms(self.0.in_flight.bytes(), view.extents);
         if self.0.options.wait_for_sequence {
             pending.on_their_way = self.0.sequences.wait(&self.0.cell, &taken).await;
@@ -154,7 +153,8 @@ impl Ingest {
             tracing::info!(client = ?caller.client_id, "refused a transactional request: transactions are not supported");
             return Some(Failure::new(ErrorCode::InvalidRequest, "transactions are not supported: unset transactional.id"));
         }
-        (self.0.cell.out_of_room() && !self.may_probe()).then(Failure::no_room)
+        let no_room = !self.0.cell.log().has_room() || (self.0.cell.out_of_room() && !self.may_probe());
+        no_room.then(Failure::no_room)
     }
 
     /// Whether this request finds out if there is room again: else nothing would, while nobody deletes.

@@ -129,7 +129,11 @@ pub(super) fn index(command: IndexCommand) -> anyhow::Result<ExitCode> {
         IndexCommand::Snapshot { at } => print!("{}", at.ask(Method::Post, "/index/snapshot")?),
         IndexCommand::Rebuild { data } => {
             strandline_telemetry::start_logs("warn", strandline_config::LogFormat::Text)?;
-            super::small_runtime()?.block_on(crate::rebuild::rebuild(&data))?;
+            let report = super::small_runtime()?.block_on(crate::rebuild::rebuild(&data))?;
+            for line in &report.lines {
+                println!("{line}");
+            }
+            println!("{} records lost, {} files adopted, {} moved to lost/", report.records_lost, report.adopted, report.set_aside);
         }
     }
     Ok(ExitCode::SUCCESS)

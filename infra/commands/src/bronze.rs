@@ -221,7 +221,8 @@ pub struct Lost {
     pub end: i64,
 }
 
-/// A sealed file that the log's copies did not know is taken in: each range begins at its frontier. Only in a rebuilt log.
+/// A file that the log's copies did not know is taken in, sealed or fresh: each range begins at its frontier. A fresh file that
+/// is known gets a new object in the place of a lost one. Only in a rebuilt log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct AdoptSealed {
     /// Which topic.

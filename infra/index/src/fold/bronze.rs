@@ -281,14 +281,29 @@ impl Index {
             return Err(Refusal::Malformed { what: "only a rebuild adopts" });
         }
         let id = topic_id(&command.topic_id)?;
-        let file = command.file.as_ref().ok_or(Refusal::Malformed { what: "a sealed file" })?;
+        let file = command.file.as_ref().ok_or(Refusal::Malformed { what: "a file to adopt" })?;
         let topic = Self::topic_mut(&mut self.topics, id)?;
-        for range in &file.ranges {
-            let partition = topic.partition(range.partition).ok_or(Refusal::UnknownPartition)?;
-            if range.start != partition.frontier || !partition.fresh.is_empty() || range.end <= range.start {
+        let fresh = match file.path.starts_with("fresh/") {
+            true => Some(object_name(&file.path, Seq::ZERO)?),
+            false => None,
+        };
+        if let Some(known) = fresh.and_then(|name| topic.fresh.get_mut(&name)) {
+            // Its object was lost and has been put anew, without rows: it goes on answering for its ranges.
+            let cover = |file: &NewFile| file.ranges.iter().map(|range| (range.partition, range.start, range.end)).collect::<BTreeSet<_>>();
+            if cover(&known.file) != cover(file) {
                 return Err(STALE);
             }
-            if partition.extents.iter().any(|extent| extent.start < range.end && extent.end > range.end) {
+            known.file = file.clone();
+            topic.bronze_changed = context.seq;
+            return Ok(Outcome::Done);
+        }
+        for range in &file.ranges {
+            let partition = topic.partition(range.partition).ok_or(Refusal::UnknownPartition)?;
+            if range.start != partition.frontier || range.end <= range.start || (fresh.is_none() && !partition.fresh.is_empty()) {
+                return Err(STALE);
+            }
+            let cut = partition.extents.iter().find(|extent| extent.start < range.end && extent.end > range.end);
+            if cut.is_some_and(|extent| extent.place != ExtentPlace::Hole) {
                 return Err(STALE);
             }
         }
@@ -300,8 +315,18 @@ impl Index {
                     references.drop(&extent);
                 }
             }
-            (partition.frontier, partition.sealed_end) = (range.end, range.end);
+            if let Some(hole) = partition.extents.front_mut().filter(|extent| extent.start < range.end) {
+                hole.start = range.end;
+            }
+            partition.frontier = range.end;
             partition.next_offset = partition.next_offset.max(range.end);
+            match fresh {
+                Some(name) => partition.fresh.push_back(fresh_range(range, name)),
+                None => partition.sealed_end = range.end,
+            }
+        }
+        if let Some(name) = fresh {
+            insert_fresh(topic, name, file, context);
         }
         topic.bronze_changed = context.seq;
         Ok(Outcome::Done)

@@ -229,17 +229,8 @@ impl Index {
                     max_timestamp_offset: -1,
                 };
                 partition.open_transactions.clear();
-                if partition.log_start == partition.next_offset {
-                    // Nothing is there to read, so nothing has to answer for the hole.
-                    (partition.log_start, partition.frontier, partition.sealed_end) = (end, end, end);
-                    partition.fresh.clear();
-                    for extent in partition.extents.drain(..) {
-                        references.drop(&extent);
-                    }
-                } else {
-                    references.add(&hole, None);
-                    partition.extents.push_back(hole);
-                }
+                references.add(&hole, None);
+                partition.extents.push_back(hole);
                 partition.next_offset = end;
             }
         }

@@ -1,0 +1,128 @@
+//! `strandline index rebuild`: the cell brought back from the folder's other files after its commit log is lost (I10).
+//!
+//! The index comes from the newest whole snapshot and the copies of the log after it. Files that the copies did not know
+//! are adopted where they continue a partition, else moved to `lost/`. What cannot be found is declared lost, by offset. The
+//! cell goes on in a new epoch, with offsets and producer ids moved up so that none is given out twice.
+
+mod adopt;
+mod past;
+
+use crate::node::Folder;
+use anyhow::{Context as _, bail};
+use std::path::Path;
+use std::sync::Arc;
+use strandline_commands::{Command, Commit, EntryBody, Rebuilt, encode};
+use strandline_commit_log::embedded::begin;
+use strandline_commit_log::{Floor, SnapshotRef};
+use strandline_compactor::SnapshotName;
+use strandline_index::{Index, Outcome, digest_of, encode_snapshot};
+use strandline_object_store::{FolderStore, Objects, Purpose, RetryPolicy, crc32c};
+use strandline_runtime::Runtime;
+
+/// What a rebuild did, in lines for people.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// In the order in which it happened.
+    pub lines: Vec<String>,
+    /// Records that are gone: acknowledged, not in Parquet, and only in the lost log.
+    pub records_lost: i64,
+    /// Files that were adopted.
+    pub adopted: usize,
+    /// Files that were moved to `lost/`.
+    pub set_aside: usize,
+}
+
+impl Report {
+    fn say(&mut self, line: String) {
+        self.lines.push(line);
+    }
+}
+
+/// Rebuilds the cell in `data`. Its `commit-log/` must be gone or empty.
+///
+/// # Errors
+/// The log is there, or nothing to begin from is; then nothing was changed.
+pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
+    let folder = Folder::open(data)?;
+    let log_dir = folder.path("commit-log");
+    if holds_log(&log_dir)? {
+        bail!(
+            "{} still holds a commit log, and the log is the truth: start the node on it. To rebuild without it, move that folder aside first",
+            log_dir.display()
+        );
+    }
+    let runtime = Runtime::system();
+    let store = FolderStore::open(folder.path("store"), folder.path("tmp"), runtime.spawner.clone()).await?;
+    let objects = Objects::new(Arc::new(store), RetryPolicy::default(), &runtime);
+    let mut report = Report::default();
+
+    let mut index = past::newest_index(&objects, &mut report).await?;
+    let epoch = index.cell.cell_epoch.checked_add(1).context("the cell's epoch")?;
+    apply(&mut index, &runtime, vec![Rebuilt { cell_epoch: epoch }.into()], &mut report)?;
+    for commands in adopt::fresh_files(&index, &objects, &mut report).await? {
+        apply(&mut index, &runtime, commands, &mut report)?;
+    }
+    for commands in adopt::sealed_files(&index, &objects, &mut report).await? {
+        apply(&mut index, &runtime, commands, &mut report)?;
+    }
+    let replaced = adopt::missing_fresh(&index, &objects, &mut report).await?;
+    apply(&mut index, &runtime, replaced, &mut report)?;
+    let lost = adopt::lost_extents(&index, &objects, &mut report).await?;
+    apply(&mut index, &runtime, lost, &mut report)?;
+    let violations = index.violations();
+    if !violations.is_empty() {
+        bail!("the rebuilt index breaks its own rules, which is a defect of strandline; nothing was written: {}", violations.join("; "));
+    }
+
+    let snapshot = encode_snapshot(&index);
+    let name = SnapshotName { cell_epoch: epoch, seq: index.cell.seq, digest: digest_of(&snapshot) };
+    let key = name.to_string();
+    let crc = crc32c(std::slice::from_ref(&snapshot));
+    objects.put_new(Purpose::Rebuild, &key, vec![snapshot], crc).await?;
+    // Derived, and older than what was adopted: the next start makes it anew from the footers.
+    match std::fs::remove_file(folder.path("segment-index.redb")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context("the segment index could not be removed"),
+        _ => {}
+    }
+    let floor = Floor { seq: index.cell.seq.next(), snapshot: Some(SnapshotRef { seq: index.cell.seq, key, digest: name.digest }) };
+    begin(&log_dir, &floor, index.cell.hash, &*runtime.random)?;
+    report.say(format!("the cell goes on as epoch {epoch} after entry {}; start the node as usual", index.cell.seq));
+    Ok(report)
+}
+
+fn holds_log(dir: &Path) -> anyhow::Result<bool> {
+    match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", dir.display())),
+        Ok(entries) => {
+            for entry in entries {
+                let name = entry.with_context(|| format!("{} cannot be read", dir.display()))?.file_name();
+                if name.to_string_lossy().ends_with(".log") {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// Folds commands of nobody, a bounded number an entry.
+fn apply(index: &mut Index, runtime: &Runtime, commands: Vec<Command>, report: &mut Report) -> anyhow::Result<()> {
+    const AT_ONCE: usize = 1_000;
+    for chunk in commands.chunks(AT_ONCE) {
+        let body = EntryBody {
+            time_ms: runtime.clock.now_ms(),
+            hash_before: index.cell.hash.0.to_vec(),
+            cell_epoch: index.cell.cell_epoch,
+            commits: vec![Commit { commands: chunk.to_vec(), ..Commit::default() }],
+            ..EntryBody::default()
+        };
+        let folded = index.fold(index.cell.seq.next(), &encode(&body)?)?;
+        for outcome in folded.commits.into_iter().flat_map(|commit| commit.outcomes.unwrap_or_default()) {
+            if let Outcome::Refused(refusal) = outcome {
+                report.say(format!("a step was refused: {refusal}"));
+            }
+        }
+    }
+    Ok(())
+}
