@@ -69,8 +69,6 @@ pub const WAL_PUT_NAMES: u32 = 3;
 pub const INLINE_FLUSH_BYTES: usize = 4 * KIB;
 /// Inline bytes of one node and second, where the log is not a local file; beyond it batches go by a PUT.
 pub const INLINE_BYTES_PER_SECOND: usize = MIB;
-/// Requests whose batches wait to be taken into a buffer.
-pub const INTAKE_QUEUE: usize = 1_024;
 /// A connection with this many unanswered Produce requests does not wait for the linger.
 pub const URGENT_REQUESTS: usize = 5;
 /// How long `standard` batches wait for others where a flush is a PUT.

@@ -1,0 +1,100 @@
+//! Commits: how far the group is.
+
+use super::heartbeat::{Member, coordinator};
+use super::{Consumer, Event};
+use crate::admin::PartitionName;
+use crate::client::Client;
+use crate::error::{ClientError, Retry};
+use crate::pool::Pool;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One commit; it runs on its own.
+pub(super) struct Commit {
+    pub(super) client: Client,
+    pub(super) pool: Arc<Pool>,
+    pub(super) member: Member,
+    pub(super) offsets: BTreeMap<PartitionName, i64>,
+}
+
+impl Commit {
+    pub(super) async fn run(self) -> Result<(), ClientError> {
+        let Member { group, member_id, group_instance_id, generation } = &self.member;
+        let request = crate::admin::commit_request(group, *generation, member_id, group_instance_id.as_deref(), &self.offsets);
+        let timeout = self.client.options().request_timeout;
+        let deadline = self.client.now() + timeout;
+        let mut backoff = self.client.backoff();
+        loop {
+            let result = match coordinator(&self.client, &self.pool, group).await {
+                Ok(connection) => crate::admin::commit_offsets(&connection, timeout, &request).await,
+                Err(error) => Err(error),
+            };
+            match result {
+                Err(error) if error.retry() != Retry::Never && self.client.now() < deadline => {
+                    tracing::debug!(group, %error, "committing again");
+                    self.client.runtime().sleep(backoff.next(self.client.runtime())).await;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Consumer {
+    /// Commits the positions: everything that `poll` returned counts as done.
+    ///
+    /// # Errors
+    /// No group is set, or the member is out of it (ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, REBALANCE_IN_PROGRESS): those
+    /// records may be read again by others.
+    pub async fn commit(&mut self) -> Result<(), ClientError> {
+        let offsets = self.known_positions();
+        self.commit_offsets(offsets).await
+    }
+
+    /// Commits these offsets: of each partition the next one to read.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn commit_offsets(&mut self, offsets: BTreeMap<PartitionName, i64>) -> Result<(), ClientError> {
+        self.commit_of(offsets)?.run().await
+    }
+
+    fn commit_of(&self, offsets: BTreeMap<PartitionName, i64>) -> Result<Commit, ClientError> {
+        let Some(group) = &self.options.group else {
+            return Err(ClientError::Invalid("to commit, a consumer needs a group".into()));
+        };
+        // Without a membership the group takes commits as long as it has no members.
+        let outside = || Member {
+            group: group.clone(),
+            member_id: String::new(),
+            group_instance_id: None,
+            generation: -1,
+        };
+        let member = self.group.as_ref().and_then(|group| group.member()).map(|(member, _)| member.clone());
+        Ok(Commit {
+            client: self.client.clone(),
+            pool: self.pool.clone(),
+            member: member.unwrap_or_else(outside),
+            offsets,
+        })
+    }
+
+    /// Starts a commit when it is time; what was returned by the last poll counts as done.
+    pub(super) fn auto_commit(&mut self) {
+        let now = self.client.now();
+        let Some(interval) = self.options.auto_commit else { return };
+        if self.committing || now.saturating_sub(self.last_commit) < interval {
+            return;
+        }
+        self.last_commit = now;
+        let offsets = self.known_positions();
+        let joined = self.group.as_ref().is_none_or(|group| group.member().is_some());
+        if offsets.is_empty() || !joined {
+            return;
+        }
+        if let Ok(commit) = self.commit_of(offsets) {
+            self.committing = true;
+            self.running.push(Box::pin(async move { Event::Committed(commit.run().await) }));
+        }
+    }
+}
