@@ -1,6 +1,6 @@
 //! What the produce path counts.
 
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 
 /// Handles, looked up once.
 #[derive(Clone)]
@@ -9,7 +9,6 @@ pub(crate) struct Instruments {
     pub(crate) records: Counter,
     pub(crate) bytes: Counter,
     pub(crate) seconds: Histogram,
-    pub(crate) in_flight_bytes: Gauge,
 }
 
 impl Instruments {
@@ -19,7 +18,6 @@ impl Instruments {
             records: counter!("strandline_produce_records_total"),
             bytes: counter!("strandline_produce_bytes_total"),
             seconds: histogram!("strandline_produce_seconds"),
-            in_flight_bytes: gauge!("strandline_produce_in_flight_bytes"),
         }
     }
 

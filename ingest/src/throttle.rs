@@ -1,13 +1,17 @@
 //! How long clients are asked to wait before their next request.
 
+use metrics::Gauge;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use strandline_types::limits;
 
 /// Bytes of batches that were taken in and not answered yet.
-#[derive(Default, Clone)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
+#[derive(Clone)]
+pub(crate) struct InFlight {
+    bytes: Arc<AtomicUsize>,
+    gauge: Gauge,
+}
 
 /// A request's share; given back when it is dropped.
 pub(crate) struct InFlightBytes {
@@ -15,20 +19,28 @@ pub(crate) struct InFlightBytes {
     bytes: usize,
 }
 
+impl Default for InFlight {
+    fn default() -> Self {
+        Self { bytes: Arc::default(), gauge: metrics::gauge!("strandline_produce_in_flight_bytes") }
+    }
+}
+
 impl InFlight {
     pub(crate) fn add(&self, bytes: usize) -> InFlightBytes {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.gauge.set(before.saturating_add(bytes) as f64);
         InFlightBytes { of: self.clone(), bytes }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for InFlightBytes {
     fn drop(&mut self) {
-        self.of.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        let before = self.of.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.of.gauge.set(before.saturating_sub(self.bytes) as f64);
     }
 }
 

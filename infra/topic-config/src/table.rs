@@ -101,7 +101,7 @@ pub static DEFINITIONS: &[ConfigDefinition] = &[
     config(names::KEY_FORMAT, String, "auto", FORMATS, &[],
         "Whether keys are kept in the text or the byte column; `auto` decides once, at the first conversion.").acts(),
     config(names::LATENCY, String, "standard", OneOf(&["standard", "express", "relaxed"]), &[],
-        "The latency class: how long a batch waits for others before it is committed. Topics with `compact` in their policy are `express` unless set otherwise. On a single node with a local log the three are one.").acts(),
+        "The latency class: how long a batch waits for others before it is committed. Topics with `compact` in their policy are `express` unless set otherwise. Answers on a connection keep their order, so a client that produces to topics of several classes over one connection waits as long as the slowest. On a single node with a local log the three are one.").acts(),
     config(names::VALUE_FORMAT, String, "auto", FORMATS, &[],
         "Whether values are kept in the text or the byte column; `auto` decides once, at the first conversion.").acts(),
     config("unclean.leader.election.enable", Boolean, "false", Any, &["unclean.leader.election.enable"],

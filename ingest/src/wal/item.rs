@@ -1,20 +1,49 @@
-//! One batch in a buffer.
+//! One batch in a buffer, and the room it takes.
 
-use super::homes::Stay;
+use super::intake::Stay;
 use crate::door::Taken;
 use crate::failure::Failure;
 use bytes::Bytes;
+use std::sync::Arc;
 use strandline_commands::Batch;
 use strandline_index::BatchOutcome;
-use strandline_types::TopicPartition;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use strandline_types::{TopicPartition, limits};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// What a buffer's task is told.
-pub(crate) enum Intake {
-    /// Batches of one request; urgent ones do not wait for the linger.
-    Items { items: Vec<Item>, urgent: bool },
-    /// Flush everything and say when it is committed.
-    Drain(oneshot::Sender<()>),
+/// A batch counts with at least this: it is more than its bytes.
+const LEAST_SHARE_BYTES: usize = 1_024;
+
+/// The bytes that buffers may hold together (I11).
+pub(crate) struct Room(Arc<Semaphore>);
+
+/// A batch's share of it.
+pub(crate) struct Share(Option<OwnedSemaphorePermit>, Arc<Semaphore>);
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(limits::INGEST_BUFFER_BYTES)))
+    }
+
+    /// Room for a batch; none if the buffers stay full for too long.
+    pub(crate) async fn take(&self, bytes: usize) -> Option<Share> {
+        let bytes = u32::try_from(bytes.clamp(LEAST_SHARE_BYTES, limits::INGEST_BUFFER_BYTES)).ok()?;
+        let permit = self.0.clone().acquire_many_owned(bytes);
+        let permit = tokio::time::timeout(limits::REQUEST_WAIT, permit).await.ok()?.ok()?;
+        report(&self.0);
+        Some(Share(Some(permit), self.0.clone()))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0 = None;
+        report(&self.1);
+    }
+}
+
+fn report(room: &Semaphore) {
+    let held = limits::INGEST_BUFFER_BYTES.saturating_sub(room.available_permits());
+    metrics::gauge!("strandline_ingest_buffer_bytes").set(held as f64);
 }
 
 /// A batch that waits, with the one who waits for it. Dropping it without a word leaves its outcome in doubt.
@@ -22,22 +51,24 @@ pub(crate) struct Item {
     pub(crate) partition: TopicPartition,
     pub(crate) bytes: Bytes,
     pub(crate) batch: Batch,
-    stay: Stay,
-    reply: oneshot::Sender<Result<BatchOutcome, Failure>>,
-    _room: OwnedSemaphorePermit,
+    reply: Option<oneshot::Sender<Result<BatchOutcome, Failure>>>,
+    _stay: Stay,
+    _share: Share,
 }
 
 impl Item {
-    pub(crate) fn new(taken: Taken, stay: Stay, reply: oneshot::Sender<Result<BatchOutcome, Failure>>, room: OwnedSemaphorePermit) -> Self {
-        Self { partition: taken.partition, bytes: taken.bytes, batch: taken.batch, stay, reply, _room: room }
+    pub(crate) fn new(taken: Taken, stay: Stay, reply: oneshot::Sender<Result<BatchOutcome, Failure>>, share: Share) -> Self {
+        Self { partition: taken.partition, bytes: taken.bytes, batch: taken.batch, reply: Some(reply), _stay: stay, _share: share }
     }
 
-    /// An earlier batch of its partition was lost.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.stay.has_failed()
+    /// Its client knows what became of it; it must not be committed.
+    pub(crate) fn is_told(&self) -> bool {
+        self.reply.is_none()
     }
 
-    pub(crate) fn tell(self, result: Result<BatchOutcome, Failure>) {
-        let _ = self.reply.send(result);
+    pub(crate) fn tell(&mut self, result: Result<BatchOutcome, Failure>) {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(result);
+        }
     }
 }

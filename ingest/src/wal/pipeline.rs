@@ -2,22 +2,23 @@
 
 use super::FlushRule;
 use super::copies::keep;
-use super::homes::Homes;
-use super::item::{Intake, Item};
+use super::intake::Intake;
+use super::item::Item;
 use super::segment::{InlineBudget, Runs, Segment, SegmentPlace, SegmentState, object, put};
 use crate::failure::Failure;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use futures::stream::FuturesUnordered;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_cache::Cache;
 use strandline_cell::{Cell, SubmitError, Submitted};
 use strandline_index::{BatchOutcome, Outcome, Refusal};
 use strandline_object_store::Objects;
-use strandline_types::limits;
-use tokio::sync::{mpsc, oneshot};
+use strandline_topic_config::LatencyClass;
+use strandline_types::{TopicPartition, limits};
+use tokio::sync::oneshot;
 
 /// Commands of one flush: a partition each.
 const SEGMENT_ITEMS: usize = limits::ENTRY_COMMANDS / 4;
@@ -26,14 +27,14 @@ type PutDone = (u64, Result<(), Failure>);
 type CommitDone = (Segment, Runs, Result<Submitted, SubmitError>);
 
 pub(crate) struct Pipeline {
+    class: LatencyClass,
     rule: FlushRule,
     cell: Cell,
     objects: Objects,
     cache: Option<Cache>,
-    homes: Arc<Homes>,
+    intake: Arc<Intake>,
     inline: Arc<InlineBudget>,
-    intake: mpsc::Receiver<Intake>,
-    open: bool,
+    closed: bool,
     buffer: VecDeque<Item>,
     buffered_bytes: usize,
     /// When the first batch of the buffer came.
@@ -49,23 +50,23 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(
+        class: LatencyClass,
         rule: FlushRule,
         cell: Cell,
         objects: Objects,
         cache: Option<Cache>,
-        homes: Arc<Homes>,
+        intake: Arc<Intake>,
         inline: Arc<InlineBudget>,
-        intake: mpsc::Receiver<Intake>,
     ) -> Self {
         Self {
+            class,
             rule,
             cell,
             objects,
             cache,
-            homes,
-            inline,
             intake,
-            open: true,
+            inline,
+            closed: false,
             buffer: VecDeque::new(),
             buffered_bytes: 0,
             since: Duration::ZERO,
@@ -85,7 +86,7 @@ impl Pipeline {
                 for done in self.drains.drain(..) {
                     let _ = done.send(());
                 }
-                if !self.open {
+                if self.closed {
                     return;
                 }
             }
@@ -98,7 +99,7 @@ impl Pipeline {
                     self.committed(done);
                 }
                 Some((id, result)) = self.puts.next(), if !self.puts.is_empty() => self.was_put(id, result),
-                intake = self.intake.recv(), if self.open => self.took_in(intake),
+                () = self.intake.arrived(self.class) => self.took_in(),
                 Some(()) = OptionFuture::from(linger) => {}
             }
         }
@@ -113,25 +114,19 @@ impl Pipeline {
         self.queue.is_empty() && self.commit.is_none()
     }
 
-    fn took_in(&mut self, intake: Option<Intake>) {
-        let mut next = intake;
-        if next.is_none() {
-            self.open = false;
+    fn took_in(&mut self) {
+        let arrived = self.intake.take(self.class);
+        self.closed = arrived.closed;
+        self.drains.extend(arrived.drains);
+        if arrived.items.is_empty() {
+            return;
         }
-        while let Some(intake) = next {
-            match intake {
-                Intake::Drain(done) => self.drains.push(done),
-                Intake::Items { items, urgent } => {
-                    if self.buffer.is_empty() {
-                        self.since = self.cell.runtime().clock.monotonic();
-                    }
-                    self.urgent |= urgent;
-                    self.buffered_bytes += items.iter().map(|item| item.bytes.len()).sum::<usize>();
-                    self.buffer.extend(items);
-                }
-            }
-            next = self.intake.try_recv().ok();
+        if self.buffer.is_empty() {
+            self.since = self.cell.runtime().clock.monotonic();
         }
+        self.urgent |= arrived.urgent;
+        self.buffered_bytes += arrived.items.iter().map(|item| item.bytes.len()).sum::<usize>();
+        self.buffer.extend(arrived.items);
     }
 
     /// Flushes what is due and commits what is ready.
@@ -158,7 +153,7 @@ impl Pipeline {
     }
 
     fn is_due(&self) -> bool {
-        let ending = !self.open || !self.drains.is_empty();
+        let ending = self.closed || !self.drains.is_empty();
         !self.buffer.is_empty()
             && self.may_flush()
             && (self.buffered_bytes >= limits::WAL_SEGMENT_BYTES
@@ -186,12 +181,6 @@ impl Pipeline {
 
     fn flush(&mut self) {
         let (items, bytes) = self.take_items();
-        // What must not be committed any more is not written either.
-        let (lost, items): (Vec<Item>, Vec<Item>) = items.into_iter().partition(Item::has_failed);
-        lost.into_iter().for_each(|item| item.tell(Err(Failure::overtakes())));
-        if items.is_empty() {
-            return;
-        }
         self.last_id += 1;
         let inline = if bytes <= self.rule.inline_bytes { self.inline.take(bytes) } else { None };
         let made = Segment::new(self.last_id, items, |items| match inline {
@@ -265,7 +254,7 @@ impl Pipeline {
             // May still be committed, before anything later: nothing is overtaken.
             Err(error @ (SubmitError::InDoubt | SubmitError::Stopped)) => {
                 let failure = Failure::of_submit(&error);
-                return segment.items.into_iter().for_each(|item| item.tell(Err(failure.clone())));
+                return segment.items.into_iter().for_each(|mut item| item.tell(Err(failure.clone())));
             }
             Err(error) => return self.lose(segment.items, &Failure::of_submit(&error)),
         };
@@ -279,7 +268,7 @@ impl Pipeline {
                 Outcome::Refused(refusal) => vec![BatchOutcome::Refused(refusal); count].into_iter(),
                 _ => Vec::new().into_iter(),
             };
-            for item in items.by_ref().take(count) {
+            for mut item in items.by_ref().take(count) {
                 let missing = BatchOutcome::Refused(Refusal::Malformed { what: "a batch without an outcome" });
                 item.tell(Ok(batches.next().unwrap_or(missing)));
             }
@@ -308,11 +297,19 @@ impl Pipeline {
         }
     }
 
-    /// These are lost, and with them every later batch of their partitions that was taken in.
-    fn lose(&self, items: Vec<Item>, failure: &Failure) {
-        for item in items {
-            self.homes.fail(item.partition);
-            item.tell(Err(failure.clone()));
-        }
+    /// These are lost, and with them every later batch of their partitions that was taken in, wherever it is by now. All are
+    /// told at once: what comes after that may be committed.
+    fn lose(&mut self, items: Vec<Item>, failure: &Failure) {
+        let partitions: BTreeSet<TopicPartition> = items.iter().filter(|item| !item.is_told()).map(|item| item.partition).collect();
+        let swept = self.intake.sweep(self.class, &partitions);
+        let buffer = std::mem::take(&mut self.buffer);
+        let (buffered, left): (VecDeque<Item>, VecDeque<Item>) = buffer.into_iter().partition(|item| partitions.contains(&item.partition));
+        self.buffered_bytes = left.iter().map(|item| item.bytes.len()).sum();
+        self.buffer = left;
+        items.into_iter().for_each(|mut item| item.tell(Err(failure.clone())));
+        // Those in a segment stay where their bytes are, but are not committed.
+        let flushed = self.queue.iter_mut().flat_map(|segment| &mut segment.items).filter(|item| partitions.contains(&item.partition));
+        flushed.for_each(|item| item.tell(Err(Failure::overtakes())));
+        buffered.into_iter().chain(swept).for_each(|mut item| item.tell(Err(Failure::overtakes())));
     }
 }

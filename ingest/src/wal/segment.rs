@@ -72,8 +72,8 @@ impl Segment {
         matches!(&self.place, SegmentPlace::Object { name, .. } if name.seq < cell.view().cell.horizon)
     }
 
-    /// The commands for the items that may be committed, one a partition, and how many items each has. Items of which an
-    /// earlier one was lost are told so and left out; they are the first of their partition, so a run has no gap.
+    /// The commands for the items that may be committed, one a partition, and how many items each has. Items that were told of
+    /// an earlier one's loss are left out; they are the first of their partition, so a run has no gap.
     pub(crate) fn submission(&mut self) -> (Submission, Runs) {
         let mut submission = Submission::default();
         let object = match &self.place {
@@ -88,8 +88,7 @@ impl Segment {
         let mut kept = Vec::with_capacity(self.items.len());
         for item in std::mem::take(&mut self.items) {
             let length = item.bytes.len() as u64;
-            if item.has_failed() {
-                item.tell(Err(Failure::overtakes()));
+            if item.is_told() {
                 // What does not ride along takes no place in an inline payload; in the object it lies where it lies.
                 position += if object == 0 { 0 } else { length };
                 continue;

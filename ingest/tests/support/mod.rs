@@ -54,16 +54,20 @@ pub async fn cell(runtime: &Runtime, log: &MemoryCommitLog, sole: bool, port: u1
 impl Node {
     /// Batches ride inline, whatever their size.
     pub async fn embedded() -> Self {
-        Self::new(true).await
+        Self::new(true, 1).await
     }
 
     /// Batches go through buffers and WAL segments.
     pub async fn buffered() -> Self {
-        Self::new(false).await
+        Self::new(false, 1).await
     }
 
-    async fn new(takes_any_payload: bool) -> Self {
-        let runtime = Runtime::simulated(1, START_MS);
+    pub async fn buffered_with_seed(seed: u64) -> Self {
+        Self::new(false, seed).await
+    }
+
+    async fn new(takes_any_payload: bool, seed: u64) -> Self {
+        let runtime = Runtime::simulated(seed, START_MS);
         let log = MemoryCommitLog::new(runtime.clone()).taking_any_payload(takes_any_payload);
         let cell = cell(&runtime, &log, true, 9092).await;
         let (objects, faults) = objects(&runtime);
