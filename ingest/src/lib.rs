@@ -3,7 +3,7 @@
 //! [`Ingest::accept`] is called by a connection in the order of its requests. It checks every batch as Kafka does and puts
 //! those that are good on their way; a bad one is refused and touches nothing else. [`PendingProduce::answer`] then waits for
 //! what the fold made of them. Where the log takes payloads of any size the batches ride inline, as slices of the frame they
-//! came in; else they wait for others in a buffer of their latency class ([`wal`]) and go into a WAL segment.
+//! came in; else they wait for others in a buffer of their latency class (`wal`) and go into a WAL segment.
 //!
 //! What it must never do:
 //! - acknowledge, or commit, a batch whose bytes are not durable (I1): a WAL segment is PUT before it is committed;
