@@ -1,0 +1,1 @@
+"""The tests, a file for each kind of client or question."""
