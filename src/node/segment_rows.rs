@@ -61,13 +61,17 @@ pub async fn rebuild_segment_rows(cell: &Cell, objects: &Objects, rows: &dyn Seg
     Ok(written)
 }
 
-/// The rows of one sealed file, from its footer. What the footer does not tell: the bytes as sent, which are taken as the
+/// The rows of one file, from its footer. What the footer does not tell: the bytes as sent, which are taken as the
 /// partition's share of the file's size; the CRC, which is that of the bytes that are there.
 ///
 /// # Errors
 /// The file cannot be read, or is damaged.
 pub async fn rows_of_file(objects: &Objects, path: &str, size: u64) -> Result<Vec<SealedRow>, SegmentRowsError> {
-    let name: SealedName = path.parse()?;
+    // A fresh file has no generation; its name is checked where it is used.
+    let generation = match path.starts_with("bronze/") {
+        true => path.parse::<SealedName>()?.generation,
+        false => 0,
+    };
     let mut tail_bytes = TAIL_GUESS_BYTES.min(size);
     let footer = loop {
         let tail = objects.get_range(Purpose::Rebuild, path, size - tail_bytes..size).await?;
@@ -88,7 +92,7 @@ pub async fn rows_of_file(objects: &Objects, path: &str, size: u64) -> Result<Ve
             start_offset: partition.start,
             end_offset: partition.end,
             path: path.to_owned(),
-            generation: name.generation,
+            generation,
             size,
             crc32c,
             rows: partition.rows,

@@ -106,7 +106,11 @@ impl Index {
         if self.producers.len() >= limits::PRODUCERS {
             return Err(Refusal::Limit { what: "producers" });
         }
-        let producer_id = self.cell.next_producer_id;
+        let mut producer_id = self.cell.next_producer_id;
+        // An id that a client made up is in use all the same.
+        while self.producers.contains_key(&producer_id) {
+            producer_id = producer_id.checked_add(1).ok_or(Refusal::Limit { what: "producer ids" })?;
+        }
         self.cell.next_producer_id = producer_id.checked_add(1).ok_or(Refusal::Limit { what: "producer ids" })?;
         let producer = Producer {
             epoch: 0,
