@@ -242,3 +242,44 @@ fn a_gap_is_forgiven_only_below_the_floor() {
         assert!(matches!(open(&disk, &small()).await, Err(OpenError::Damaged { .. })));
     });
 }
+
+#[test]
+fn bytes_behind_a_bad_frame_that_it_cannot_explain_are_found() {
+    // The last frame's entry (at 60) or payload (at 200) is bad, and something stands behind its end that no write of
+    // it can have left.
+    let made = make(false);
+    let (path, whole) = &made.files[1];
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let start = used - (56 + 33 + 350);
+    for (bad, behind) in [(60, 0), (200, 0), (60, 40), (200, 40)] {
+        let mut bytes = whole[..used].to_vec();
+        bytes[start + bad] ^= 1;
+        bytes.resize(used + behind, 0);
+        assert!(matches!(outcome(&made, &[made.files[0].clone(), (path.clone(), bytes.clone())]), Outcome::Entries(7)));
+        bytes.push(1);
+        match outcome(&made, &[made.files[0].clone(), (path.clone(), bytes)]) {
+            Outcome::Found(why) => assert!(why.starts_with(&format!("{} {start} ", path.display())), "{why}"),
+            Outcome::Entries(count) => panic!("{count} entries"),
+        }
+    }
+}
+
+#[test]
+fn files_that_overlap_are_found_even_below_the_floor() {
+    block_on(async {
+        let (long, short) = (SimulatedDisk::new(), SimulatedDisk::new());
+        for (disk, file_bytes) in [(&long, 2_000), (&short, 700)] {
+            let options = strandline_commit_log::embedded::Options { file_bytes, ..small() };
+            let log = open(disk, &options).await.unwrap();
+            for seq in 1..=20 {
+                log.append(Seq(seq), entry(seq, 100, 0)).await.unwrap();
+            }
+            log.raise_floor(Floor::default(), floor_at(19)).await.unwrap();
+        }
+        let overlapping = &log_paths(&short)[1];
+        assert!(!log_paths(&long).contains(overlapping));
+        long.put(overlapping, short.contents(overlapping).unwrap());
+        let refusal = open(&long, &small()).await.err().unwrap();
+        assert!(matches!(refusal, OpenError::Damaged { .. }) && refusal.to_string().contains("follows"), "{refusal}");
+    });
+}

@@ -3,9 +3,12 @@
 
 mod support;
 
+use std::io::{self, IoSlice};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use strandline_commit_log::conformance::{entry, floor_at};
-use strandline_commit_log::disk::{Crash, SimulatedDisk};
+use strandline_commit_log::disk::{Crash, Disk, DiskFile, SimulatedDisk};
 use strandline_commit_log::embedded::{EmbeddedCommitLog, OpenError, Options};
 use strandline_commit_log::{AppendError, CommitLog, Entry, Floor, Payload, ReadError};
 use strandline_runtime::{Runtime, SeededRandom};
@@ -89,7 +92,7 @@ async fn the_reserve_comes_back_and_free_disk_is_asked_rarely() {
     let options = Options { file_bytes: 1 << 20, reserve_bytes: 5_000, min_free_bytes: 20_000, ..small() };
     let runtime = Runtime::simulated(3, 0);
     let dir = Path::new(DIR);
-    let log = EmbeddedCommitLog::open_on(std::sync::Arc::new(disk.clone()), dir, options, runtime.clone()).await.unwrap();
+    let log = EmbeddedCommitLog::open_on(Arc::new(disk.clone()), dir, options, runtime.clone()).await.unwrap();
     assert!(log.has_room() && log.release_reserve());
     let used = log.disk_use().bytes;
     disk.set_capacity(Some(used + 10_000));
@@ -301,4 +304,131 @@ fn trim_frees_whole_files_and_disk_use_is_what_the_files_have() {
         assert_eq!(log.head(), Seq(200));
         log.append(Seq(201), entry(201, 50, 0)).await.unwrap();
     });
+}
+
+#[test]
+fn pages_behind_the_newest_are_given_back_once_each() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let options = Options { file_bytes: 20_000, page_cache_bytes: 3_000, ..small() };
+        let log = filled(&disk, &options, 500).await;
+        let paths = log_paths(&disk);
+        assert!(paths.len() > 2);
+        let forgotten = disk.forgotten();
+        for path in &paths {
+            // Without a gap or an overlap, whole for all but the newest file, and never its newest bytes.
+            let mut end = 0;
+            for (_, range) in forgotten.iter().filter(|(at, _)| at == path) {
+                assert_eq!(range.start, end);
+                end = range.end;
+            }
+            let bytes = disk.contents(path).unwrap();
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+            if Some(path) == paths.last() {
+                assert!(end + 3_000 <= used && end + 6_200 >= used, "{end} of {used}");
+            } else {
+                assert_eq!(end, used);
+            }
+        }
+        drop(log);
+    });
+}
+
+#[test]
+fn space_that_was_taken_ahead_by_a_failed_call_is_cut_too() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        disk.set_allocate_fails_late(true);
+        let log = filled(&disk, &small(), 60).await;
+        assert!(log_paths(&disk).len() > 2);
+        log.close().await.unwrap();
+        let log = open(&disk, &small()).await.unwrap();
+        assert!(log.recovery().clean);
+        assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=60), 1));
+    });
+}
+
+/// A disk on which a write ends its thread, once.
+#[derive(Clone)]
+struct DeadlyDisk {
+    inner: SimulatedDisk,
+    deadly: Arc<AtomicBool>,
+}
+
+struct DeadlyFile {
+    inner: Arc<dyn DiskFile>,
+    deadly: Arc<AtomicBool>,
+}
+
+impl DeadlyDisk {
+    fn wrap(&self, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(DeadlyFile { inner, deadly: self.deadly.clone() })
+    }
+}
+
+impl Disk for DeadlyDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.create_dir(dir)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.wrap(self.inner.create(path)?))
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.wrap(self.inner.open(path)?))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.inner.free_bytes(dir)
+    }
+}
+
+impl DiskFile for DeadlyFile {
+    fn length(&self) -> io::Result<u64> {
+        self.inner.length()
+    }
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.inner.read_at(buffer, position)
+    }
+    fn write_at(&self, chunks: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        assert!(!self.deadly.swap(false, Ordering::Relaxed), "ordered by the test");
+        self.inner.write_at(chunks, position)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.inner.sync_data()
+    }
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.inner.set_length(length)
+    }
+    fn allocate(&self, from: u64, length: u64) -> io::Result<()> {
+        self.inner.allocate(from, length)
+    }
+    fn forget(&self, from: u64, length: u64) {
+        self.inner.forget(from, length);
+    }
+}
+
+#[tokio::test]
+async fn an_append_that_never_came_back_makes_the_log_fatal() {
+    let disk = DeadlyDisk { inner: SimulatedDisk::new(), deadly: Arc::default() };
+    let log = EmbeddedCommitLog::open_on(Arc::new(disk.clone()), Path::new(DIR), small(), Runtime::system()).await.unwrap();
+    log.append(Seq(1), entry(1, 50, 0)).await.unwrap();
+    disk.deadly.store(true, Ordering::Relaxed);
+    let answer = log.append(Seq(2), entry(2, 50, 0)).await;
+    assert!(matches!(answer, Err(AppendError::Ambiguous { .. })), "{answer:?}");
+    for _ in 0..2 {
+        let answer = log.append(Seq(2), entry(2, 50, 0)).await;
+        assert!(matches!(answer, Err(AppendError::Fatal { .. })), "{answer:?}");
+    }
+    assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=1), 1));
 }

@@ -47,6 +47,9 @@ pub const LOG_PREALLOCATE_BYTES: u64 = 4 * MIB as u64;
 pub const LOG_READ_BUFFER_BYTES: usize = MIB;
 /// A payload larger than this is stepped over, not read, while the embedded log is replayed.
 pub const LOG_SKIPPED_PAYLOAD_BYTES: u64 = 64 * KIB as u64;
+/// The newest bytes of the embedded log that stay in the system's page cache. Older pages are given back, so that the next
+/// writes use them again: writing to memory that was never used costs several times as much on a virtual machine.
+pub const LOG_PAGE_CACHE_BYTES: u64 = 64 * MIB as u64;
 /// Kept free for deletes, retention and snapshots on a full disk.
 pub const RESERVE_BYTES: u64 = 64 * MIB as u64;
 /// Below this much free disk Produce is refused (a setting).

@@ -45,6 +45,8 @@ pub trait DiskFile: Send + Sync {
     fn set_length(&self, length: u64) -> io::Result<()>;
     /// Takes disk space for a range ahead of writes; the file extends over it and reads as zeros there.
     fn allocate(&self, from: u64, length: u64) -> io::Result<()>;
+    /// Gives back the memory that holds these synced bytes; a hint.
+    fn forget(&self, from: u64, length: u64);
 }
 
 /// Reads exactly `buffer`; `UnexpectedEof` if the file ends before.

@@ -41,9 +41,11 @@ struct State {
     sync_fails_in: Option<u64>,
     cut_fails: bool,
     reads_fail: bool,
+    allocate_fails_late: bool,
     off_in: Option<u64>,
     longest_write: Option<usize>,
     synced: u64,
+    forgotten: Vec<(PathBuf, Range<u64>)>,
 }
 
 #[derive(Default)]
@@ -191,6 +193,11 @@ impl SimulatedDisk {
         self.state().reads_fail = fails;
     }
 
+    /// While set, taking space ahead makes the file longer and then fails, the disk being full.
+    pub fn set_allocate_fails_late(&self, fails: bool) {
+        self.state().allocate_fails_late = fails;
+    }
+
     /// No call writes more than this at once.
     pub fn set_longest_write(&self, bytes: Option<usize>) {
         self.state().longest_write = bytes;
@@ -245,6 +252,11 @@ impl SimulatedDisk {
     /// All files' paths, in order.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.state().names.keys().cloned().collect()
+    }
+
+    /// Which ranges were given back, in order.
+    pub fn forgotten(&self) -> Vec<(PathBuf, Range<u64>)> {
+        self.state().forgotten.clone()
     }
 
     /// How often a file was synced.
@@ -413,6 +425,14 @@ impl DiskFile for SimulatedFile {
         if grows > 0 {
             state.files[self.file].set_length(end as usize);
         }
-        Ok(())
+        if state.allocate_fails_late { Err(full()) } else { Ok(()) }
+    }
+
+    fn forget(&self, from: u64, length: u64) {
+        if let Ok(mut state) = self.state() {
+            let file = self.file;
+            let path = state.names.iter().find(|(_, known)| **known == file).map(|(path, _)| path.clone());
+            state.forgotten.extend(path.map(|path| (path, from..from + length)));
+        }
     }
 }

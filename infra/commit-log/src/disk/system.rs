@@ -111,4 +111,14 @@ impl DiskFile for SystemFile {
     fn allocate(&self, _from: u64, _length: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    #[cfg(target_os = "linux")]
+    fn forget(&self, from: u64, length: u64) {
+        if let Some(length) = std::num::NonZeroU64::new(length) {
+            let _a_hint = rustix::fs::fadvise(&self.0, from, Some(length), rustix::fs::Advice::DontNeed);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn forget(&self, _from: u64, _length: u64) {}
 }

@@ -20,6 +20,7 @@ mod frame_reader;
 mod log_file;
 mod open_error;
 mod options;
+mod page_cache;
 mod recovery;
 mod room;
 mod shared;

@@ -13,6 +13,8 @@ pub struct Options {
     pub min_free_bytes: u64,
     /// Size of the file that is let go when the disk is full, for entries that free space; 0 for none.
     pub reserve_bytes: u64,
+    /// The log's newest bytes that stay in the system's page cache; older pages are given back for the next writes.
+    pub page_cache_bytes: u64,
     /// A payload larger than this is stepped over by `read` and at start, and not checked there.
     pub skipped_payload_bytes: u64,
 }
@@ -24,6 +26,7 @@ impl Default for Options {
             preallocate_bytes: limits::LOG_PREALLOCATE_BYTES,
             min_free_bytes: limits::FREE_DISK_BYTES,
             reserve_bytes: limits::RESERVE_BYTES,
+            page_cache_bytes: limits::LOG_PAGE_CACHE_BYTES,
             skipped_payload_bytes: limits::LOG_SKIPPED_PAYLOAD_BYTES,
         }
     }

@@ -264,7 +264,16 @@ fn scan(path: &Path, opened: &Opened, skipped: u64) -> Result<Scanned, OpenError
     if let Some((position, frame)) = unchecked
         && !reader.payload_is_sound(position, &frame).at(path, "reading")?
     {
-        take_back(path, opened, &mut scanned, position, &frame)?;
+        // A torn write, unless `check_torn` finds that something was written behind it. Frames before it were synced
+        // before it was begun: nothing of them is written again.
+        scanned = Scanned {
+            sound: position,
+            last_frame: position,
+            ended: false,
+            bad: Some((position, Some(frame.frame_length()))),
+            ..scanned
+        };
+        scanned.positions.pop();
     }
     Ok(scanned)
 }
@@ -276,21 +285,6 @@ fn check_place(path: &Path, opened: &Opened, scanned: &Scanned, frame: &FrameHea
         let reason = format!("the frame holds entry {} where {expected} belongs", frame.seq);
         return Err(OpenError::damaged(path, scanned.sound, &reason));
     }
-    Ok(())
-}
-
-/// The last entry's payload is bad: a torn write, unless something was written behind it.
-fn take_back(path: &Path, opened: &Opened, scanned: &mut Scanned, position: u64, frame: &FrameHeader) -> Result<(), OpenError> {
-    let end = scanned.sound;
-    if last_nonzero(&*opened.file, end, opened.length).at(path, "reading")?.is_some() {
-        return Err(OpenError::damaged(path, position, "the payload is not what was written, and bytes follow it"));
-    }
-    scanned.positions.pop();
-    scanned.sound = position;
-    // Frames before it were synced before it was written: nothing of them is written again.
-    scanned.last_frame = position;
-    scanned.ended = false;
-    scanned.bad = Some((position, Some(frame.frame_length())));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::end_frame;
 use super::format::{FILE_HEADER, FRAME_HEADER, FileHeader, FrameHeader, Kind, crc32c, file_name};
 use super::log_file::LogFile;
+use super::page_cache::PageCache;
 use super::shared::Shared;
 use crate::disk::{is_full, write_all_at};
 use crate::{AppendError, Entry};
@@ -17,6 +18,7 @@ pub(super) struct Writer {
     ended: bool,
     /// The file system takes space ahead.
     preallocates: bool,
+    page_cache: PageCache,
     state: State,
     /// An append was begun and did not come back: what it left is unknown.
     under_way: bool,
@@ -50,7 +52,7 @@ impl From<Failure> for AppendError {
 
 impl Writer {
     pub(super) fn new(active: Option<Arc<LogFile>>, ended: bool) -> Self {
-        Self { active, ended, preallocates: true, state: State::Open, under_way: false }
+        Self { active, ended, preallocates: true, page_cache: PageCache::default(), state: State::Open, under_way: false }
     }
 
     fn check_open(&mut self) -> Result<(), AppendError> {
@@ -145,6 +147,7 @@ impl Writer {
         // Positions fit: a file is closed before it is 1 GiB large, and a frame is far smaller than the rest.
         file.publish(Some(position as u32), position + header.frame_length());
         shared.publish(seq);
+        self.page_cache.follow(&file, shared.options.page_cache_bytes);
         Ok(())
     }
 

@@ -13,7 +13,14 @@ pub const DIR: &str = "/log";
 
 /// Files of a few entries each, payloads stepped over from 100 bytes on, no reserve.
 pub fn small() -> Options {
-    Options { file_bytes: 2_000, preallocate_bytes: 700, min_free_bytes: 0, reserve_bytes: 0, skipped_payload_bytes: 100 }
+    Options {
+        file_bytes: 2_000,
+        preallocate_bytes: 700,
+        min_free_bytes: 0,
+        reserve_bytes: 0,
+        page_cache_bytes: 1 << 20,
+        skipped_payload_bytes: 100,
+    }
 }
 
 pub fn block_on<T>(work: impl Future<Output = T>) -> T {
