@@ -34,6 +34,7 @@ pub(crate) fn start(shared: &Arc<Shared>) {
     let tasks = shared.clone();
     spawner.spawn("group-timers", async move {
         tokio::select! {
+            biased;
             () = tasks.run_timers() => {}
             () = tasks.cell.stopped() => tasks.give_up_all(ErrorCode::CoordinatorNotAvailable).await,
         }
@@ -41,6 +42,7 @@ pub(crate) fn start(shared: &Arc<Shared>) {
     let tasks = shared.clone();
     spawner.spawn("group-moves", async move {
         tokio::select! {
+            biased;
             () = tasks.watch_moves() => {}
             () = tasks.cell.stopped() => {}
         }
@@ -48,6 +50,7 @@ pub(crate) fn start(shared: &Arc<Shared>) {
     let tasks = shared.clone();
     spawner.spawn("group-upkeep", async move {
         tokio::select! {
+            biased;
             () = tasks.keep_up() => {}
             () = tasks.cell.stopped() => {}
         }
@@ -73,6 +76,7 @@ impl Shared {
                 Some(at) => {
                     let wait = at.saturating_sub(self.now());
                     tokio::select! {
+                        biased;
                         () = clock.sleep(wait.max(Duration::from_millis(1))) => {}
                         () = self.timers.earlier() => {}
                     }

@@ -395,3 +395,29 @@ async fn a_graceful_stop_lets_parked_members_go() {
     let again = Node::start(&world, true, 9092).await;
     assert_eq!(b.heartbeat(&again.groups).await, ErrorCode::None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rebalance_whose_store_was_in_doubt_counts_when_it_lands() {
+    let world = World::new(14);
+    let node = Node::start(&world, true, 9092).await;
+    let patient = || Member { session_timeout_ms: 600_000, ..Member::new("g") };
+    let (mut a, mut b) = (patient(), patient());
+    let (ja, jb) = tokio::join!(a.join_and_sync(&node.groups), b.join_and_sync(&node.groups));
+    assert_eq!((ja, jb), (Ok(()), Ok(())));
+    let (before_a, before_b) = (a.clone(), b.clone());
+    node.log.faults().pause();
+    let (ja, jb) = tokio::join!(a.join(&node.groups), b.join(&node.groups));
+    // Neither yes nor no: they look for the coordinator and join again.
+    assert_eq!((ja.err(), jb.err()), (Some(ErrorCode::CoordinatorNotAvailable), Some(ErrorCode::CoordinatorNotAvailable)));
+    // Meanwhile the group is loaded again as it was.
+    sleep(70).await;
+    assert_eq!(node.generation("g"), 1);
+    node.log.faults().resume();
+    sleep(1).await;
+    assert_eq!(node.generation("g"), 2);
+    for member in [&before_a, &before_b] {
+        assert_eq!(member.heartbeat(&node.groups).await, ErrorCode::IllegalGeneration);
+    }
+    let (ja, jb) = tokio::join!(a.join_and_sync(&node.groups), b.join_and_sync(&node.groups));
+    assert_eq!((ja, jb, a.generation, node.state("g").await.as_str()), (Ok(()), Ok(()), 2, "Stable"));
+}

@@ -182,7 +182,7 @@ impl Harness {
         let mut harness = Self::new();
         let a = harness.join_new("a");
         let b = harness.join_new("b");
-        assert!(harness.joins.get(&a).is_none() && harness.joins.get(&b).is_none());
+        assert!(!harness.joins.contains_key(&a) && !harness.joins.contains_key(&b));
         harness.wait(7 * SECOND);
         assert_eq!(harness.joins[&a].members.len(), 2);
         assert_eq!(harness.joins[&b].members.len(), 0);

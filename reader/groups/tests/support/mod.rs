@@ -136,11 +136,12 @@ pub struct Member {
     pub generation: i32,
     pub assignment: Bytes,
     pub protocols: Vec<&'static str>,
+    pub session_timeout_ms: i32,
 }
 
 impl Member {
     pub fn new(group: &str) -> Self {
-        Self { group: group.to_owned(), generation: -1, protocols: vec!["range"], ..Self::default() }
+        Self { group: group.to_owned(), generation: -1, protocols: vec!["range"], session_timeout_ms: 10_000, ..Self::default() }
     }
 
     pub fn with_instance(group: &str, instance: &str) -> Self {
@@ -153,7 +154,7 @@ impl Member {
         let protocol = |name: &&str| JoinGroupRequestProtocol { name: (*name).to_owned(), metadata: metadata.clone() };
         JoinGroupRequest {
             group_id: self.group.clone(),
-            session_timeout_ms: 10_000,
+            session_timeout_ms: self.session_timeout_ms,
             rebalance_timeout_ms: 60_000,
             member_id: self.member_id.clone(),
             group_instance_id: self.instance.clone(),
