@@ -4,6 +4,7 @@
 //! state that another node would miss.
 
 pub mod cli;
+pub mod commands;
 pub mod http;
 pub mod node;
 pub mod rebuild;

@@ -3,7 +3,9 @@
 mod operate;
 mod run;
 
+use crate::commands::{consume, group, produce, topic};
 use clap::{Parser, Subcommand};
+use std::future::Future;
 use std::process::ExitCode;
 
 /// Strandline: an event broker whose log is its Parquet.
@@ -32,6 +34,14 @@ struct Cli {
 enum Command {
     /// Serves Kafka clients on a folder
     Run(run::RunArgs),
+    /// Creates, lists, describes, alters and deletes topics
+    Topic(topic::TopicArgs),
+    /// Writes records from standard input or a file
+    Produce(produce::ProduceArgs),
+    /// Reads records
+    Consume(consume::ConsumeArgs),
+    /// Lists, describes, resets and deletes consumer groups
+    Group(group::GroupArgs),
     /// Looks at the Parquet, checks it, seals it
     #[command(subcommand)]
     Bronze(operate::BronzeCommand),
@@ -44,6 +54,10 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Topic(args) => talk(topic::run(args)),
+        Command::Produce(args) => talk(produce::run(args)),
+        Command::Consume(args) => talk(consume::run(args)),
+        Command::Group(args) => talk(group::run(args)),
         Command::Bronze(command) => operate::bronze(command),
         Command::Index(command) => operate::index(command),
     };
@@ -54,6 +68,12 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a command that speaks Kafka.
+fn talk(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    small_runtime()?.block_on(command)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A runtime for a command that talks to a node.

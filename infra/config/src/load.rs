@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 const PREFIX: &str = "STRANDLINE_";
-/// Read by the command line itself, not settings of a node.
-const NOT_SETTINGS: [&str; 1] = ["STRANDLINE_CONFIG"];
+/// Read by the command line itself or by the test suites, not settings of a node.
+const NOT_SETTINGS: [&str; 4] = ["STRANDLINE_CONFIG", "STRANDLINE_BOOTSTRAP", "STRANDLINE_BIN", "STRANDLINE_CACHE"];
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

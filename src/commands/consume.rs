@@ -1,0 +1,213 @@
+//! `strandline consume`.
+
+use super::format::Format;
+use super::parse::{self, Moment};
+use super::{BootstrapArgs, explain, is_broken_pipe};
+use anyhow::{Context as _, bail};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::time::Duration;
+use strandline_client::{Client, Consumer, ConsumerOptions, Fetched, Isolation, PartitionName, StartAt};
+
+/// Prints records.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  strandline consume orders                                New records, until Ctrl-C
+  strandline consume orders --from-beginning --exit-at-end
+  strandline consume orders --from-beginning --max 1
+  strandline consume orders:0,3 --from-offset 1000 --format json
+  strandline consume veh.events.raw --from-time 15m        What came in the last quarter of an hour
+  strandline consume orders alerts --group billing         As a member of a group, committing as it goes
+  strandline consume orders --template '%t/%p@%o %T %k = %v [%h]\\n'
+
+A template's places: %t topic, %p partition, %o offset, %T timestamp (ms), %k key, %v value, %K and %V their lengths
+(-1 is null), %h headers, %% a percent sign; \\n and \\t as usual.")]
+pub struct ConsumeArgs {
+    #[command(flatten)]
+    bootstrap: BootstrapArgs,
+    /// Topics, or TOPIC:PARTITION,PARTITION
+    #[arg(required = true, value_name = "TOPIC", value_parser = parse::topic_partitions)]
+    topics: Vec<(String, Option<Vec<i32>>)>,
+    /// From the first record; in a group only where nothing is committed
+    #[arg(long, conflicts_with_all = ["from_offset", "from_time"])]
+    from_beginning: bool,
+    /// From this offset; negative counts from the end
+    #[arg(long, value_name = "N", allow_hyphen_values = true, conflicts_with_all = ["from_time", "group"])]
+    from_offset: Option<i64>,
+    /// From the first record at this time or later: 2026-11-23T14:15:00Z, milliseconds since 1970, or how long ago
+    #[arg(long, value_name = "TIME", value_parser = parse::moment, conflicts_with = "group")]
+    from_time: Option<Moment>,
+    /// Join this group and commit what was printed
+    #[arg(long, short, value_name = "GROUP")]
+    group: Option<String>,
+    /// End after so many records
+    #[arg(long, short = 'n', value_name = "N")]
+    max: Option<u64>,
+    /// End at the end of what is there now
+    #[arg(long, short = 'e', conflicts_with = "group")]
+    exit_at_end: bool,
+    /// End when nothing came for so long
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    idle: Option<Duration>,
+    /// How records are printed
+    #[arg(long, value_enum, default_value = "text", conflicts_with = "template")]
+    format: FormatArg,
+    /// A template, see below
+    #[arg(long, short, value_name = "TEXT")]
+    template: Option<String>,
+    /// With the text format: print the key and this before the value
+    #[arg(long, short = 'k', value_name = "TEXT")]
+    key_separator: Option<String>,
+    /// Only what no transaction took back
+    #[arg(long)]
+    read_committed: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum FormatArg {
+    /// The value
+    Text,
+    /// One object a line: topic, partition, offset, timestamp_ms, key, value, headers
+    Json,
+}
+
+/// Runs `strandline consume`.
+///
+/// # Errors
+/// In plain words, with what to do.
+pub async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
+    let client = args.bootstrap.client("consume")?;
+    let format = match (&args.template, args.format) {
+        (Some(template), _) => Format::template(template),
+        (None, FormatArg::Json) => Format::Json,
+        (None, FormatArg::Text) => Format::Text { key_separator: args.key_separator.as_deref().map(parse::unescape) },
+    };
+    let isolation = if args.read_committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+    let mut consumer = client.consumer(ConsumerOptions {
+        group: args.group.clone(),
+        isolation,
+        start: if args.from_beginning { StartAt::Earliest } else { StartAt::Latest },
+        ..ConsumerOptions::default()
+    });
+    let ends = begin(&args, &client, &mut consumer, isolation).await?;
+    let printed = print_all(&args, &mut consumer, &format, ends).await;
+    let closed = consumer.close().await.map_err(explain);
+    printed?;
+    closed
+}
+
+/// Subscribes or assigns; returns where to end.
+async fn begin(
+    args: &ConsumeArgs,
+    client: &Client,
+    consumer: &mut Consumer,
+    isolation: Isolation,
+) -> anyhow::Result<Option<BTreeMap<PartitionName, i64>>> {
+    let topics: Vec<&str> = args.topics.iter().map(|(topic, _)| topic.as_str()).collect();
+    let cluster = client.topics(&topics).await.map_err(explain)?;
+    if args.group.is_some() {
+        if args.topics.iter().any(|(_, partitions)| partitions.is_some()) {
+            bail!("a group distributes partitions itself: name topics only, or leave --group out");
+        }
+        consumer.subscribe(&topics).map_err(explain)?;
+        return Ok(None);
+    }
+    let mut partitions: BTreeSet<PartitionName> = BTreeSet::new();
+    for (name, wanted) in &args.topics {
+        let topic = cluster.topics.get(name).with_context(|| format!("topic \"{name}\" is gone"))?;
+        let all = topic.partitions.iter().map(|partition| partition.partition).collect::<Vec<_>>();
+        for partition in wanted.as_ref().unwrap_or(&all) {
+            topic.partition(*partition).map_err(explain)?;
+            partitions.insert((name.clone(), *partition));
+        }
+    }
+    let ends_needed = args.exit_at_end || args.from_offset.is_some_and(|offset| offset < 0);
+    let mut ends: BTreeMap<PartitionName, i64> = BTreeMap::new();
+    if ends_needed {
+        let wanted = partitions.iter().map(|name| (name.clone(), strandline_client::OffsetAt::Latest)).collect();
+        for (name, listed) in client.admin().list_offsets(wanted, isolation).await.map_err(explain)? {
+            ends.insert(name, listed.map_err(explain)?.offset.unwrap_or(0));
+        }
+    }
+    let start = |name: &PartitionName| match (args.from_offset, args.from_time) {
+        (Some(offset), _) if offset < 0 => StartAt::Offset((ends.get(name).copied().unwrap_or(0) + offset).max(0)),
+        (Some(offset), _) => StartAt::Offset(offset),
+        (_, Some(moment)) => StartAt::Timestamp(moment.timestamp_ms(client.runtime().clock.now_ms())),
+        _ if args.from_beginning => StartAt::Earliest,
+        _ => StartAt::Latest,
+    };
+    let assignment: Vec<(PartitionName, StartAt)> = partitions.iter().map(|name| (name.clone(), start(name))).collect();
+    consumer.assign(assignment);
+    Ok(args.exit_at_end.then_some(ends))
+}
+
+/// How far printing went.
+struct Printed {
+    count: u64,
+    /// Per partition, the next offset.
+    next: BTreeMap<PartitionName, i64>,
+    pipe_is_gone: bool,
+}
+
+async fn print_all(
+    args: &ConsumeArgs,
+    consumer: &mut Consumer,
+    format: &Format,
+    ends: Option<BTreeMap<PartitionName, i64>>,
+) -> anyhow::Result<()> {
+    const POLL: Duration = Duration::from_millis(500);
+    let mut printed = Printed { count: 0, next: BTreeMap::new(), pipe_is_gone: false };
+    let mut idle = Duration::ZERO;
+    loop {
+        let fetched = tokio::select! {
+            fetched = consumer.poll(POLL) => fetched.map_err(explain)?,
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        };
+        idle = if fetched.is_empty() { idle + POLL } else { Duration::ZERO };
+        print(&fetched, format, args.max, &mut printed)?;
+        if args.group.is_some() && !printed.next.is_empty() {
+            // What was printed, not what was fetched: --max may end in the middle of it.
+            consumer.commit_offsets(std::mem::take(&mut printed.next)).await.map_err(explain)?;
+        }
+        let is_done = args.max.is_some_and(|max| printed.count >= max)
+            || args.idle.is_some_and(|longest| idle >= longest)
+            || ends.as_ref().is_some_and(|ends| is_at(consumer, ends));
+        if is_done || printed.pipe_is_gone {
+            return Ok(());
+        }
+    }
+}
+
+fn is_at(consumer: &Consumer, ends: &BTreeMap<PartitionName, i64>) -> bool {
+    let progress = consumer.progress();
+    ends.iter().all(|(name, end)| {
+        progress.get(name).and_then(|progress| progress.position).is_some_and(|position| position >= *end)
+    })
+}
+
+fn print(fetched: &Fetched, format: &Format, max: Option<u64>, printed: &mut Printed) -> anyhow::Result<()> {
+    let mut output = Vec::new();
+    for partition in &fetched.partitions {
+        let name = (partition.topic.to_string(), partition.partition);
+        let mut next = partition.next_offset;
+        partition
+            .for_each(|record| {
+                if max.is_some_and(|max| printed.count >= max) {
+                    next = record.offset;
+                    return ControlFlow::Break(());
+                }
+                printed.count += 1;
+                format.write(&partition.topic, partition.partition, record, &mut output);
+                ControlFlow::Continue(())
+            })
+            .map_err(explain)?;
+        printed.next.insert(name, next);
+    }
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(&output).and_then(|()| stdout.flush()) {
+        Err(error) if is_broken_pipe(&error) => printed.pipe_is_gone = true,
+        result => result.context("cannot print")?,
+    }
+    Ok(())
+}
