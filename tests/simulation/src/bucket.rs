@@ -1,0 +1,179 @@
+//! The bucket that all nodes share, which knows what must not be deleted, and a node's way to it.
+
+use crate::core::Core;
+use crate::dice::Dice;
+use crate::gate::Gate;
+use crate::mutation::Mutation;
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::stream::{self, BoxStream, StreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use std::fmt;
+use std::sync::Arc;
+use strandline_commit_log::CommitLog;
+use strandline_object_store::InMemory;
+
+/// The store itself.
+#[derive(Clone)]
+pub(crate) struct Bucket {
+    pub inner: Arc<InMemory>,
+    core: Arc<Core>,
+    dice: Dice,
+}
+
+impl Bucket {
+    pub fn new(core: Arc<Core>, dice: Dice) -> Self {
+        Self { inner: Arc::new(InMemory::new()), core, dice }
+    }
+
+    /// I8, by the log as it is now, whatever the one who deletes has read of it.
+    fn check_deletion(&self, path: &str) {
+        let referred = self.core.oracle().refers_to(path);
+        let reason = referred.or_else(|| self.sealed_row(path)).or_else(|| {
+            let floor = self.core.log.for_node().floor().now_or_never()?.ok()?;
+            (floor.snapshot?.key == path).then(|| "the floor names it".to_owned())
+        });
+        if let Some(reason) = reason {
+            self.core.fail(format!("{path} is deleted, and {reason} (I8)"));
+        }
+    }
+
+    /// A row of the segment index names it, for offsets that can be read.
+    fn sealed_row(&self, path: &str) -> Option<String> {
+        if !path.starts_with("bronze/") {
+            return None;
+        }
+        let rows = strandline_segment_index::SegmentIndex::scan_all(&self.core.segment_index, None, usize::MAX).now_or_never()?.ok()?;
+        let oracle = self.core.oracle();
+        rows.iter().find_map(|row| {
+            let (log_start, _) = oracle.bounds(row.topic_partition)?;
+            (row.path == path && row.end_offset > log_start).then(|| format!("it answers for [{}, {}) of {:?}", row.start_offset, row.end_offset, row.topic_partition))
+        })
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bucket")
+    }
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bucket")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Bucket {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        if self.core.mutated(Mutation::StoreForgets) && location.as_ref().starts_with("wal/") && self.dice.chance(20) {
+            return Ok(PutResult { e_tag: None, version: None, extensions: Default::default() });
+        }
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let bucket = self.clone();
+        let one = move |location: Result<Path>| {
+            let bucket = bucket.clone();
+            async move {
+                let location = location?;
+                bucket.check_deletion(location.as_ref());
+                bucket.inner.delete(&location).await?;
+                Ok(location)
+            }
+        };
+        locations.then(one).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// A node's requests: they wait while it is paused, and those of a dead node never begin.
+#[derive(Debug)]
+pub(crate) struct NodeStore {
+    pub inner: Arc<dyn ObjectStore>,
+    pub gate: Gate,
+}
+
+impl fmt::Display for NodeStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeStore")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for NodeStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.gate.pass().await;
+        let answer = self.inner.put_opts(location, payload, options).await;
+        self.gate.pass().await;
+        answer
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.gate.pass().await;
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.gate.pass().await;
+        let answer = self.inner.get_opts(location, options).await;
+        self.gate.pass().await;
+        answer
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let gate = self.gate.clone();
+        let gated = locations.then(move |location| {
+            let gate = gate.clone();
+            async move {
+                gate.pass().await;
+                location
+            }
+        });
+        self.inner.delete_stream(gated.boxed())
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (gate, inner, prefix) = (self.gate.clone(), self.inner.clone(), prefix.cloned());
+        let listed = async move {
+            gate.pass().await;
+            inner.list(prefix.as_ref())
+        };
+        stream::once(listed).flatten().boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.gate.pass().await;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.gate.pass().await;
+        self.inner.copy_opts(from, to, options).await
+    }
+}

@@ -1,0 +1,37 @@
+//! What holds at every moment.
+
+use crate::alarms::Listening;
+use crate::world::World;
+use strandline_index::digest;
+
+/// Holds every node against the log, and takes in what was cried.
+pub(crate) fn check_now(world: &World) {
+    take_cries(world);
+    for node in world.live() {
+        let (seq, own) = {
+            let view = node.cell.view();
+            (view.cell.seq, digest(&view))
+        };
+        if seq > world.core.log.head() {
+            world.core.fail(format!("{} has folded {seq}, the log ends at {} (I2)", node.name(), world.core.log.head()));
+        }
+        let expected = world.core.oracle().digest_at(seq);
+        if expected.is_some_and(|expected| expected != own) {
+            world.core.fail(format!("{} at {seq} holds another index than the log says (I2)", node.name()));
+        }
+        if let Err(what) = node.check_bounds() {
+            world.core.fail(what);
+        }
+    }
+}
+
+/// Errors in the log of the code under test that nothing explains, and panics.
+pub(crate) fn take_cries(world: &World) {
+    let (expected, unexpected) = Listening::take();
+    for cry in expected {
+        world.core.trace(cry);
+    }
+    for cry in unexpected {
+        world.core.fail(format!("an error in the log that nothing explains: {cry}"));
+    }
+}

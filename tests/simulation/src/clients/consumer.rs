@@ -1,0 +1,198 @@
+//! Consumers: any offset, from any node, hot, fresh or sealed; and ends of logs, which must not be old.
+
+use crate::dice::Dice;
+use crate::ledger::Seen;
+use crate::node::Node;
+use crate::record::{Record, take_apart};
+use crate::world::{TopicInfo, World, caller};
+use std::sync::Arc;
+use strandline_types::{TimestampType, TopicPartition};
+use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
+use strandline_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use strandline_wire::{ErrorCode, Records};
+
+/// Reads until the run ends.
+pub(crate) async fn consume(world: Arc<World>, consumer: u32) {
+    let dice = Dice::new(world.seed, 300 + u64::from(consumer));
+    while !world.is_ending() {
+        world.core.runtime.sleep(dice.millis(20, 1_200)).await;
+        let (Some(node), Some((topic, at))) = (world.any_node(&dice), world.any_partition(&dice)) else { continue };
+        match dice.below(10) {
+            0 | 1 => list_end(&world, &node, &topic, at).await,
+            2 => beyond_the_end(&world, &node, &topic, at, &dice).await,
+            _ => read_once(&world, &node, &topic, at, &dice).await,
+        }
+    }
+}
+
+async fn fetch(node: &Node, topic: &TopicInfo, at: TopicPartition, offset: i64, max_bytes: i32, max_wait_ms: i32) -> Option<PartitionData> {
+    let partition = FetchPartition { partition: at.partition, fetch_offset: offset, partition_max_bytes: max_bytes, ..FetchPartition::default() };
+    let topics = vec![FetchTopic { topic_id: topic.id, partitions: vec![partition], ..FetchTopic::default() }];
+    let request = FetchRequest { max_bytes: i32::MAX, min_bytes: 1, max_wait_ms, session_epoch: -1, topics, ..FetchRequest::default() };
+    let mut answer = node.ask(node.reader.fetch(&caller(), 17, request, 1)).await?;
+    if answer.error_code != 0 {
+        return None;
+    }
+    Some(answer.responses.pop()?.partitions.pop()?)
+}
+
+async fn read_once(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, dice: &Dice) {
+    let Some((log_start, end)) = world.core.oracle().bounds(at) else { return };
+    let offset = match dice.below(6) {
+        0 => log_start,
+        1 => end.saturating_sub(1).max(log_start),
+        2 => end,
+        3 => log_start.saturating_sub(1).max(0),
+        _ => log_start + dice.below((end - log_start).max(1) as u64) as i64,
+    };
+    let max_bytes = if dice.chance(50) { dice.between(1, 600) } else { dice.between(600, 40_000) } as i32;
+    let wait_ms = if dice.chance(30) { dice.between(1, 1_500) as i32 } else { 0 };
+    let Some(data) = fetch(node, topic, at, offset, max_bytes, wait_ms).await else { return };
+    check_fetched(world, node, topic, at, offset, (log_start, end), data);
+}
+
+/// What may be told, by what was and is true.
+fn check_fetched(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, offset: i64, before: (i64, i64), data: PartitionData) {
+    let now = world.core.oracle().bounds(at);
+    let code = ErrorCode::from_code(data.error_code);
+    let what = format!("fetch {} {}-{} from {offset}", node.name(), topic.name, at.partition);
+    match code {
+        ErrorCode::None => {}
+        ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition if now.is_none() => return,
+        ErrorCode::OffsetOutOfRange => {
+            // In range at both ends of the request, it was in range all the time: neither end goes back.
+            let in_range = offset <= before.1 && now.is_some_and(|(log_start, _)| offset >= log_start);
+            if in_range {
+                world.core.fail(format!("{what}: out of range, and the log was [{}, {}) and is {now:?}", before.0, before.1));
+            }
+            return;
+        }
+        ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut | ErrorCode::NotLeaderOrFollower => {
+            world.core.trace(format!("{what}: {code}"));
+            if world.is_calm() {
+                world.core.fail(format!("{what}: {code}, without any fault"));
+            }
+            return;
+        }
+        other => return world.core.fail(format!("{what}: {other}")),
+    }
+    let Some((_, end)) = now else { return };
+    if data.high_watermark > end {
+        world.core.fail(format!("{what}: the high watermark {} lies beyond the log's end {end} (I1)", data.high_watermark));
+    }
+    let records = data.records.unwrap_or_default();
+    if records.is_empty() {
+        world.core.trace(format!("{what}: nothing"));
+        if world.is_calm() && offset < before.1 && offset >= now.map_or(0, |(log_start, _)| log_start) {
+            world.core.fail(format!("{what}: nothing, and the log ends at {} (I5)", before.1));
+        }
+        return;
+    }
+    if let Some(next) = check_answer(world, topic, at, offset, records, end) {
+        world.core.trace(format!("{what}: up to {next}"));
+    }
+}
+
+/// Holds the records of an answer against what was sent, acknowledged and seen before. The first offset after them.
+pub(crate) fn check_answer(world: &World, topic: &TopicInfo, at: TopicPartition, offset: i64, records: Records, end: i64) -> Option<i64> {
+    let answer = match take_apart(records, offset) {
+        Ok(answer) => answer,
+        Err(what) => {
+            world.core.fail(format!("{}-{}: {what}", topic.name, at.partition));
+            return None;
+        }
+    };
+    if answer.next > end {
+        world.core.fail(format!("{}-{}: records up to {}, the log ends at {end} (I1)", topic.name, at.partition, answer.next));
+    }
+    for (offset, record, timestamp_type) in answer.records {
+        if let Err(what) = check_record(world, topic, at, offset, &record, timestamp_type) {
+            world.core.fail(format!("{}-{} offset {offset}: {what}", topic.name, at.partition));
+            return None;
+        }
+    }
+    Some(answer.next)
+}
+
+pub(crate) fn check_record(world: &World, topic: &TopicInfo, at: TopicPartition, offset: i64, record: &Record, timestamp_type: TimestampType) -> Result<(), String> {
+    let id = record.id().ok_or_else(|| "a record without an id".to_owned())?;
+    let mut sent = Record::of(id, world.start_ms);
+    if topic.log_append_time {
+        sent.timestamp_ms = record.timestamp_ms;
+    }
+    if sent != *record {
+        return Err(format!("record {id:x} came back changed (I6): {record:?}, sent was {sent:?}"));
+    }
+    if (timestamp_type == TimestampType::LogAppend) != topic.log_append_time {
+        return Err(format!("record {id:x} has a timestamp of type {timestamp_type:?} (I6)"));
+    }
+    world.core.ledger().saw(at, offset, Seen { id, timestamp_ms: record.timestamp_ms })
+}
+
+/// 'The end' is never older than the question.
+async fn list_end(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition) {
+    if !topic.permanent {
+        return;
+    }
+    let Some((log_start, end)) = world.core.oracle().bounds(at) else { return };
+    for (timestamp, least) in [(-1, end), (-2, log_start)] {
+        let partition = ListOffsetsPartition { partition_index: at.partition, timestamp, ..ListOffsetsPartition::default() };
+        let topics = vec![ListOffsetsTopic { name: topic.name.clone(), partitions: vec![partition] }];
+        let request = ListOffsetsRequest { replica_id: -1, topics, ..ListOffsetsRequest::default() };
+        let Some(answer) = node.ask(node.reader.list_offsets(&caller(), 8, request)).await else { return };
+        let answer = &answer.topics[0].partitions[0];
+        let code = ErrorCode::from_code(answer.error_code);
+        let now = world.core.oracle().bounds(at).unwrap_or_default();
+        let most = if timestamp == -1 { now.1 } else { now.0 };
+        world.core.trace(format!("list {} {}-{} {timestamp}: {code} {}", node.name(), topic.name, at.partition, answer.offset));
+        match code {
+            ErrorCode::None if answer.offset < least || answer.offset > most => world.core.fail(format!(
+                "{} says {} for {timestamp} of {}-{}, it was {least} when it was asked and is {most}",
+                node.name(),
+                answer.offset,
+                topic.name,
+                at.partition
+            )),
+            ErrorCode::None => {}
+            code if world.is_calm() => world.core.fail(format!("list offsets: {code}, without any fault")),
+            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId | ErrorCode::InvalidRequest => {
+                world.core.fail(format!("list offsets of {}: {code}", topic.name));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An offset that a consumer got from one node must not be 'out of range' at another that lags.
+async fn beyond_the_end(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, dice: &Dice) {
+    let Some((log_start, end)) = world.core.oracle().bounds(at) else { return };
+    let offset = end + dice.below(3) as i64;
+    let Some(data) = fetch(node, topic, at, offset, 1_000, 0).await else { return };
+    check_fetched(world, node, topic, at, offset, (log_start, end), data);
+}
+
+/// The whole of a partition through one node: every offset once, and everything acknowledged (I1, I5, I6).
+pub(crate) async fn read_all(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, max_bytes: usize) {
+    let Some((log_start, end)) = world.core.oracle().bounds(at) else { return };
+    let what = format!("{} reading {}-{}", node.name(), topic.name, at.partition);
+    let mut next = log_start;
+    while next < end {
+        let records = match node.reader.read_records(at, next, max_bytes).await {
+            Ok(records) => records,
+            Err(error) => return world.core.fail(format!("{what}: {error}")),
+        };
+        let limit = world.core.oracle().bounds(at).map_or(end, |(_, end)| end);
+        let Some(after) = check_answer(world, topic, at, next, records, limit) else { return };
+        if after <= next {
+            return world.core.fail(format!("{what}: no answer for offset {next}, the log ends at {end} (I5)"));
+        }
+        next = after;
+    }
+    let missing: Vec<_> = {
+        let ledger = world.core.ledger();
+        ledger.acked_from(at, log_start).into_iter().filter(|(offset, _)| !ledger.has_seen(at, *offset)).collect()
+    };
+    if let Some((offset, id)) = missing.first() {
+        world.core.fail(format!("{what}: offset {offset} was acknowledged to {id:x} and is not there, with {} others (I1)", missing.len() - 1));
+    }
+}

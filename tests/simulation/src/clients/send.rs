@@ -1,0 +1,75 @@
+//! One batch on its way, as a producer's connection sends it.
+
+use crate::ledger::RecordId;
+use crate::node::Node;
+use crate::world::{TopicInfo, World, caller};
+use bytes::Bytes;
+use strandline_ingest::{PendingProduce, ProduceConnection};
+use strandline_types::{TopicId, TopicPartition};
+use strandline_wire::ErrorCode;
+use strandline_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+
+/// What a producer was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It is there, from this offset on.
+    Acked(i64),
+    Error(ErrorCode),
+    /// The connection was lost.
+    Nothing,
+}
+
+/// Puts a batch on its way. None if the node dies first.
+pub(crate) async fn accept(
+    node: &Node,
+    connection: &ProduceConnection,
+    topic: &TopicInfo,
+    at: TopicPartition,
+    records: Bytes,
+    by_name: bool,
+) -> Option<PendingProduce> {
+    let partition_data = vec![PartitionProduceData { index: at.partition, records: Some(records) }];
+    let (version, name, topic_id) = if by_name { (12, topic.name.clone(), TopicId::ZERO) } else { (13, String::new(), topic.id) };
+    let topic_data = vec![TopicProduceData { name, topic_id, partition_data }];
+    let request = ProduceRequest { acks: -1, timeout_ms: 15_000, topic_data, ..ProduceRequest::default() };
+    node.ask(connection.accept(&caller(), version, request)).await
+}
+
+/// Waits for the answer, and holds it against what is there.
+pub(crate) async fn answer(world: &World, node: &Node, pending: Option<PendingProduce>, topic: &TopicInfo, at: TopicPartition, ids: &[RecordId]) -> Told {
+    let Some(pending) = pending else { return Told::Nothing };
+    let Some(answer) = node.ask(pending.answer()).await else { return Told::Nothing };
+    let partition = &answer.response.responses[0].partition_responses[0];
+    let code = ErrorCode::from_code(partition.error_code);
+    if code != ErrorCode::None {
+        let gone = matches!(code, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition);
+        if gone && world.core.oracle().has_topic(topic.id) {
+            world.core.fail(format!("{} says of {} that it does not exist, and it does", node.name(), topic.name));
+        }
+        return Told::Error(code);
+    }
+    // I1: durable before anybody is told; so it is in the log by now.
+    let there = world.core.oracle().bounds(at);
+    if let Some((_, end)) = there
+        && partition.base_offset + ids.len() as i64 > end
+    {
+        world.core.fail(format!("{} acknowledged {at:?} [{}, +{}), the log ends at {end} (I1)", node.name(), partition.base_offset, ids.len()));
+    }
+    for (offset, id) in (partition.base_offset..).zip(ids) {
+        let noted = world.core.ledger().acked(at, offset, *id);
+        if let Err(what) = noted {
+            world.core.fail(format!("{} acknowledged what cannot be: {what}", node.name()));
+        }
+    }
+    Told::Acked(partition.base_offset)
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Acked(offset) => write!(f, "at {offset}"),
+            Self::Error(code) => write!(f, "{code}"),
+            Self::Nothing => f.write_str("no answer"),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What everything in a run shares: the truth about the log, the history, and the first thing that went wrong.
+
+use crate::ledger::Ledger;
+use crate::mutation::Mutation;
+use crate::oracle::Oracle;
+use crate::trace::Trace;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use strandline_commit_log::MemoryCommitLog;
+use strandline_runtime::{Clock, Runtime};
+use strandline_segment_index::MemorySegmentIndex;
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shared by the stores and the world.
+pub(crate) struct Core {
+    pub runtime: Runtime,
+    pub log: MemoryCommitLog,
+    pub segment_index: MemorySegmentIndex,
+    pub mutation: Option<Mutation>,
+    oracle: Mutex<Oracle>,
+    ledger: Mutex<Ledger>,
+    trace: Mutex<Trace>,
+    failure: Mutex<Option<String>>,
+    /// Trims that wait for their time: (when asked, below).
+    pub trims: Mutex<std::collections::VecDeque<(Duration, strandline_types::Seq)>>,
+}
+
+impl Core {
+    pub fn new(runtime: Runtime, log: MemoryCommitLog, mutation: Option<Mutation>) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            log,
+            segment_index: MemorySegmentIndex::new(),
+            mutation,
+            oracle: Mutex::default(),
+            ledger: Mutex::default(),
+            trace: Mutex::new(Trace::new()),
+            failure: Mutex::default(),
+            trims: Mutex::default(),
+        })
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.runtime.clock
+    }
+
+    pub fn mutated(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    pub fn trace(&self, line: impl AsRef<str>) {
+        locked(&self.trace).push(self.runtime.clock.monotonic().as_millis(), line.as_ref());
+    }
+
+    pub fn last_lines(&self, lines: usize) -> String {
+        locked(&self.trace).last(lines)
+    }
+
+    pub fn digest(&self) -> (u64, u64) {
+        locked(&self.trace).digest()
+    }
+
+    /// The run is over: this must never be. Only the first one counts.
+    pub fn fail(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.trace(format!("VIOLATION {what}"));
+        locked(&self.failure).get_or_insert(what);
+    }
+
+    pub fn failure(&self) -> Option<String> {
+        locked(&self.failure).clone()
+    }
+
+    pub fn has_failed(&self) -> bool {
+        locked(&self.failure).is_some()
+    }
+
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        locked(&self.ledger)
+    }
+
+    /// The oracle, having folded all that is in the log.
+    pub fn oracle(&self) -> MutexGuard<'_, Oracle> {
+        let mut oracle = locked(&self.oracle);
+        if let Err(what) = oracle.catch_up(&self.log) {
+            self.fail(what);
+        }
+        oracle
+    }
+}

@@ -1,0 +1,128 @@
+//! What holds when all is quiet: everything acknowledged, through every node, hot and from Parquet.
+
+use crate::check::check_now;
+use crate::clients::read_all;
+use crate::ledger::Seen;
+use crate::record::Record;
+use crate::world::World;
+use futures::TryStreamExt;
+use std::collections::{BTreeMap, BTreeSet};
+use strandline_bronze::{Fetched, ReadError, SegmentFooter, SegmentScan};
+use strandline_object_store::Purpose;
+use strandline_types::TopicPartition;
+
+/// All nodes have folded the same, and it is right.
+pub(crate) async fn agree(world: &World) {
+    for _ in 0..3 {
+        for node in world.live() {
+            if let Err(error) = node.cell.barrier().await {
+                world.core.fail(format!("{} has no barrier without any fault: {error}", node.name()));
+            }
+            let violations = node.cell.view().violations();
+            if !violations.is_empty() {
+                world.core.fail(format!("{}: {}", node.name(), violations.join("; ")));
+            }
+        }
+        check_now(world);
+    }
+}
+
+/// Reads everything through every node.
+pub(crate) async fn read_everything(world: &World, max_bytes: usize) {
+    for node in world.live() {
+        for topic in world.topics() {
+            for partition in 0..topic.partitions {
+                if world.core.has_failed() {
+                    return;
+                }
+                let at = TopicPartition { topic_id: topic.id, partition };
+                read_all(world, &node, &topic, at, max_bytes).await;
+            }
+        }
+    }
+    check_now(world);
+}
+
+/// Every topic converted and sealed, by whoever has the leases.
+pub(crate) async fn seal_everything(world: &World) {
+    for topic in world.topics() {
+        let mut errors = Vec::new();
+        let mut done = false;
+        'tries: for _ in 0..5 {
+            for node in world.live() {
+                // Leases of one topic may be on different nodes.
+                match node.compactor.seal_everything(topic.id).await {
+                    Ok(_) => {
+                        done = true;
+                        break 'tries;
+                    }
+                    Err(error) => errors.push(format!("{}: {error}", node.name())),
+                }
+            }
+            world.core.runtime.sleep(std::time::Duration::from_secs(30)).await;
+        }
+        let leases_apart = errors.iter().all(|error| error.contains("another node holds the lease"));
+        if !done && !leases_apart {
+            world.core.fail(format!("{} cannot be sealed without any fault: {}", topic.name, errors.join("; ")));
+        }
+    }
+}
+
+/// The bucket: no row twice under bronze/, each is what consumers saw, and all that is referred to is there.
+pub(crate) async fn bucket(world: &World) {
+    let objects = world.plain_objects();
+    let listed: Vec<_> = objects.list(Purpose::Sweep, "").try_collect().await.unwrap();
+    let there: BTreeSet<String> = listed.into_iter().map(|object| object.path).collect();
+    let (referenced, topics, garbage) = {
+        let oracle = world.core.oracle();
+        let index = oracle.index();
+        let mut referenced: Vec<String> = index.wal_objects.keys().map(|name| format!("wal/{name}")).collect();
+        for topic in index.topics.values() {
+            referenced.extend(topic.fresh.values().map(|segment| segment.file.path.clone()));
+            referenced.extend(topic.plans.values().filter_map(|plan| Some(plan.file.as_ref()?.path.clone())));
+        }
+        let topics: BTreeMap<String, strandline_types::TopicId> = index.topics.keys().map(|id| (id.id8(), *id)).collect();
+        (referenced, topics, index.garbage.keys().cloned().collect::<BTreeSet<_>>())
+    };
+    for path in referenced {
+        if !there.contains(&path) {
+            return world.core.fail(format!("{path} is referred to and not there (I1, I8)"));
+        }
+    }
+    let mut rows: BTreeMap<(TopicPartition, i64), String> = BTreeMap::new();
+    for path in there.iter().filter(|path| path.starts_with("bronze/")) {
+        let bytes = objects.get(Purpose::Read, path).await.unwrap();
+        let id8 = path.split('/').nth(2).unwrap_or_default();
+        // A deleted topic's files go by themselves.
+        let Some(topic) = topics.get(id8).and_then(|id| world.topic(*id)) else { continue };
+        let footer = match SegmentFooter::parse(path, bytes.len() as u64, &bytes) {
+            Ok(footer) => footer,
+            Err(error) => return world.core.fail(format!("{path}: {error}")),
+        };
+        let mut failed = None;
+        let scanned = SegmentScan::new(&footer, &Fetched::whole(bytes)).for_each_row(|partition, _, record| {
+            let at = TopicPartition { topic_id: topic.id, partition };
+            let own = Record {
+                timestamp_ms: record.timestamp_ms,
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.map(<[u8]>::to_vec),
+                headers: record.headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
+            };
+            let id = own.id().unwrap_or(0);
+            if let Some(other) = rows.insert((at, record.offset), path.clone()) {
+                failed.get_or_insert(format!("{path} and {other} both show offset {} of {at:?}", record.offset));
+            }
+            if let Err(what) = world.core.ledger().saw(at, record.offset, Seen { id, timestamp_ms: record.timestamp_ms }) {
+                failed.get_or_insert(format!("{path}: {what}"));
+            }
+            Ok::<(), ReadError>(())
+        });
+        if let Err(error) = scanned {
+            failed.get_or_insert(format!("{path}: {error}"));
+        }
+        if let Some(what) = failed {
+            return world.core.fail(what);
+        }
+        let _ = &garbage;
+    }
+}

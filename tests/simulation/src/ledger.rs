@@ -1,0 +1,90 @@
+//! What clients sent, were told and saw.
+
+use std::collections::BTreeMap;
+use strandline_types::TopicPartition;
+
+/// One record: its producer in the upper half, its number in the lower.
+pub(crate) type RecordId = u64;
+
+pub(crate) fn record_id(producer: u32, number: u32) -> RecordId {
+    u64::from(producer) << 32 | u64::from(number)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub id: RecordId,
+    pub timestamp_ms: i64,
+}
+
+/// The record of a run. Whatever contradicts it is a violation.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    seen: BTreeMap<TopicPartition, BTreeMap<i64, Seen>>,
+    acked: BTreeMap<TopicPartition, BTreeMap<i64, RecordId>>,
+    /// Per record, how often it may be there at most.
+    tries: BTreeMap<RecordId, u32>,
+    places: BTreeMap<(TopicPartition, RecordId), Vec<i64>>,
+}
+
+impl Ledger {
+    /// A record is about to be sent (again). Idempotent ones count once, however often they are sent.
+    pub fn tried(&mut self, id: RecordId, idempotent: bool) {
+        let tries = self.tries.entry(id).or_default();
+        *tries = if idempotent { 1 } else { *tries + 1 };
+    }
+
+    /// A client was told that its record is at this offset.
+    pub fn acked(&mut self, at: TopicPartition, offset: i64, id: RecordId) -> Result<(), String> {
+        match self.acked.entry(at).or_default().insert(offset, id) {
+            Some(other) if other != id => return Err(format!("{at:?} offset {offset} was acknowledged to {other:x} and to {id:x}")),
+            _ => {}
+        }
+        self.place(at, offset, id)
+    }
+
+    /// A consumer was given this record at this offset.
+    pub fn saw(&mut self, at: TopicPartition, offset: i64, seen: Seen) -> Result<(), String> {
+        if let Some(before) = self.seen.entry(at).or_default().insert(offset, seen)
+            && before != seen
+        {
+            return Err(format!("{at:?} offset {offset} held {before:x?}, and then {seen:x?} (I6)"));
+        }
+        if let Some(acked) = self.acked.get(&at).and_then(|acked| acked.get(&offset))
+            && *acked != seen.id
+        {
+            return Err(format!("{at:?} offset {offset} was acknowledged to {acked:x} and holds {:x} (I1)", seen.id));
+        }
+        self.place(at, offset, seen.id)
+    }
+
+    fn place(&mut self, at: TopicPartition, offset: i64, id: RecordId) -> Result<(), String> {
+        let tries = self.tries.get(&id).copied().unwrap_or(0);
+        let places = self.places.entry((at, id)).or_default();
+        if !places.contains(&offset) {
+            places.push(offset);
+        }
+        if places.len() > tries as usize {
+            return Err(format!("{at:?} holds record {id:x} at {places:?}, it was tried {tries} times"));
+        }
+        Ok(())
+    }
+
+    /// A consumer has been given a record at this offset.
+    pub fn has_seen(&self, at: TopicPartition, offset: i64) -> bool {
+        self.seen.get(&at).is_some_and(|seen| seen.contains_key(&offset))
+    }
+
+    /// Where a record of an idempotent producer is.
+    pub fn place_of(&self, at: TopicPartition, id: RecordId) -> Option<i64> {
+        self.places.get(&(at, id))?.first().copied()
+    }
+
+    /// What was acknowledged from `log_start` on.
+    pub fn acked_from(&self, at: TopicPartition, log_start: i64) -> BTreeMap<i64, RecordId> {
+        self.acked.get(&at).map(|acked| acked.range(log_start..).map(|(offset, id)| (*offset, *id)).collect()).unwrap_or_default()
+    }
+
+    pub fn counts(&self) -> (usize, usize) {
+        (self.acked.values().map(BTreeMap::len).sum(), self.seen.values().map(BTreeMap::len).sum())
+    }
+}

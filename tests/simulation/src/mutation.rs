@@ -1,0 +1,36 @@
+//! Faults that are planted on purpose: each breaks one rule, and the checks must find it.
+
+/// A rule that does not hold in this run. The letters are those of the model of the design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutation {
+    /// The log says yes to an append that it has not stored (I1).
+    LogForgets,
+    /// The store says yes to a PUT of a WAL segment that it has not stored (B8).
+    StoreForgets,
+    /// An object that extents refer to is deleted (I8).
+    DeletedEarly,
+    /// Reads of the log are not consistent: they may miss what was appended in the last seconds.
+    StaleReads,
+    /// Entries below the floor go at once (A11).
+    TrimAtOnce,
+    /// The floor that is looked at after a long append is an old one (A1, A2, A3).
+    OldFloor,
+    /// The floor passes entries whose bytes extents still refer to (D6).
+    FloorPassesExtents,
+    /// Rows of a sealed file are not written before the plan is done (C2).
+    RowsForgotten,
+}
+
+impl Mutation {
+    /// All of them, with the number of seeds within which each is found.
+    pub const ALL: [(Mutation, u64); 8] = [
+        (Mutation::LogForgets, 3),
+        (Mutation::StoreForgets, 3),
+        (Mutation::DeletedEarly, 3),
+        (Mutation::StaleReads, 3),
+        (Mutation::TrimAtOnce, 40),
+        (Mutation::OldFloor, 40),
+        (Mutation::FloorPassesExtents, 5),
+        (Mutation::RowsForgotten, 5),
+    ];
+}

@@ -1,0 +1,121 @@
+//! One run of a node, with all of its roles.
+
+use crate::bucket::NodeStore;
+use crate::dice::Dice;
+use crate::gate::Gate;
+use crate::node_log::NodeLog;
+use crate::node_rows::NodeRows;
+use crate::world::World;
+use futures::FutureExt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use strandline_cache::Cache;
+use strandline_cell::{Cell, CellOptions, JoinAs};
+use strandline_commands::Role;
+use strandline_commit_log::{CommitLog, MemoryCommitLog};
+use strandline_compactor::Compactor;
+use strandline_extents::ExtentReader;
+use strandline_groups::{Groups, GroupsOptions};
+use strandline_index::{Index, decode_snapshot};
+use strandline_ingest::{Ingest, IngestOptions};
+use strandline_object_store::{FaultPlan, Faults, Objects, Purpose, RetryPolicy};
+use strandline_reader::{Reader, ReaderOptions};
+use strandline_runtime::Runtime;
+use strandline_segment_index::SegmentIndex;
+
+/// Small, so that what a node keeps of the store is dropped often.
+const CACHE_BYTES: usize = 96 << 10;
+/// Tasks of a node at work: far more would mean that something is started and never ends (I11).
+const TASKS: usize = 400;
+
+/// A node that runs, or ran.
+pub(crate) struct Node {
+    pub slot: usize,
+    pub run: u64,
+    pub cell: Cell,
+    pub ingest: Ingest,
+    pub reader: Reader,
+    pub groups: Groups,
+    pub compactor: Compactor,
+    pub cache: Cache,
+    pub log: MemoryCommitLog,
+    pub faults: FaultPlan,
+    pub gate: Gate,
+    runtime: Runtime,
+}
+
+impl Node {
+    /// Starts from the floor's snapshot and the log, with empty memory.
+    pub async fn start(world: &World, slot: usize, run: u64, gate: Gate, log: MemoryCommitLog, faults: FaultPlan) -> Result<Self, String> {
+        let core = world.core.clone();
+        let stream = 1_000 + 1_000 * slot as u64 + run;
+        let dice = |part: u64| Dice::new(world.seed, stream * 16 + part);
+        let clock = world.clocks[slot].clone();
+        let runtime = Runtime { clock, random: dice(0).random(), spawner: world.core.runtime.spawner.new_group() };
+        let node_log: Arc<dyn CommitLog> = Arc::new(NodeLog::new(log.clone(), core.clone(), dice(1), !world.shape.sole));
+        let faulty = Faults::new(Arc::new(world.bucket.clone()), faults.clone(), &Runtime { spawner: core.runtime.spawner.clone(), ..runtime.clone() });
+        let store = Arc::new(NodeStore { inner: Arc::new(faulty), gate: gate.clone() });
+        let policy = if world.shape.retries { RetryPolicy::default() } else { RetryPolicy::once() };
+        let objects = Objects::new(store, policy, &runtime);
+        let segment_index: Arc<dyn SegmentIndex> = Arc::new(NodeRows { core: core.clone(), gate: gate.clone(), dice: dice(2) });
+        let index = load_index(&*node_log, &objects).await?;
+        let roles = vec![Role::Ingest, Role::Reader, Role::Compactor];
+        let options = CellOptions {
+            join: JoinAs { host: "127.0.0.1".to_owned(), port: 9_092 + slot as u16, zone: String::new(), roles, sole: world.shape.sole },
+            accept_clock: world.shape.skew,
+            poll: Duration::from_millis(900),
+        };
+        let cell = Cell::start(runtime.clone(), node_log.clone(), index, options).await.map_err(|error| error.to_string())?;
+        let cache = Cache::simple(CACHE_BYTES);
+        let ingest_options = IngestOptions { wait_for_sequence: !world.shape.sole, ..IngestOptions::default() };
+        let ingest = Ingest::new(ingest_options, cell.clone(), objects.clone(), Some(cache.clone()));
+        let reader = Reader::new(ReaderOptions::default(), cell.clone(), objects.clone(), segment_index.clone(), cache.clone());
+        let groups = Groups::new(GroupsOptions::default(), cell.clone());
+        let extents = ExtentReader::new(node_log, objects.clone(), Purpose::Fresh);
+        let compactor = Compactor::new(world.shape.compactor.clone(), cell.clone(), objects, segment_index, extents);
+        compactor.run();
+        Ok(Self { slot, run, cell, ingest, reader, groups, compactor, cache, log, faults, gate, runtime })
+    }
+
+    /// The name in the trace.
+    pub fn name(&self) -> String {
+        format!("node {}.{}", self.slot, self.run)
+    }
+
+    /// Ends it as a crash does: tasks stop where they stand, and nothing more leaves it.
+    pub fn kill(&self) {
+        self.gate.kill();
+        self.log.faults().pause();
+        self.runtime.spawner.group().abort_all();
+        // Its first step ends the compactor's tasks; what it would do then cannot leave a dead node.
+        let _ = self.compactor.stop(Duration::ZERO).now_or_never();
+    }
+
+    /// What a connection to this node does: the answer, or none if the node dies first.
+    pub async fn ask<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.gate.death() => None,
+            answer = answer => Some(answer),
+        }
+    }
+
+    /// I11, as far as it shows from outside.
+    pub fn check_bounds(&self) -> Result<(), String> {
+        if self.cache.usage() > self.cache.capacity() {
+            return Err(format!("the cache of {} holds {} bytes (I11)", self.name(), self.cache.usage()));
+        }
+        let tasks = self.runtime.spawner.group().running();
+        if tasks > TASKS {
+            return Err(format!("{} runs {tasks} tasks (I11)", self.name()));
+        }
+        Ok(())
+    }
+}
+
+async fn load_index(log: &dyn CommitLog, objects: &Objects) -> Result<Index, String> {
+    let Some(snapshot) = log.floor().await.map_err(|error| error.to_string())?.snapshot else { return Ok(Index::default()) };
+    let bytes = objects.get(Purpose::Rebuild, &snapshot.key).await.map_err(|error| error.to_string())?;
+    decode_snapshot(&bytes).map_err(|error| error.to_string())
+}

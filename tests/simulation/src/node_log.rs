@@ -1,0 +1,145 @@
+//! A node's way to the commit log. What the log of several nodes promises beside its seam is kept here: entries stay for a
+//! while after the floor has passed them (DESIGN.md section 4).
+
+use crate::core::{Core, locked};
+use crate::dice::Dice;
+use crate::mutation::Mutation;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use strandline_commands::{Commit, DecodedEntry, EntryBody, decode, encode};
+use strandline_commit_log::{AppendError, CommitLog, Entry, Floor, FloorError, MemoryCommitLog, Payload, ReadError, Tail, TrimError};
+use strandline_types::Seq;
+
+/// How long entries stay below the floor: longer than an append may take before the floor is looked at again, with
+/// something to spare for the read before it. (A day in a real cell.)
+const ENTRIES_STAY: Duration = Duration::from_secs(75);
+
+pub(crate) struct NodeLog {
+    inner: MemoryCommitLog,
+    core: Arc<Core>,
+    dice: Dice,
+    floor: Mutex<Option<Floor>>,
+    forwards: bool,
+}
+
+impl NodeLog {
+    pub fn new(inner: MemoryCommitLog, core: Arc<Core>, dice: Dice, forwards: bool) -> Self {
+        Self { inner, core, dice, floor: Mutex::default(), forwards }
+    }
+
+    /// A copy of an earlier commit that was forwarded and lands again, as an entry of its own: the fold refuses it (A4, A6).
+    fn land_again(&self, hash_before: strandline_types::ChainHash) -> Option<Entry> {
+        let head = self.core.log.head();
+        let back = Seq(head.0.checked_sub(self.dice.below(head.0.min(20)))?);
+        let DecodedEntry::Body(body) = decode(&self.core.log.stored(back)?.bytes).ok()? else { return None };
+        let commits: Vec<Commit> = body.commits.into_iter().filter(|commit| commit.incarnation != 0 && commit.payload_length == 0).collect();
+        if commits.is_empty() {
+            return None;
+        }
+        let body = EntryBody {
+            hash_before: hash_before.0.to_vec(),
+            payload_length: 0,
+            payload_crc32c: 0,
+            commits,
+            ..body
+        };
+        Some(Entry { hash_before, bytes: encode(&body).ok()?, payload: Payload::default() })
+    }
+}
+
+#[async_trait]
+impl CommitLog for NodeLog {
+    async fn append(&self, at: Seq, entry: Entry) -> Result<(), AppendError> {
+        if self.forwards
+            && self.dice.chance(3)
+            && let Some(copy) = self.land_again(entry.hash_before)
+        {
+            // Only at the head, as the committer would: what is beyond it nobody has folded.
+            if at == self.core.log.head().next() && self.core.log.for_node().append(at, copy).now_or_never().is_some_and(|answer| answer.is_ok()) {
+                self.core.trace(format!("a commit lands again at {at}"));
+            }
+        }
+        if self.core.mutated(Mutation::LogForgets) && self.dice.chance(3) && entry.payload.length > 0 {
+            return Ok(());
+        }
+        self.inner.append(at, entry).await
+    }
+
+    async fn read(&self, from: Seq, max_bytes: usize) -> Result<Tail, ReadError> {
+        let tail = self.inner.read(from, max_bytes).await?;
+        match tail {
+            Tail::Rows { rows, head, store_time_ms } if self.core.mutated(Mutation::StaleReads) && self.dice.chance(50) => {
+                let kept = rows.len().saturating_sub(5);
+                let head = Seq(head.0 - (rows.len() - kept) as u64);
+                Ok(Tail::Rows { rows: rows.into_iter().take(kept).collect(), head, store_time_ms })
+            }
+            tail => Ok(tail),
+        }
+    }
+
+    async fn read_payload(&self, at: Seq, range: Range<u64>) -> Result<Bytes, ReadError> {
+        self.inner.read_payload(at, range).await
+    }
+
+    async fn floor(&self) -> Result<Floor, ReadError> {
+        let floor = self.inner.floor().await?;
+        if self.core.mutated(Mutation::OldFloor) {
+            return Ok(locked(&self.floor).get_or_insert(Floor::default()).clone());
+        }
+        Ok(floor)
+    }
+
+    async fn raise_floor(&self, expected: Floor, mut to: Floor) -> Result<(), FloorError> {
+        let expected = match self.core.mutated(Mutation::OldFloor) {
+            true => self.inner.floor().await.unwrap_or(expected),
+            false => expected,
+        };
+        if self.core.mutated(Mutation::FloorPassesExtents)
+            && let Some(snapshot) = &to.snapshot
+        {
+            to.seq = snapshot.seq.next();
+        }
+        self.inner.raise_floor(expected, to.clone()).await?;
+        self.core.trace(format!("the floor is at {}", to.seq));
+        let first = self.core.oracle().index().first_inline_reference();
+        if first.is_some_and(|first| first < to.seq) && !self.core.mutated(Mutation::FloorPassesExtents) {
+            self.core.fail(format!("the floor {} passed {first:?}, to which extents refer (D6)", to.seq));
+        }
+        Ok(())
+    }
+
+    async fn trim(&self, below: Seq) -> Result<(), TrimError> {
+        drop(self.core.oracle());
+        let now = self.core.clock().monotonic();
+        let due = {
+            let mut trims = locked(&self.core.trims);
+            trims.push_back((now, below));
+            let stay = if self.core.mutated(Mutation::TrimAtOnce) { Duration::ZERO } else { ENTRIES_STAY };
+            let mut due = None;
+            while trims.front().is_some_and(|(asked, _)| now.saturating_sub(*asked) >= stay) {
+                due = trims.pop_front().map(|(_, below)| below);
+            }
+            due
+        };
+        match due {
+            Some(below) => self.inner.trim(below).await,
+            None => Ok(()),
+        }
+    }
+
+    fn takes_any_payload(&self) -> bool {
+        self.inner.takes_any_payload()
+    }
+
+    fn has_room(&self) -> bool {
+        self.inner.has_room()
+    }
+
+    async fn close(&self) -> Result<(), AppendError> {
+        self.inner.close().await
+    }
+}

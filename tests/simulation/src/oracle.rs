@@ -1,0 +1,73 @@
+//! Folds the log as it is stored, whoever has read it: what is true at every moment.
+
+use std::collections::VecDeque;
+use strandline_commit_log::MemoryCommitLog;
+use strandline_index::{Index, digest};
+use strandline_types::{Seq, TopicId, TopicPartition};
+
+/// States that are kept, so that a node that lags can be held against what it must be.
+const KEPT: usize = 2_000;
+
+/// The one fold that misses nothing.
+#[derive(Default)]
+pub(crate) struct Oracle {
+    index: Index,
+    past: VecDeque<Index>,
+}
+
+impl Oracle {
+    pub fn catch_up(&mut self, log: &MemoryCommitLog) -> Result<(), String> {
+        while self.index.cell.seq < log.head() {
+            let seq = self.index.cell.seq.next();
+            let Some(entry) = log.stored(seq) else { return Err(format!("entry {seq} went before it was folded")) };
+            self.index.fold(seq, &entry.bytes).map_err(|error| format!("the log cannot be folded: {error}"))?;
+            let violations = self.index.violations();
+            if !violations.is_empty() {
+                return Err(format!("after entry {seq}: {}", violations.join("; ")));
+            }
+            self.past.push_back(self.index.clone());
+            if self.past.len() > KEPT {
+                self.past.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub fn has_topic(&self, topic: TopicId) -> bool {
+        self.index.topics.contains_key(&topic)
+    }
+
+    /// (log start, high watermark)
+    pub fn bounds(&self, at: TopicPartition) -> Option<(i64, i64)> {
+        let partition = self.index.partition(at.topic_id, at.partition)?;
+        Some((partition.log_start, partition.next_offset))
+    }
+
+    /// I2: what a node that has folded `seq` holds. None if that is too long ago.
+    pub fn digest_at(&self, seq: Seq) -> Option<[u8; 32]> {
+        let first = self.past.front()?.cell.seq;
+        let at = usize::try_from(seq.0.checked_sub(first.0)?).ok()?;
+        self.past.get(at).map(digest)
+    }
+
+    /// Why an object must not be deleted now, if so.
+    pub fn refers_to(&self, path: &str) -> Option<String> {
+        if path.starts_with("wal/") {
+            let name = path.parse().ok()?;
+            return self.index.wal_objects.contains_key(&name).then(|| "extents refer to it".to_owned());
+        }
+        if path.starts_with("fresh/") {
+            let known = self.index.topics.values().find(|topic| topic.fresh.values().any(|segment| segment.file.path == path))?;
+            return Some(format!("it is a fresh segment of {}", known.name));
+        }
+        if path.starts_with("bronze/") {
+            let known = self.index.topics.values().find(|topic| topic.plans.contains_key(path))?;
+            return Some(format!("an open plan of {} names it", known.name));
+        }
+        None
+    }
+}

@@ -1,0 +1,200 @@
+//! One run: start, work under faults, come to rest, check.
+
+use crate::alarms::Listening;
+use crate::chaos::{chaos, supervise, weather};
+use crate::check::take_cries;
+use crate::clients::{Idempotent, administer, commit_offsets, consume, operate, produce};
+use crate::dice::Dice;
+use crate::final_checks::{agree, bucket, read_everything, seal_everything};
+use crate::mutation::Mutation;
+use crate::world::World;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+use std::sync::Arc;
+use std::time::Duration;
+use strandline_index::digest;
+
+/// What a run without a violation was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Lines of the history, and their digest.
+    pub history: (u64, u64),
+    /// The digest of the index at the end.
+    pub index: [u8; 32],
+    /// Entries of the log.
+    pub entries: u64,
+    /// Records acknowledged, and seen by consumers.
+    pub records: (usize, usize),
+    /// Virtual time that it took.
+    pub took: Duration,
+}
+
+/// The longest a run may take, in virtual time: beyond it, something waits without an end (I11).
+const LONGEST: Duration = Duration::from_secs(4 * 3_600);
+
+/// Runs a seed.
+///
+/// # Errors
+/// What must never be and was, with the last lines of the history.
+pub fn run_seed(seed: u64) -> Result<Finished, String> {
+    run_mutated(seed, None)
+}
+
+/// Runs a seed with a rule switched off.
+///
+/// # Errors
+/// As [`run_seed`].
+pub fn run_mutated(seed: u64, mutation: Option<Mutation>) -> Result<Finished, String> {
+    let _listening = Listening::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().map_err(|error| error.to_string())?;
+    let result = runtime.block_on(async {
+        let world = World::new(seed, mutation);
+        if tokio::time::timeout(LONGEST, run(&world)).await.is_err() {
+            world.core.fail("the run does not end: something waits for ever (I11)");
+        }
+        take_cries(&world);
+        for slot in 0..world.shape.nodes {
+            world.kill(slot);
+        }
+        match world.core.failure() {
+            Some(failure) => Err(format!("{failure}\n\nthe last of {} lines:\n{}\n\n{failure}\n{:?}", world.core.digest().0, world.core.last_lines(120), world.shape)),
+            None => Ok(finished(&world)),
+        }
+    });
+    runtime.shutdown_background();
+    result
+}
+
+fn finished(world: &World) -> Finished {
+    let oracle = world.core.oracle();
+    Finished {
+        history: world.core.digest(),
+        index: digest(oracle.index()),
+        entries: oracle.index().cell.seq.0,
+        records: world.core.ledger().counts(),
+        took: world.core.clock().monotonic(),
+    }
+}
+
+async fn run(world: &Arc<World>) {
+    let dice = Dice::new(world.seed, 4);
+    let (rest, resting) = tokio::sync::watch::channel(false);
+    for slot in 0..world.shape.nodes {
+        world.start_node(slot, |log, faults| weather(world, &dice, log, faults)).await;
+    }
+    let work = async {
+        work(world, &dice).await;
+        let _ = rest.send(true);
+    };
+    futures::join!(supervise(world.clone(), resting), work);
+}
+
+async fn work(world: &Arc<World>, dice: &Dice) {
+    for at in 0..dice.between(1, 2) {
+        world.create_topic(dice, &format!("topic-{at}"), true).await;
+    }
+    let stop = async {
+        world.core.runtime.sleep(world.shape.active).await;
+        world.end();
+    };
+    let mut idempotent: Vec<BoxFuture<'_, Option<Idempotent>>> = Vec::new();
+    for at in 0..dice.between(1, 3) as u32 {
+        idempotent.push(Box::pin(async move {
+            let mut last = None;
+            // Another topic after each that was deleted.
+            for round in 0..4 {
+                let producer = Idempotent::start(world.clone(), 100 + at * 10 + round).await?;
+                last = producer.run().await;
+                if last.is_some() {
+                    break;
+                }
+            }
+            last
+        }));
+    }
+    let mut clients: Vec<BoxFuture<'_, ()>> = Vec::new();
+    for at in 0..dice.between(1, 3) as u32 {
+        clients.push(produce(world.clone(), 1 + at).boxed());
+    }
+    for at in 0..dice.between(1, 3) as u32 {
+        clients.push(consume(world.clone(), at).boxed());
+    }
+    for at in 0..2 {
+        clients.push(commit_offsets(world.clone(), at).boxed());
+    }
+    clients.push(administer(world.clone()).boxed());
+    clients.push(operate(world.clone()).boxed());
+    clients.push(chaos(world.clone()).boxed());
+    let (_, producers, _) = futures::join!(stop, join_all(idempotent), join_all(clients));
+    if world.core.has_failed() {
+        return;
+    }
+    come_to_rest(world).await;
+    for producer in producers.into_iter().flatten() {
+        producer.finish().await;
+    }
+    verify(world).await;
+}
+
+/// No more faults; what is paused goes on, what is dead comes back, and is declared gone.
+async fn come_to_rest(world: &Arc<World>) {
+    world.calm_down();
+    for clock in &world.clocks {
+        clock.set_skew_ms(0);
+    }
+    for node in world.live() {
+        node.log.faults().resume();
+        node.gate.set_paused(false);
+        node.log.faults().set_rates(Default::default());
+        node.log.faults().set_delays(Default::default());
+        node.log.faults().set_full(false);
+        node.faults.clear();
+    }
+    for _ in 0..300 {
+        world.core.runtime.sleep(Duration::from_secs(1)).await;
+        let all = world.live().len() == world.shape.nodes && world.live().iter().all(|node| !node.cell.is_stopped());
+        if (all && !world.has_graves()) || world.core.has_failed() {
+            break;
+        }
+    }
+    // Whatever is on its way arrives.
+    world.core.runtime.sleep(Duration::from_secs(100)).await;
+    if world.live().len() != world.shape.nodes {
+        world.core.fail("a node does not come back, without any fault");
+    }
+    world.core.trace("all is quiet");
+}
+
+async fn verify(world: &Arc<World>) {
+    agree(world).await;
+    read_everything(world, 40_000).await;
+    bucket(world).await;
+    if world.core.has_failed() {
+        return;
+    }
+    world.core.trace("sealing everything");
+    seal_everything(world).await;
+    agree(world).await;
+    read_everything(world, 5_000).await;
+    bucket(world).await;
+    if world.core.has_failed() {
+        return;
+    }
+    // The garbage goes, and a node begins anew from what is left.
+    world.core.trace("waiting for the garbage to go");
+    world.core.runtime.sleep(Duration::from_secs(120)).await;
+    for node in world.live() {
+        let _ = node.compactor.snapshot_once(true).await;
+        let _ = node.compactor.sweep_once().await;
+    }
+    world.kill(0);
+    for _ in 0..60 {
+        world.core.runtime.sleep(Duration::from_secs(1)).await;
+        if world.live().len() == world.shape.nodes && !world.has_graves() {
+            break;
+        }
+    }
+    agree(world).await;
+    read_everything(world, 1 << 20).await;
+    bucket(world).await;
+}

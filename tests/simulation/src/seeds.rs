@@ -1,0 +1,45 @@
+//! Which seeds are run, and what is printed when one fails.
+
+use crate::run::run_seed;
+use std::ops::Range;
+
+fn parse(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
+}
+
+/// `SIMULATION_SEED=7`, or `SIMULATION_SEEDS=100..200`, or these.
+pub fn seeds_or(range: Range<u64>) -> Range<u64> {
+    if let Some(seed) = std::env::var("SIMULATION_SEED").ok().as_deref().and_then(parse) {
+        return seed..seed + 1;
+    }
+    let chosen = std::env::var("SIMULATION_SEEDS").ok();
+    let chosen = chosen.as_deref().and_then(|text| text.split_once("..")).and_then(|(from, to)| Some(parse(from)?..parse(to)?));
+    chosen.unwrap_or(range)
+}
+
+/// Runs them all; says how to run each that failed again.
+///
+/// # Panics
+/// If one failed.
+pub fn check_seeds(seeds: Range<u64>) {
+    let mut failed = Vec::new();
+    let (mut entries, mut acked, mut seen) = (0, 0, 0);
+    for seed in seeds.clone() {
+        match run_seed(seed) {
+            Ok(finished) => {
+                entries += finished.entries;
+                acked += finished.records.0;
+                seen += finished.records.1;
+            }
+            Err(what) => {
+                eprintln!("seed {seed}: {what}\n\nagain: SIMULATION_SEED={seed} cargo test -p strandline-simulation --test seeds\n");
+                failed.push((seed, what.lines().next().unwrap_or_default().to_owned()));
+            }
+        }
+    }
+    eprintln!("seeds {seeds:?}: {entries} entries, {acked} records acknowledged, {seen} seen; {} failed", failed.len());
+    for (seed, what) in &failed {
+        eprintln!("  SIMULATION_SEED={seed}: {what}");
+    }
+    assert!(failed.is_empty(), "{} of {} seeds failed: {:?}", failed.len(), seeds.end - seeds.start, failed.iter().map(|(seed, _)| *seed).collect::<Vec<_>>());
+}

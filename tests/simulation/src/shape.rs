@@ -1,0 +1,56 @@
+//! What a run is made of, drawn from its seed.
+
+use crate::dice::Dice;
+use std::time::Duration;
+use strandline_commit_log::memory::Semantics;
+use strandline_compactor::CompactorOptions;
+
+/// When a run starts: far from midnight, so that most have one day; see [`Shape::start_ms`] for the others.
+const START_MS: i64 = 1_790_000_000_000;
+
+/// The dimensions of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    pub nodes: usize,
+    /// One node that holds the lock of its log, with payloads inline.
+    pub sole: bool,
+    pub semantics: Semantics,
+    pub start_ms: i64,
+    /// How long clients work, in virtual time.
+    pub active: Duration,
+    pub retries: bool,
+    pub skew: bool,
+    pub compactor: CompactorOptions,
+}
+
+impl Shape {
+    pub fn of(seed: u64) -> Self {
+        let dice = Dice::new(seed, 1);
+        let sole = seed % 5 == 4;
+        let nodes = if sole { 1 } else { 2 + dice.below(2) as usize };
+        let semantics = if !sole && dice.chance(60) { Semantics::ConditionalPut } else { Semantics::Checked };
+        // Now and then a UTC day ends in the middle.
+        let start_ms = if dice.chance(15) { START_MS - START_MS % 86_400_000 + 86_400_000 - 40_000 } else { START_MS };
+        let active = dice.millis(60_000, 150_000);
+        let compactor = CompactorOptions {
+            merge_segments: dice.between(2, 5) as usize,
+            conversion_bytes: dice.between(4, 64) << 10,
+            sealed_file_bytes: dice.between(8, 128) << 10,
+            whole_input_bytes: if dice.chance(30) { 4 << 10 } else { 64 << 20 },
+            log_copy_interval: dice.millis(500, 5_000),
+            snapshot_entries: dice.between(40, 200),
+            retention_interval: Duration::from_secs(11),
+            garbage_interval: dice.millis(2_000, 6_000),
+            sweep_interval: dice.millis(5_000, 15_000),
+            orphan_age: dice.millis(1_000, 12_000),
+            fresh_grace: dice.millis(1_000, 10_000),
+            sealed_grace: dice.millis(1_000, 10_000),
+            dropped_grace: dice.millis(10_000, 30_000),
+            // Longer than a clock is ever wrong.
+            producer_expiry: Duration::from_secs(30 * 86_400),
+            rehome_age: dice.millis(500, 5_000),
+            ..CompactorOptions::default()
+        };
+        Self { nodes, sole, semantics, start_ms, active, retries: dice.chance(50), skew: dice.chance(25), compactor }
+    }
+}

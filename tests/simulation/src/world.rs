@@ -1,0 +1,261 @@
+//! The cell and everything around it.
+
+use crate::bucket::Bucket;
+use crate::core::{Core, locked};
+use crate::dice::Dice;
+use crate::gate::Gate;
+use crate::mutation::Mutation;
+use crate::node::Node;
+use crate::shape::Shape;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use strandline_cell::Submission;
+use strandline_commands::{ConfigEntry, CreateTopic, DeclareGone, DeleteTopic};
+use strandline_commit_log::MemoryCommitLog;
+use strandline_index::Outcome;
+use strandline_object_store::{FaultPlan, Objects, RetryPolicy};
+use strandline_runtime::{Runtime, SeededRandom, Spawner, VirtualClock};
+use strandline_types::{Caller, Incarnation, TopicId, TopicPartition};
+
+/// A topic that clients use.
+#[derive(Debug, Clone)]
+pub(crate) struct TopicInfo {
+    pub id: TopicId,
+    pub name: String,
+    pub partitions: i32,
+    pub log_append_time: bool,
+    /// Somebody asked for its deletion.
+    pub deleted: bool,
+    /// It is never deleted.
+    pub permanent: bool,
+}
+
+pub(crate) struct World {
+    pub seed: u64,
+    pub shape: Shape,
+    pub core: Arc<Core>,
+    pub bucket: Bucket,
+    /// One a slot: a badly set clock survives its node.
+    pub clocks: Vec<Arc<VirtualClock>>,
+    nodes: Mutex<Vec<Option<Arc<Node>>>>,
+    /// Runs that ended and are not declared gone yet.
+    graves: Mutex<Vec<Incarnation>>,
+    topics: Mutex<Vec<TopicInfo>>,
+    runs: AtomicU64,
+    ending: AtomicBool,
+    calm: AtomicBool,
+    pub start_ms: i64,
+}
+
+pub(crate) fn caller() -> Caller {
+    Caller::anonymous(Some("simulation".to_owned()), "/127.0.0.1".to_owned())
+}
+
+impl World {
+    pub fn new(seed: u64, mutation: Option<Mutation>) -> Arc<Self> {
+        let shape = Shape::of(seed);
+        let start_ms = shape.start_ms;
+        let clocks: Vec<_> = (0..shape.nodes).map(|_| Arc::new(VirtualClock::new(start_ms))).collect();
+        let random: Arc<SeededRandom> = Dice::new(seed, 2).random();
+        let runtime = Runtime { clock: Arc::new(VirtualClock::new(start_ms)), random, spawner: Spawner::in_place() };
+        let log = MemoryCommitLog::with_semantics(runtime.clone(), shape.semantics).taking_any_payload(shape.sole);
+        let core = Core::new(runtime, log, mutation);
+        let bucket = Bucket::new(core.clone(), Dice::new(seed, 3));
+        Arc::new(Self {
+            seed,
+            nodes: Mutex::new(vec![None; shape.nodes]),
+            shape,
+            core,
+            bucket,
+            clocks,
+            graves: Mutex::default(),
+            topics: Mutex::default(),
+            runs: AtomicU64::new(0),
+            ending: AtomicBool::new(false),
+            calm: AtomicBool::new(false),
+            start_ms,
+        })
+    }
+
+    /// Clients come to an end.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) || self.core.has_failed()
+    }
+
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// No more faults from now on.
+    pub fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
+    pub fn calm_down(&self) {
+        self.calm.store(true, Ordering::Relaxed);
+    }
+
+    /// The store without faults, for checks.
+    pub fn plain_objects(&self) -> Objects {
+        Objects::new(self.bucket.inner.clone(), RetryPolicy::once(), &self.core.runtime)
+    }
+
+    /// The nodes that run (paused ones too).
+    pub fn live(&self) -> Vec<Arc<Node>> {
+        locked(&self.nodes).iter().flatten().cloned().collect()
+    }
+
+    pub fn node(&self, slot: usize) -> Option<Arc<Node>> {
+        locked(&self.nodes)[slot].clone()
+    }
+
+    pub fn any_node(&self, dice: &Dice) -> Option<Arc<Node>> {
+        dice.pick(&self.live()).cloned()
+    }
+
+    /// Starts a node in an empty slot. It may fail: then it is tried again later.
+    pub async fn start_node(&self, slot: usize, prepare: impl FnOnce(&MemoryCommitLog, &FaultPlan)) {
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
+        let (gate, log, faults) = (Gate::new(), self.core.log.for_node(), FaultPlan::new());
+        prepare(&log, &faults);
+        match Node::start(self, slot, run, gate, log, faults).await {
+            Ok(node) => {
+                self.core.trace(format!("{} has joined as {}", node.name(), node.cell.incarnation()));
+                locked(&self.nodes)[slot] = Some(Arc::new(node));
+            }
+            Err(error) => self.core.trace(format!("slot {slot} could not be started: {error}")),
+        }
+    }
+
+    /// A crash.
+    pub fn kill(&self, slot: usize) {
+        let Some(node) = locked(&self.nodes)[slot].take() else { return };
+        self.core.trace(format!("{} dies", node.name()));
+        node.kill();
+        locked(&self.graves).push(node.cell.incarnation());
+    }
+
+    /// A graceful end.
+    pub async fn stop(&self, slot: usize) {
+        let Some(node) = locked(&self.nodes)[slot].take() else { return };
+        self.core.trace(format!("{} stops", node.name()));
+        let stopped = node.ask(async {
+            node.groups.stop().await;
+            node.ingest.drain().await;
+            node.compactor.stop(std::time::Duration::from_secs(2)).await;
+            node.cell.stop().await;
+        });
+        // A node that hangs as it stops is ended by force.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(20), stopped).await;
+        node.kill();
+        locked(&self.graves).push(node.cell.incarnation());
+    }
+
+    /// A node says of another's run that it is over, as far as it sees.
+    pub async fn declare_gone(&self, by: &Node, incarnation: Incarnation) -> bool {
+        if by.ask(by.cell.barrier()).await.is_none_or(|answer| answer.is_err()) {
+            return false;
+        }
+        let known = by.cell.view().nodes.get(&incarnation).map(|run| run.last_n);
+        let Some(last_n) = known else { return true };
+        let gone = DeclareGone { incarnation: incarnation.0, last_n };
+        let answer = by.ask(by.cell.submit(Submission::one(gone))).await;
+        let done = matches!(&answer, Some(Ok(submitted)) if submitted.outcomes == [Outcome::Done]);
+        self.core.trace(format!("{} declares {incarnation} gone: {done}", by.name()));
+        done
+    }
+
+    /// Dead runs are declared gone by those that live.
+    pub async fn bury(&self, dice: &Dice) {
+        let graves = std::mem::take(&mut *locked(&self.graves));
+        for incarnation in graves {
+            let buried = match self.any_node(dice) {
+                Some(node) => self.declare_gone(&node, incarnation).await,
+                None => false,
+            };
+            if !buried {
+                locked(&self.graves).push(incarnation);
+            }
+        }
+    }
+
+    pub fn has_graves(&self) -> bool {
+        !locked(&self.graves).is_empty()
+    }
+
+    pub fn topics(&self) -> Vec<TopicInfo> {
+        locked(&self.topics).iter().filter(|topic| !topic.deleted).cloned().collect()
+    }
+
+    pub fn all_topics(&self) -> Vec<TopicInfo> {
+        locked(&self.topics).clone()
+    }
+
+    pub fn topic(&self, id: TopicId) -> Option<TopicInfo> {
+        locked(&self.topics).iter().find(|topic| topic.id == id).cloned()
+    }
+
+    pub fn any_partition(&self, dice: &Dice) -> Option<(TopicInfo, TopicPartition)> {
+        let topics = self.topics();
+        let topic = dice.pick(&topics)?.clone();
+        let at = TopicPartition { topic_id: topic.id, partition: dice.below(topic.partitions as u64) as i32 };
+        Some((topic, at))
+    }
+
+    /// Makes a topic; tried until it is there.
+    pub async fn create_topic(&self, dice: &Dice, name: &str, permanent: bool) {
+        let partitions = dice.between(1, 3) as i32;
+        let id = TopicId(strandline_runtime::Random::id(&*dice.random()));
+        let log_append_time = dice.chance(25);
+        let mut configs = vec![
+            ("strandline.bronze.freshness.ms", dice.between(500, 8_000).to_string()),
+            ("strandline.bronze.seal.ms", dice.between(5_000, 60_000).to_string()),
+            ("strandline.latency", dice.pick(&["standard", "express", "relaxed"]).copied().unwrap_or("standard").to_owned()),
+        ];
+        if log_append_time {
+            configs.push(("message.timestamp.type", "LogAppendTime".to_owned()));
+        }
+        let configs: Vec<_> = configs.into_iter().map(|(name, value)| ConfigEntry { name: name.to_owned(), value }).collect();
+        let command = CreateTopic { topic_id: id.0.to_vec(), name: name.to_owned(), partitions, replication_factor: 1, configs };
+        while !self.core.has_failed() {
+            if let Some(node) = self.any_node(dice) {
+                let answer = node.ask(node.cell.submit(Submission::one(command.clone()))).await;
+                self.core.trace(format!("{} creates {name} {id}: {answer:?}", node.name()));
+                if self.core.oracle().has_topic(id) {
+                    break;
+                }
+                // In doubt it may come later, and then the name is taken by this very topic.
+                if let Some(Ok(submitted)) = &answer
+                    && matches!(submitted.outcomes.as_slice(), [Outcome::Refused(_)])
+                {
+                    return;
+                }
+            }
+            self.core.runtime.sleep(dice.millis(100, 2_000)).await;
+            if self.is_ending() {
+                return;
+            }
+        }
+        let info = TopicInfo { id, name: name.to_owned(), partitions, log_append_time, deleted: false, permanent };
+        locked(&self.topics).push(info);
+    }
+
+    /// Asks for a topic's deletion; from here on clients may be told that it is gone.
+    pub async fn delete_topic(&self, dice: &Dice, id: TopicId) {
+        for topic in locked(&self.topics).iter_mut().filter(|topic| topic.id == id) {
+            topic.deleted = true;
+        }
+        for _ in 0..10 {
+            if let Some(node) = self.any_node(dice) {
+                let command = DeleteTopic { topic_id: id.0.to_vec() };
+                let answer = node.ask(node.cell.submit(Submission::one(command))).await;
+                self.core.trace(format!("{} deletes {id}: {answer:?}", node.name()));
+                if !self.core.oracle().has_topic(id) {
+                    return;
+                }
+            }
+            self.core.runtime.sleep(dice.millis(100, 2_000)).await;
+        }
+    }
+
+}
