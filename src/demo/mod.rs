@@ -77,7 +77,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         }
     };
     node.stop().await;
-    let files = files::check(&folder.path, &summary.acknowledged());
+    let files = files::check(&folder.path, summary.acknowledged());
     let wrong = summary.print(&files);
     summary::print_queries(&folder.path, folder.is_kept(), &files);
     if wrong.is_empty() {

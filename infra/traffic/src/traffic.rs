@@ -40,11 +40,11 @@ impl Default for TrafficOptions {
 }
 
 /// One booking begins in so many events.
-const EVENTS_PER_BOOKING: u64 = 400;
+const EVENTS_PER_BOOKING: u64 = 200;
 /// Of a hundred vehicles so many are on a trip at the beginning.
 const IN_USE_PERCENT: u64 = 35;
 /// A trip's shortest and longest time.
-const TRIP_MS: (i64, i64) = (150_000, 690_000);
+const TRIP_MS: (i64, i64) = (60_000, 390_000);
 
 /// What is to happen to a vehicle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! How many events a second one core makes: `cargo run --release -p strandline-traffic --example speed`.
+//! How many events a second one core makes: `cargo run --release -p strandline-traffic --example traffic_speed`.
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
 use strandline_traffic::{Event, Traffic, TrafficOptions};
