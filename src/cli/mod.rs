@@ -4,6 +4,7 @@ mod operate;
 mod run;
 
 use crate::commands::{consume, group, produce, topic};
+use crate::demo;
 use clap::{Parser, Subcommand};
 use std::future::Future;
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Shows all of it at work on a new folder, checks every event, and ends by itself
+    Demo(demo::DemoArgs),
     /// Serves Kafka clients on a folder
     Run(run::RunArgs),
     /// Creates, lists, describes, alters and deletes topics
@@ -54,6 +57,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Demo(args) => run::in_node_runtime(demo::run(args)),
         Command::Topic(args) => talk(topic::run(args)),
         Command::Produce(args) => talk(produce::run(args)),
         Command::Consume(args) => talk(consume::run(args)),

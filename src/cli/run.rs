@@ -92,6 +92,12 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Runs a command that has a node in this process.
+pub(super) fn in_node_runtime(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    node_runtime()?.block_on(command)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Threads for a node: one for each core; blocking work has its own, which end when idle.
 fn node_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
