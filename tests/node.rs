@@ -1,6 +1,8 @@
 //! A whole node in this process, on a folder, with a client over TCP: the same bytes from every place where a record can
 //! lie, across restarts, and from a bucket whose log is lost.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may, as tests do
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;

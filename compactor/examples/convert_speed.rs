@@ -58,9 +58,16 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let cell = Cell::start(runtime.clone(), log.clone(), Index::default(), options).await?;
     let objects = Objects::in_memory(&runtime);
     let extents = ExtentReader::new(log, objects.clone(), Purpose::Fresh);
-    let compactor = Compactor::new(CompactorOptions::default(), cell.clone(), objects, Arc::new(MemorySegmentIndex::new()), extents);
+    let compactor =
+        Compactor::new(CompactorOptions::default(), cell.clone(), objects, Arc::new(MemorySegmentIndex::new()), extents);
     let topic_id = TopicId([7; 16]);
-    let create = CreateTopic { topic_id: vec![7; 16], name: "veh.events.raw".to_owned(), partitions: PARTITIONS, replication_factor: 1, configs: Vec::new() };
+    let create = CreateTopic {
+        topic_id: vec![7; 16],
+        name: "veh.events.raw".to_owned(),
+        partitions: PARTITIONS,
+        replication_factor: 1,
+        configs: Vec::new(),
+    };
     cell.submit(Submission::one(create)).await?;
     let mut record_bytes = 0;
     for round in 0..ROUNDS {

@@ -57,6 +57,7 @@ impl Compactor {
         };
         let timer = self.shared.cell.runtime().sleep(budget);
         tokio::select! {
+            biased;
             result = last => if let Err(error) = result {
                 tracing::warn!(%error, "the bucket's copy of the log is not complete at the stop; the log itself is");
             },

@@ -135,7 +135,9 @@ impl WorkError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Submit(SubmitError::Stopped) | Self::Barrier(BarrierError::Stopped) | Self::Trimmed => Retry::Stop,
-            Self::Refused(Refusal::Malformed { .. }) | Self::Outcome { .. } | Self::Foreign { .. } | Self::Entry(_) => Retry::Alarm,
+            Self::Refused(Refusal::Malformed { .. }) | Self::Outcome { .. } | Self::Foreign { .. } | Self::Entry(_) => {
+                Retry::Alarm
+            }
             Self::Refused(_) => Retry::LookAgain,
             Self::Put(PutNewError::Taken { .. }) | Self::Write { .. } | Self::Snapshot { .. } => Retry::Alarm,
             Self::SegmentIndex { retriable: false, .. } | Self::LogRead(ReadError::Corrupt { .. }) => Retry::Alarm,

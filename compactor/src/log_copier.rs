@@ -65,7 +65,8 @@ impl Shared {
         while at < until {
             let rows = self.read_rows(at.next(), READ_BYTES).await?;
             let Some(last) = rows.last().map(|row| row.seq) else { break };
-            bytes += rows.iter().filter(|row| row.seq <= until).map(|row| row.bytes.len() as u64 + row.payload_length).sum::<u64>();
+            bytes +=
+                rows.iter().filter(|row| row.seq <= until).map(|row| row.bytes.len() as u64 + row.payload_length).sum::<u64>();
             at = last;
         }
         self.memory().log_bytes += bytes;
@@ -127,7 +128,8 @@ impl Shared {
                 break;
             }
             for row in read {
-                let enough = rows.len() as u64 >= limits::LOG_COPY_ENTRIES || (bytes + row.bytes.len() > limits::LOG_COPY_BYTES && !rows.is_empty());
+                let enough = rows.len() as u64 >= limits::LOG_COPY_ENTRIES
+                    || (bytes + row.bytes.len() > limits::LOG_COPY_BYTES && !rows.is_empty());
                 if row.seq > until || enough {
                     return Ok(rows);
                 }
@@ -154,7 +156,19 @@ fn is_worth_copying(row: &Row) -> Result<bool, WorkError> {
         DecodedEntry::Malformed => return Ok(false),
     };
     let mut commands = body.commits.iter().flat_map(|commit| &commit.commands);
-    Ok(commands.any(|command| !matches!(&command.kind, None | Some(CommandKind::LogCopied(_) | CommandKind::Report(_) | CommandKind::WroteSnapshot(_)
-        | CommandKind::AgreeSnapshot(_) | CommandKind::TakeLease(_) | CommandKind::DropLease(_) | CommandKind::CollectGarbage(_)
-        | CommandKind::RaiseHorizon(_)))))
+    Ok(commands.any(|command| {
+        !matches!(
+            &command.kind,
+            None | Some(
+                CommandKind::LogCopied(_)
+                    | CommandKind::Report(_)
+                    | CommandKind::WroteSnapshot(_)
+                    | CommandKind::AgreeSnapshot(_)
+                    | CommandKind::TakeLease(_)
+                    | CommandKind::DropLease(_)
+                    | CommandKind::CollectGarbage(_)
+                    | CommandKind::RaiseHorizon(_)
+            )
+        )
+    }))
 }

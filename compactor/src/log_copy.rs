@@ -153,8 +153,11 @@ impl LogCopy {
         }
         let body = Body::decode(bytes.slice(2..content.len())).map_err(|_| LogCopyError::Damaged { reason: "it is no copy" })?;
         let rows = (body.from..).zip(body.rows).map(|(seq, row)| {
-            let hash: [u8; 16] =
-                row.hash_before.as_ref().try_into().map_err(|_| LogCopyError::Damaged { reason: "a hash is not 16 bytes long" })?;
+            let hash: [u8; 16] = row
+                .hash_before
+                .as_ref()
+                .try_into()
+                .map_err(|_| LogCopyError::Damaged { reason: "a hash is not 16 bytes long" })?;
             Ok(Row { seq: Seq(seq), hash_before: ChainHash(hash), bytes: row.entry, payload_length: row.payload_length })
         });
         Ok(Self { cell_epoch: body.cell_epoch, rows: rows.collect::<Result<_, LogCopyError>>()? })

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_bronze::Day;
 use strandline_bronze::manifest::{
-    DayManifest, ManifestDay, ManifestError, ManifestFile, ManifestPartition, RootManifest, applied_seq, day_path, root_path, supersedes,
+    DayManifest, ManifestDay, ManifestError, ManifestFile, ManifestPartition, RootManifest, applied_seq, day_path, root_path,
+    supersedes,
 };
 use strandline_commands::NewFile;
 use strandline_index::Topic;
@@ -97,7 +98,8 @@ impl Shared {
             root.days.push(ManifestDay { day: day.to_string(), path, files: count, rows, bytes });
         }
         self.replace(&root_path(&shown.topic, topic_id), root.encode()?, shown.applied).await?;
-        let gone: Vec<Day> = written.days.keys().chain(written.earlier.keys()).filter(|day| !days.contains_key(day)).copied().collect();
+        let gone: Vec<Day> =
+            written.days.keys().chain(written.earlier.keys()).filter(|day| !days.contains_key(day)).copied().collect();
         for day in gone {
             self.objects.delete(Purpose::Manifest, &day_path(&shown.topic, topic_id, day)).await?;
             written.days.remove(&day);
@@ -113,13 +115,16 @@ impl Shared {
         let view = self.cell.view();
         let topic = view.topics.get(&topic_id).filter(|topic| topic.bronze_changed > since)?;
         let prefix = format!("bronze/{}/{}/", topic.name, topic_id.id8());
-        let garbage = view.garbage.range(prefix.clone()..).map(|(path, _)| path).take_while(move |path| path.starts_with(&prefix));
+        let garbage =
+            view.garbage.range(prefix.clone()..).map(|(path, _)| path).take_while(move |path| path.starts_with(&prefix));
         Some(shown(topic, view.cell.seq, garbage.cloned()))
     }
 
     /// What the root in the bucket says, after a start.
     async fn read_root(&self, topic_id: TopicId) -> Result<Written, WorkError> {
-        let Some(topic) = self.cell.view().topics.get(&topic_id).map(|topic| topic.name.clone()) else { return Ok(Written::default()) };
+        let Some(topic) = self.cell.view().topics.get(&topic_id).map(|topic| topic.name.clone()) else {
+            return Ok(Written::default());
+        };
         let json = match self.objects.get(Purpose::Manifest, &root_path(&topic, topic_id)).await {
             Ok(json) => json,
             Err(error) if error.is_not_found() => return Ok(Written::default()),
@@ -136,7 +141,8 @@ impl Shared {
         let mut files: BTreeMap<&str, &NewFile> = shown.files.iter().map(|file| (file.path.as_str(), file)).collect();
         for (path, file) in &sealed.files {
             // Rows of a file that this view does not know as sealed yet: its inputs are in the list.
-            let known = file.ranges.iter().all(|range| shown.sealed_ends.get(&range.partition).is_some_and(|end| range.end <= *end));
+            let known =
+                file.ranges.iter().all(|range| shown.sealed_ends.get(&range.partition).is_some_and(|end| range.end <= *end));
             if known && !shown.garbage.contains(path) {
                 files.entry(path).or_insert(file);
             }

@@ -42,7 +42,8 @@ fn small_run(topic: &Topic, order: &[ObjectName], bound: u64, merge_segments: us
     for name in order {
         let segment = topic.fresh.get(name)?;
         let (size, of_day) = (segment.file.size, segment.file.ingest_day);
-        let fits = segment.plan.is_none() && size < bound && (run.is_empty() || (day == Some(of_day) && bytes + size <= MERGE_BYTES));
+        let fits =
+            segment.plan.is_none() && size < bound && (run.is_empty() || (day == Some(of_day) && bytes + size <= MERGE_BYTES));
         if fits && run.len() < limits::SEAL_INPUTS {
             run.push(*name);
             (day, bytes) = (Some(of_day), bytes + size);

@@ -97,7 +97,9 @@ impl Shared {
         loop {
             let tail = self.objects.get_range(purpose, &file.path, file.size - tail_bytes..file.size).await?;
             match SegmentFooter::parse(&file.path, file.size, &tail) {
-                Err(FooterError::NeedsMore { tail_bytes: more, .. }) if more > tail_bytes && more <= file.size => tail_bytes = more,
+                Err(FooterError::NeedsMore { tail_bytes: more, .. }) if more > tail_bytes && more <= file.size => {
+                    tail_bytes = more
+                }
                 other => return Ok(opened(other, None)),
             }
         }
@@ -109,10 +111,8 @@ impl Shared {
         spec: SegmentSpec,
         keep: Keep,
     ) -> Result<Result<FinishedSegment, RewriteError>, WorkError> {
-        let files: Vec<(SegmentFooter, Fetched)> = inputs
-            .iter()
-            .filter_map(|input| Some((input.footer.clone(), Fetched::whole(input.whole.clone()?))))
-            .collect();
+        let files: Vec<(SegmentFooter, Fetched)> =
+            inputs.iter().filter_map(|input| Some((input.footer.clone(), Fetched::whole(input.whole.clone()?)))).collect();
         let work = move || -> Result<FinishedSegment, RewriteError> {
             let mut writer = new_writer(spec)?;
             merge_rows(&files, |partition, ingest_ms, record| keep.push(&mut writer, partition, ingest_ms, record))?;
@@ -179,7 +179,9 @@ impl Shared {
                 None => self.objects.get(purpose, &input.file.path).await?,
             };
             let footer = input.footer.clone();
-            let work = move || SegmentScan::new(&footer, &Fetched::whole(bytes)).for_each_row(|_, _, _| Ok::<(), ReadError>(())).is_err();
+            let work = move || {
+                SegmentScan::new(&footer, &Fetched::whole(bytes)).for_each_row(|_, _, _| Ok::<(), ReadError>(())).is_err()
+            };
             if self.cell.runtime().spawner.blocking("verify", work).await? {
                 return Ok(Some(at));
             }
@@ -190,7 +192,11 @@ impl Shared {
     /// Keeps a damaged input under `corrupt/`; its offsets become a hole.
     async fn keep_damaged(&self, purpose: Purpose, file: &NewFile, reason: &str) -> Result<(), WorkError> {
         metrics::counter!("strandline_corrupt_files").increment(1);
-        tracing::error!(path = file.path, reason, "a Parquet file is damaged: it is kept under corrupt/ and its offsets become a hole");
+        tracing::error!(
+            path = file.path,
+            reason,
+            "a Parquet file is damaged: it is kept under corrupt/ and its offsets become a hole"
+        );
         let bytes = self.objects.get(purpose, &file.path).await?;
         let chunks = vec![bytes];
         let crc = crc32c(&chunks);
@@ -208,7 +214,13 @@ impl Keep {
         Self(covered.iter().map(|range| CoveredRange { start: range.start.max(from(range.partition)), ..*range }).collect())
     }
 
-    fn push(&self, writer: &mut SegmentWriter, partition: i32, ingest_ms: i64, record: &RecordRef<'_>) -> Result<(), RewriteError> {
+    fn push(
+        &self,
+        writer: &mut SegmentWriter,
+        partition: i32,
+        ingest_ms: i64,
+        record: &RecordRef<'_>,
+    ) -> Result<(), RewriteError> {
         let Ok(at) = self.0.binary_search_by_key(&partition, |range| range.partition) else { return Ok(()) };
         if !(self.0[at].start..self.0[at].end).contains(&record.offset) {
             return Ok(());

@@ -53,10 +53,9 @@ pub(crate) fn day_of_path(path: &str) -> Option<Day> {
 
 /// The keys of a file's rows.
 pub(crate) fn row_keys(topic_id: TopicId, ranges: &[FileRange]) -> Vec<RowKey> {
-    let keys = ranges.iter().map(|range| RowKey {
-        topic_partition: TopicPartition { topic_id, partition: range.partition },
-        end_offset: range.end,
-    });
+    let keys = ranges
+        .iter()
+        .map(|range| RowKey { topic_partition: TopicPartition { topic_id, partition: range.partition }, end_offset: range.end });
     keys.collect()
 }
 

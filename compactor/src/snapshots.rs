@@ -62,11 +62,7 @@ impl FromStr for SnapshotName {
         for (at, byte) in digest.iter_mut().enumerate() {
             *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).map_err(|_| error())?;
         }
-        Ok(Self {
-            cell_epoch: epoch.parse().map_err(|_| error())?,
-            seq: Seq(seq.parse().map_err(|_| error())?),
-            digest,
-        })
+        Ok(Self { cell_epoch: epoch.parse().map_err(|_| error())?, seq: Seq(seq.parse().map_err(|_| error())?), digest })
     }
 }
 
@@ -123,7 +119,8 @@ impl Shared {
             }
         };
         let bytes = self.objects.get(Purpose::Snapshot, &key).await?;
-        let read = move || decode_snapshot(&bytes).map(|index| (index.cell.seq, digest(&index))).map_err(|error| error.to_string());
+        let read =
+            move || decode_snapshot(&bytes).map(|index| (index.cell.seq, digest(&index))).map_err(|error| error.to_string());
         let found = self.cell.runtime().spawner.blocking("verify snapshot", read).await?;
         let (found_seq, found) = found.map_err(|reason| WorkError::Snapshot { key: key.clone(), reason })?;
         if found_seq != seq {
@@ -131,7 +128,10 @@ impl Shared {
         }
         self.commit_one(AgreeSnapshot { seq: seq.0, digest: found.to_vec() }).await?;
         if self.cell.view().cell.snapshot.disagreed {
-            tracing::error!(key, "a second fold disagrees with the snapshot: nothing is trimmed or collected until someone has looked");
+            tracing::error!(
+                key,
+                "a second fold disagrees with the snapshot: nothing is trimmed or collected until someone has looked"
+            );
         }
         Ok(())
     }

@@ -68,6 +68,7 @@ async fn wait(shared: &Shared, watch: &mut Watch, until_ms: Option<i64>) -> bool
         Some(until_ms) => {
             let left_ms = until_ms.saturating_sub(shared.now_ms()).max(0).unsigned_abs();
             tokio::select! {
+                biased;
                 () = watch.changed() => {}
                 () = runtime.sleep(Duration::from_millis(left_ms)) => {}
                 () = shared.cell.stopped() => {}
@@ -75,6 +76,7 @@ async fn wait(shared: &Shared, watch: &mut Watch, until_ms: Option<i64>) -> bool
         }
         None => {
             tokio::select! {
+                biased;
                 () = watch.changed() => {}
                 () = shared.cell.stopped() => {}
             }
@@ -86,6 +88,7 @@ async fn wait(shared: &Shared, watch: &mut Watch, until_ms: Option<i64>) -> bool
 /// Waits for a while. False when the cell has stopped.
 async fn pause(shared: &Shared, duration: Duration) -> bool {
     tokio::select! {
+        biased;
         () = shared.cell.runtime().sleep(duration) => {}
         () = shared.cell.stopped() => {}
     }
@@ -124,7 +127,8 @@ pub(crate) async fn upkeep(shared: Arc<Shared>) {
     loop {
         let (mut any_fresh, mut worked) = (false, false);
         for topic_id in shared.topic_ids() {
-            let fresh = shared.cell.view().topics.get(&topic_id).is_some_and(|topic| !topic.fresh.is_empty() || !topic.plans.is_empty());
+            let fresh =
+                shared.cell.view().topics.get(&topic_id).is_some_and(|topic| !topic.fresh.is_empty() || !topic.plans.is_empty());
             any_fresh |= fresh;
             if !fresh || backoffs.until_ms(topic_id) > shared.now_ms() {
                 continue;
@@ -205,7 +209,8 @@ pub(crate) async fn log(shared: Arc<Shared>) {
             next_ms = Some(backoffs.until_ms(TopicId::ZERO));
         } else {
             if !measured {
-                measured = backoffs.note(&shared, "a look at the log's length", TopicId::ZERO, shared.measure_log().await).is_some();
+                measured =
+                    backoffs.note(&shared, "a look at the log's length", TopicId::ZERO, shared.measure_log().await).is_some();
             }
             let result = log_upkeep(&shared, &mut first_seen_ms).await;
             if backoffs.note(&shared, "a copy of the log or a snapshot", TopicId::ZERO, result).is_none() {

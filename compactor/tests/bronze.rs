@@ -74,7 +74,10 @@ async fn whatever_request_fails_another_run_completes_the_work() {
                 world.check(&again, false).await;
                 world.check_manifest(&again, topic).await;
                 assert!(again.cell.view().topics[&topic].plans.is_empty());
-                assert_eq!(again.cell.view().topics[&topic].partitions[0].sealed_end, again.cell.view().topics[&topic].partitions[0].next_offset);
+                assert_eq!(
+                    again.cell.view().topics[&topic].partitions[0].sealed_end,
+                    again.cell.view().topics[&topic].partitions[0].next_offset
+                );
                 if first.is_ok() && nth > met {
                     break;
                 }
@@ -162,7 +165,10 @@ async fn a_fresh_file_that_is_damaged_becomes_a_hole_and_is_kept() {
     node.compactor.seal_everything(topic).await.unwrap();
     assert_eq!(world.paths("corrupt").await, [format!("corrupt/{path}")]);
     world.check(&node, true).await;
-    assert_eq!(node.cell.view().topics[&topic].partitions[0].sealed_end, node.cell.view().topics[&topic].partitions[0].next_offset);
+    assert_eq!(
+        node.cell.view().topics[&topic].partitions[0].sealed_end,
+        node.cell.view().topics[&topic].partitions[0].next_offset
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,7 +53,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 async fn run(steps: Vec<Step>, seed: u64) {
     let mut world = World::new(seed);
     let mut node = world.start().await;
-    let configs = [("retention.ms", "200000000"), ("strandline.bronze.retention.ms", "400000000"), ("strandline.bronze.seal.ms", "3600000")];
+    let configs = [
+        ("retention.ms", "200000000"),
+        ("strandline.bronze.retention.ms", "400000000"),
+        ("strandline.bronze.seal.ms", "3600000"),
+    ];
     let topic = world.create_topic(&node, 7, "t", 3, &configs).await;
     let mut rates = 0;
     for step in steps {

@@ -70,7 +70,12 @@ async fn a_snapshot_is_agreed_moves_the_floor_and_a_run_starts_from_it() {
     world.runtime.sleep(Duration::from_secs(61)).await;
     let seq = node.compactor.snapshot_once(true).await.unwrap().unwrap();
     assert_eq!(node.cell.view().first_inline_reference(), None);
-    assert!(node.cell.view().topics[&topic].partitions[0].extents.iter().all(|extent| matches!(extent.place, ExtentPlace::Object { .. })));
+    assert!(
+        node.cell.view().topics[&topic].partitions[0]
+            .extents
+            .iter()
+            .all(|extent| matches!(extent.place, ExtentPlace::Object { .. }))
+    );
     let floor = world.log.floor().await.unwrap();
     assert_eq!((floor.seq, floor.snapshot.as_ref().unwrap().seq), (seq.next(), seq));
     assert!(matches!(world.log.read(Seq(1), 1 << 20).await.unwrap(), Tail::Trimmed { .. }));
@@ -157,7 +162,8 @@ async fn retention_moves_log_starts_and_lets_sealed_files_go() {
     world.runtime.sleep(DAY + Duration::from_secs(1)).await;
     world.produce(&node, topic, 0, 2).await;
     node.compactor.retain_once().await.unwrap();
-    let starts = |node: &Node| node.cell.view().topics[&topic].partitions.iter().map(|partition| partition.log_start).collect::<Vec<_>>();
+    let starts =
+        |node: &Node| node.cell.view().topics[&topic].partitions.iter().map(|partition| partition.log_start).collect::<Vec<_>>();
     assert_eq!(starts(&node), [boundary, 4]);
     assert_eq!(node.cell.view().topics[&kept].partitions[0].log_start, 0);
     world.check(&node, false).await;

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::resolve::Resolved;
 use bytes::{Bytes, BytesMut};
+use std::cmp::Ordering;
 use strandline_commands::Batch;
 use strandline_types::{TimestampType, TopicPartition, limits};
 use strandline_wire::ErrorCode;
@@ -53,7 +54,9 @@ pub(crate) fn check(
     records: Option<Bytes>,
 ) -> Result<Taken, Failure> {
     let bytes = records.filter(|bytes| !bytes.is_empty());
-    let bytes = bytes.ok_or_else(|| Failure::new(ErrorCode::InvalidRecord, "a Produce request carries exactly one batch per partition, here is none"))?;
+    let bytes = bytes.ok_or_else(|| {
+        Failure::new(ErrorCode::InvalidRecord, "a Produce request carries exactly one batch per partition, here is none")
+    })?;
     exactly_one(&bytes)?;
     let summary = validate_batch(&bytes, rules).map_err(|error| Failure::of_batch(&error))?;
     if summary.transactional {
@@ -74,12 +77,21 @@ pub(crate) fn check(
     })
 }
 
+/// In Kafka's order: a length that no batch has is corrupt; what is cut off is no batch, and so not 'exactly one'.
 fn exactly_one(bytes: &Bytes) -> Result<(), Failure> {
-    let header = BatchHeader::parse(bytes).map_err(|error| Failure::of_batch(&error))?;
-    if (0..bytes.len() as i64).contains(&header.total_bytes()) {
-        return Err(Failure::new(ErrorCode::InvalidRecord, "a Produce request carries exactly one batch per partition, here are more"));
+    const LEAST_LENGTH: i32 = 14;
+    let not_one = |message| Err(Failure::new(ErrorCode::InvalidRecord, message));
+    let Some(length) = bytes.get(8..12).and_then(|length| length.try_into().ok()).map(i32::from_be_bytes) else {
+        return not_one("a Produce request carries exactly one batch per partition, this one is cut off");
+    };
+    if length < LEAST_LENGTH {
+        return Err(Failure::new(ErrorCode::CorruptMessage, "the batch states a length that no batch has"));
     }
-    Ok(())
+    match (bytes.len() as i64).cmp(&(i64::from(length) + 12)) {
+        Ordering::Less => not_one("a Produce request carries exactly one batch per partition, this one is cut off"),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => not_one("a Produce request carries exactly one batch per partition, here are more"),
+    }
 }
 
 fn command(summary: &BatchSummary, timestamp_type: TimestampType) -> Result<Batch, Failure> {
@@ -105,10 +117,31 @@ fn command(summary: &BatchSummary, timestamp_type: TimestampType) -> Result<Batc
 /// A header that names a wrong largest timestamp gets the right one, as Kafka corrects it. Rare enough for a copy.
 fn corrected(bytes: &Bytes, summary: &BatchSummary) -> Result<Bytes, Failure> {
     let base_offset = BatchHeader::parse(bytes).map_err(|error| Failure::of_batch(&error))?.base_offset;
-    let chunks = restamp(bytes, base_offset, TimestampType::Create, summary.max_timestamp).map_err(|error| Failure::of_batch(&error))?;
+    let chunks =
+        restamp(bytes, base_offset, TimestampType::Create, summary.max_timestamp).map_err(|error| Failure::of_batch(&error))?;
     let mut whole = BytesMut::with_capacity(bytes.len().min(limits::BATCH_BYTES));
     for chunk in chunks {
         whole.extend_from_slice(&chunk);
     }
     Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_lies_about_its_length_gets_kafkas_code() {
+        let of_length = |length: i32, bytes: usize| {
+            let mut batch = vec![0; bytes];
+            batch[8..12].copy_from_slice(&length.to_be_bytes());
+            exactly_one(&Bytes::from(batch)).map_err(|failure| failure.code)
+        };
+        assert_eq!(of_length(60, 72), Ok(()));
+        assert_eq!(of_length(60, 71), Err(ErrorCode::InvalidRecord));
+        assert_eq!(of_length(60, 73), Err(ErrorCode::InvalidRecord));
+        assert_eq!(of_length(-5, 72), Err(ErrorCode::CorruptMessage));
+        assert_eq!(of_length(13, 25), Err(ErrorCode::CorruptMessage));
+        assert_eq!(exactly_one(&Bytes::from_static(&[0; 11])).map_err(|failure| failure.code), Err(ErrorCode::InvalidRecord));
+    }
 }

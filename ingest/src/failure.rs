@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use strandline_cell::SubmitError;
 use strandline_errors::KafkaError;
 use strandline_index::Refusal;
+use strandline_wire::ErrorCode;
 use strandline_wire::messages::produce::BatchIndexAndErrorMessage;
 use strandline_wire::records::BatchError;
-use strandline_wire::ErrorCode;
 
 /// An error of one partition.
 #[derive(Debug, Clone)]
@@ -48,7 +48,10 @@ impl Failure {
 
     /// An earlier batch of the partition was lost, and this one must not overtake it.
     pub(crate) fn overtakes() -> Self {
-        Self::new(ErrorCode::KafkaStorageError, "an earlier batch of the partition could not be stored, so this one is refused too")
+        Self::new(
+            ErrorCode::KafkaStorageError,
+            "an earlier batch of the partition could not be stored, so this one is refused too",
+        )
     }
 
     pub(crate) fn of_batch(error: &BatchError) -> Self {

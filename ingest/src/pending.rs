@@ -64,7 +64,11 @@ pub(crate) fn skeleton(request: &ProduceRequest) -> ProduceResponse {
         partition_responses: topic
             .partition_data
             .iter()
-            .map(|partition| PartitionProduceResponse { index: partition.index, base_offset: -1, ..PartitionProduceResponse::default() })
+            .map(|partition| PartitionProduceResponse {
+                index: partition.index,
+                base_offset: -1,
+                ..PartitionProduceResponse::default()
+            })
             .collect(),
     });
     ProduceResponse { responses: responses.collect(), ..ProduceResponse::default() }

@@ -127,7 +127,8 @@ impl Ingest {
         let started = clock.monotonic();
         let asked = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
         // The time-out of a request is about acks=all, as in Kafka; with acks=1 it would have been answered at once there.
-        let wait = if request.acks == -1 { asked.clamp(limits::PRODUCE_WAIT_LEAST, limits::REQUEST_WAIT) } else { limits::REQUEST_WAIT };
+        let wait =
+            if request.acks == -1 { asked.clamp(limits::PRODUCE_WAIT_LEAST, limits::REQUEST_WAIT) } else { limits::REQUEST_WAIT };
         PendingProduce {
             acks: request.acks,
             by_id: version >= TOPIC_IDS_SINCE,
@@ -176,7 +177,13 @@ impl Ingest {
         Ok(resolve(&self.0.cell, &self.0.configs, version, topics))
     }
 
-    fn check(&self, version: i16, topics: Vec<TopicProduceData>, resolved: &[Option<Resolved>], pending: &mut PendingProduce) -> Vec<Taken> {
+    fn check(
+        &self,
+        version: i16,
+        topics: Vec<TopicProduceData>,
+        resolved: &[Option<Resolved>],
+        pending: &mut PendingProduce,
+    ) -> Vec<Taken> {
         let now_ms = self.0.cell.runtime().clock.now_ms();
         let mut all = Vec::with_capacity(topics.iter().map(|topic| topic.partition_data.len()).sum());
         for (topic_at, (data, topic)) in topics.into_iter().zip(resolved).enumerate() {

@@ -40,7 +40,8 @@ impl View {
     /// Whether every partition of the request exists: only then may the answer come from a view that may be old.
     pub(crate) fn knows_all(&self, topics: &[TopicProduceData]) -> bool {
         self.topics.iter().zip(topics).all(|(resolved, data)| {
-            resolved.is_some_and(|topic| data.partition_data.iter().all(|partition| (0..topic.partitions).contains(&partition.index)))
+            resolved
+                .is_some_and(|topic| data.partition_data.iter().all(|partition| (0..topic.partitions).contains(&partition.index)))
         })
     }
 }

@@ -53,10 +53,18 @@ fn is_ahead(sequence: i32, expected: i32) -> bool {
 
 /// The view says that something is still missing before this batch. Everything else is for the fold to decide.
 fn must_wait(index: &Index, partition: TopicPartition, batch: &Batch) -> bool {
-    let known = index.partition(partition.topic_id, partition.partition).and_then(|found| found.producers.get(&batch.producer_id));
-    let Some(known) = known.filter(|known| known.epoch == batch.producer_epoch) else { return false };
-    let Some(last) = known.batches.back() else { return false };
-    let expected = i32::try_from((i64::from(last.last_sequence) + 1) % (i64::from(i32::MAX) + 1)).unwrap_or(0);
+    let Some(found) = index.partition(partition.topic_id, partition.partition) else { return false };
+    let expected = match found.producers.get(&batch.producer_id) {
+        Some(known) if known.epoch != batch.producer_epoch => return false,
+        Some(known) => {
+            let Some(last) = known.batches.back() else { return false };
+            i32::try_from((i64::from(last.last_sequence) + 1) % (i64::from(i32::MAX) + 1)).unwrap_or(0)
+        }
+        // The producer's first batch here comes through another node, perhaps. (Or the partition is a new one, where its
+        // producers go on with their sequences: then nothing comes, and this one is taken.)
+        None if index.producers.get(&batch.producer_id).is_some_and(|known| known.epoch == batch.producer_epoch) => 0,
+        None => return false,
+    };
     is_ahead(batch.base_sequence, expected)
 }
 

@@ -76,7 +76,10 @@ async fn classes_wait_as_long_as_they_say() {
     assert!(time_of(&node, "express", &body).await < Duration::from_millis(50), "express rides inline");
     assert!(time_of(&node, "compacted", &body).await < Duration::from_millis(50), "compacted topics are express");
     let standard = time_of(&node, "standard", &body).await;
-    assert!((Duration::from_millis(50)..Duration::from_millis(60)).contains(&standard), "idle: at once, but by a PUT: {standard:?}");
+    assert!(
+        (Duration::from_millis(50)..Duration::from_millis(60)).contains(&standard),
+        "idle: at once, but by a PUT: {standard:?}"
+    );
     let relaxed_time = time_of(&node, "relaxed", &body).await;
     assert!((Duration::from_millis(1_050)..Duration::from_millis(1_060)).contains(&relaxed_time), "{relaxed_time:?}");
     assert!(time_of(&node, "standard", "small").await < Duration::from_millis(50), "a small flush rides inline in any class");
@@ -84,7 +87,11 @@ async fn classes_wait_as_long_as_they_say() {
         assert!(matches!(node.extents(topic, 0)[0].place, ExtentPlace::Inline { .. }));
     }
     assert!(matches!(node.extents(relaxed, 0)[0].place, ExtentPlace::Object { .. }));
-    assert_eq!(time_of(&node, "express", &"x".repeat(limits::ENTRY_INLINE_BYTES)).await, Duration::from_millis(50), "too much for an entry");
+    assert_eq!(
+        time_of(&node, "express", &"x".repeat(limits::ENTRY_INLINE_BYTES)).await,
+        Duration::from_millis(50),
+        "too much for an entry"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +201,10 @@ async fn batches_of_a_segment_that_was_put_already_fail_with_the_lost_one_before
     for pending in [first, second, other, buffered] {
         responses.push(pending.answer().await.response);
     }
-    assert_eq!(codes(&responses), [ErrorCode::KafkaStorageError, ErrorCode::KafkaStorageError, ErrorCode::None, ErrorCode::KafkaStorageError]);
+    assert_eq!(
+        codes(&responses),
+        [ErrorCode::KafkaStorageError, ErrorCode::KafkaStorageError, ErrorCode::None, ErrorCode::KafkaStorageError]
+    );
     assert_eq!(letters(&node, id, 0).await, [""; 0]);
     assert_eq!(letters(&node, id, 1).await, ["c"]);
     // The late PUT of the first lands at last, and changes nothing.
@@ -230,7 +240,11 @@ async fn an_object_below_the_horizon_is_put_again_under_a_new_name_and_nothing_o
     tokio::time::sleep(Duration::from_millis(10)).await;
     let named_at = node.cell.seq();
     let second = node.accept(request(&[("a", 0, large("b"))])).await;
-    let lease = node.cell.submit(Submission::one(TakeLease { kind: LeaseKind::Garbage as i32, scope: Vec::new(), replaces: 0 })).await.unwrap();
+    let lease = node
+        .cell
+        .submit(Submission::one(TakeLease { kind: LeaseKind::Garbage as i32, scope: Vec::new(), replaces: 0 }))
+        .await
+        .unwrap();
     let Outcome::Leased(lease) = lease.outcomes[0] else { panic!("{lease:?}") };
     let raised = node.cell.submit(Submission::one(RaiseHorizon { lease: lease.0, to: named_at.0 + 1 })).await.unwrap();
     assert_eq!(raised.outcomes, [Outcome::Done]);
@@ -257,7 +271,16 @@ async fn producers_are_idempotent_here_too() {
         let response = pending.answer().await.response;
         answers.push((error(&response, 0, 0), partition(&response, 0, 0).base_offset));
     }
-    assert_eq!(answers, [(ErrorCode::None, 0), (ErrorCode::None, 1), (ErrorCode::None, 1), (ErrorCode::None, 2), (ErrorCode::OutOfOrderSequenceNumber, -1)]);
+    assert_eq!(
+        answers,
+        [
+            (ErrorCode::None, 0),
+            (ErrorCode::None, 1),
+            (ErrorCode::None, 1),
+            (ErrorCode::None, 2),
+            (ErrorCode::OutOfOrderSequenceNumber, -1)
+        ]
+    );
     assert_eq!(letters(&node, id, 0).await, ["0", "1", "2"]);
 }
 
@@ -284,7 +307,14 @@ async fn a_topic_that_changes_its_class_keeps_its_order() {
         value: "express".to_owned(),
         default: String::new(),
     };
-    node.cell.submit(Submission::one(strandline_commands::ConfigureTopic { topic_id: id.0.to_vec(), replace_all: false, changes: vec![change] })).await.unwrap();
+    node.cell
+        .submit(Submission::one(strandline_commands::ConfigureTopic {
+            topic_id: id.0.to_vec(),
+            replace_all: false,
+            changes: vec![change],
+        }))
+        .await
+        .unwrap();
     let fast = node.accept(request(&[("a", 0, batch(&["b"]))])).await;
     assert_eq!(partition(&fast.answer().await.response, 0, 0).base_offset, 1);
     assert!(!slow.answer().await.had_error);

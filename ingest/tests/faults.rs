@@ -30,7 +30,12 @@ async fn run(seed: u64) -> (usize, usize) {
     let id = node.topic("a", PARTITIONS, &[("strandline.latency", class)]).await;
     let longest = Duration::from_millis(900);
     node.faults.set_rates(FaultRates { before: 60, after: 60, late: 60, delay: 400, full: 20, longest }, random.clone());
-    node.log.faults().set_rates(LogFaultRates { ambiguous_before: 300, ambiguous_after: 300, unavailable: 300, ..LogFaultRates::default() });
+    node.log.faults().set_rates(LogFaultRates {
+        ambiguous_before: 300,
+        ambiguous_after: 300,
+        unavailable: 300,
+        ..LogFaultRates::default()
+    });
     let sent: Arc<Mutex<Vec<Sent>>> = Arc::default();
     let connection = connection(&node);
     for at in 0..80_usize {
@@ -60,7 +65,8 @@ async fn run(seed: u64) -> (usize, usize) {
 
 async fn check(node: &Node, id: strandline_types::TopicId, sent: &[Sent]) {
     for partition in 0..PARTITIONS {
-        let found: Vec<(i64, String)> = node.values(id, partition).await.into_iter().map(|(offset, value)| (offset, value[..3].to_owned())).collect();
+        let found: Vec<(i64, String)> =
+            node.values(id, partition).await.into_iter().map(|(offset, value)| (offset, value[..3].to_owned())).collect();
         assert!(found.is_sorted_by(|a, b| a.1 < b.1), "in the order of intake, none twice: {found:?}");
         let of_partition: Vec<&Sent> = sent.iter().filter(|sent| sent.partition == partition).collect();
         for (at, sent) in of_partition.iter().enumerate() {

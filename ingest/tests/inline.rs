@@ -29,7 +29,8 @@ async fn batches_get_offsets_and_come_back_as_they_were_sent() {
     let response = node.produce(request(&[("a", 0, compressed(&["3"], Compression::Lz4))])).await;
     assert_eq!(partition(&response, 0, 0).base_offset, 2);
     assert_eq!(response.throttle_time_ms, 0);
-    let values = |values: &[&str]| values.iter().enumerate().map(|(at, value)| (at as i64, value.to_string())).collect::<Vec<_>>();
+    let values =
+        |values: &[&str]| values.iter().enumerate().map(|(at, value)| (at as i64, value.to_string())).collect::<Vec<_>>();
     assert_eq!(node.values(a, 0).await, values(&["1", "2", "3"]));
     assert_eq!(node.values(a, 1).await, values(&["x"]));
     assert_eq!(node.values(b, 0).await, values(&["y"]));
@@ -43,8 +44,19 @@ async fn one_bad_batch_touches_nothing_else() {
     let mut corrupt = BytesMut::from(&batch(&["bad"])[..]);
     let last = corrupt.len() - 1;
     corrupt[last] ^= 1;
-    let response = node.produce(request(&[("a", 0, batch(&["1"])), ("a", 1, corrupt.freeze()), ("a", 2, batch(&["2"])), ("a", 3, batch(&["3"])), ("nope", 0, batch(&["4"]))])).await;
-    assert_eq!([0, 1, 2, 3].map(|at| error(&response, 0, at)), [ErrorCode::None, ErrorCode::CorruptMessage, ErrorCode::None, ErrorCode::UnknownTopicOrPartition]);
+    let response = node
+        .produce(request(&[
+            ("a", 0, batch(&["1"])),
+            ("a", 1, corrupt.freeze()),
+            ("a", 2, batch(&["2"])),
+            ("a", 3, batch(&["3"])),
+            ("nope", 0, batch(&["4"])),
+        ]))
+        .await;
+    assert_eq!(
+        [0, 1, 2, 3].map(|at| error(&response, 0, at)),
+        [ErrorCode::None, ErrorCode::CorruptMessage, ErrorCode::None, ErrorCode::UnknownTopicOrPartition]
+    );
     assert_eq!(error(&response, 1, 0), ErrorCode::UnknownTopicOrPartition);
     let bad = partition(&response, 0, 1);
     assert_eq!((bad.base_offset, bad.log_start_offset, bad.log_append_time_ms), (-1, -1, -1));
@@ -65,7 +77,10 @@ async fn requests_that_are_wrong_as_a_whole_are_refused() {
     assert_eq!(error(&answer.response, 0, 0), ErrorCode::InvalidRequiredAcks);
     let response = node.produce(ProduceRequest { transactional_id: Some("t".to_owned()), ..good.clone() }).await;
     assert_eq!(error(&response, 0, 0), ErrorCode::InvalidRequest);
-    let transactional = batch_with(&["1"], BatchOptions { producer_id: 1, producer_epoch: 0, base_sequence: 0, transactional: true, ..BatchOptions::default() });
+    let transactional = batch_with(
+        &["1"],
+        BatchOptions { producer_id: 1, producer_epoch: 0, base_sequence: 0, transactional: true, ..BatchOptions::default() },
+    );
     assert_eq!(error(&node.produce(request(&[("a", 0, transactional)])).await, 0, 0), ErrorCode::InvalidRequest);
     let two: Bytes = [batch(&["1"]), batch(&["2"])].concat().into();
     assert_eq!(error(&node.produce(request(&[("a", 0, two)])).await, 0, 0), ErrorCode::InvalidRecord);
@@ -116,8 +131,16 @@ async fn a_topics_configuration_is_obeyed_as_it_changes() {
 
     let large = || request(&[("small", 0, batch(&[&"x".repeat(200)]))]);
     assert_eq!(error(&node.produce(large()).await, 0, 0), ErrorCode::MessageTooLarge);
-    let change = ConfigChange { name: "max.message.bytes".to_owned(), operation: ConfigOperation::Set as i32, value: "1000".to_owned(), default: String::new() };
-    node.cell.submit(Submission::one(ConfigureTopic { topic_id: small.0.to_vec(), replace_all: false, changes: vec![change] })).await.unwrap();
+    let change = ConfigChange {
+        name: "max.message.bytes".to_owned(),
+        operation: ConfigOperation::Set as i32,
+        value: "1000".to_owned(),
+        default: String::new(),
+    };
+    node.cell
+        .submit(Submission::one(ConfigureTopic { topic_id: small.0.to_vec(), replace_all: false, changes: vec![change] }))
+        .await
+        .unwrap();
     assert_eq!(error(&node.produce(large()).await, 0, 0), ErrorCode::None);
 
     let response = node.produce(request(&[("append", 0, batch(&["1"]))])).await;
@@ -156,7 +179,12 @@ async fn producers_are_idempotent_and_fenced_also_over_another_connection() {
     let producer = given.producer_id;
     let send = async |epoch, sequence, values: &[&str]| {
         let connection = connection(&node);
-        let response = connection.accept(&caller(), 9, request(&[("a", 0, idempotent(producer, epoch, sequence, values))])).await.answer().await.response;
+        let response = connection
+            .accept(&caller(), 9, request(&[("a", 0, idempotent(producer, epoch, sequence, values))]))
+            .await
+            .answer()
+            .await
+            .response;
         (error(&response, 0, 0), partition(&response, 0, 0).base_offset, partition(&response, 0, 0).log_start_offset)
     };
     assert_eq!(send(0, 0, &["1", "2"]).await, (ErrorCode::None, 0, 0));
@@ -177,12 +205,15 @@ async fn producer_ids_are_given_out_once_and_transactions_are_refused() {
     let init = async |request| node.ingest.init_producer_id(&caller(), request).await;
     let (first, second) = (init(InitProducerIdRequest::default()).await, init(InitProducerIdRequest::default()).await);
     assert_ne!(first.producer_id, second.producer_id);
-    let again = init(InitProducerIdRequest { producer_id: first.producer_id, producer_epoch: 0, ..InitProducerIdRequest::default() }).await;
+    let again =
+        init(InitProducerIdRequest { producer_id: first.producer_id, producer_epoch: 0, ..InitProducerIdRequest::default() })
+            .await;
     assert_eq!((again.error_code, again.producer_epoch), (0, 0));
     assert!(again.producer_id > second.producer_id);
     let half = init(InitProducerIdRequest { producer_id: 5, ..InitProducerIdRequest::default() }).await;
     assert_eq!((half.error_code, half.producer_id), (ErrorCode::InvalidRequest.code(), -1));
-    let transactional = init(InitProducerIdRequest { transactional_id: Some("t".to_owned()), ..InitProducerIdRequest::default() }).await;
+    let transactional =
+        init(InitProducerIdRequest { transactional_id: Some("t".to_owned()), ..InitProducerIdRequest::default() }).await;
     assert_eq!(transactional.error_code, ErrorCode::InvalidRequest.code());
 }
 
@@ -242,7 +273,8 @@ async fn a_request_larger_than_an_entry_is_split_and_a_batch_larger_than_one_goe
     let node = Node::embedded().await;
     let id = node.topic("a", 3, &[("max.message.bytes", "67108864")]).await;
     let of = |letter: &str, bytes: usize| batch(&[&letter.repeat(bytes)]);
-    let response = node.produce(request(&[("a", 0, of("x", 20 << 20)), ("a", 1, of("y", 40 << 20)), ("a", 2, of("z", 20 << 20))])).await;
+    let response =
+        node.produce(request(&[("a", 0, of("x", 20 << 20)), ("a", 1, of("y", 40 << 20)), ("a", 2, of("z", 20 << 20))])).await;
     assert_eq!([0, 1, 2].map(|at| error(&response, 0, at)), [ErrorCode::None; 3]);
     assert!(matches!(node.extents(id, 0)[0].place, ExtentPlace::Inline { .. }));
     assert!(matches!(node.extents(id, 1)[0].place, ExtentPlace::Object { .. }));

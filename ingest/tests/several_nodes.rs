@@ -8,6 +8,7 @@ use strandline_commit_log::MemoryCommitLog;
 use strandline_ingest::{Ingest, IngestOptions};
 use strandline_runtime::Runtime;
 use strandline_wire::ErrorCode;
+use strandline_wire::messages::InitProducerIdRequest;
 use support::*;
 
 struct Two {
@@ -43,10 +44,12 @@ async fn a_producer_may_change_its_node_with_requests_in_flight() {
     let began = second.runtime.clock.monotonic();
     // 2 overtakes 1 on its way to the second node, and waits there until 1 has come through the first.
     let ((ahead, late), ()) = tokio::join!(
-        async { tokio::join!(send(&second, 2), async {
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            send(&first, 1).await
-        }) },
+        async {
+            tokio::join!(send(&second, 2), async {
+                tokio::time::sleep(Duration::from_millis(700)).await;
+                send(&first, 1).await
+            })
+        },
         std::future::ready(())
     );
     assert_eq!((ahead, late), (ErrorCode::None, ErrorCode::None));
@@ -66,6 +69,27 @@ async fn a_batch_whose_predecessor_never_comes_is_refused_by_the_fold() {
     let waited = second.runtime.clock.monotonic() - began;
     assert!((Duration::from_secs(2)..Duration::from_secs(3)).contains(&waited), "{waited:?}");
     assert_eq!(send(&second, 0).await, ErrorCode::None, "a duplicate does not wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_batch_of_a_producer_may_be_overtaken_too() {
+    let Two { first, second } = two().await;
+    let id = first.topic("a", 1, &[]).await;
+    let request_id = InitProducerIdRequest { producer_id: -1, producer_epoch: -1, ..InitProducerIdRequest::default() };
+    let given = first.ingest.init_producer_id(&caller(), request_id).await;
+    second.cell.barrier().await.unwrap();
+    let send = async |node: &Node, sequence: i32| {
+        let bytes = idempotent(given.producer_id, given.producer_epoch, sequence, &[&sequence.to_string()]);
+        error(&node.produce(request(&[("a", 0, bytes)])).await, 0, 0)
+    };
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        send(&first, 0).await
+    };
+    let (ahead, late) = tokio::join!(send(&second, 1), late);
+    assert_eq!((ahead, late), (ErrorCode::None, ErrorCode::None));
+    second.cell.barrier().await.unwrap();
+    assert_eq!(second.values(id, 0).await.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), ["0", "1"]);
 }
 
 #[tokio::test(start_paused = true)]

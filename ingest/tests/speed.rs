@@ -27,7 +27,9 @@ async fn measure(name: &str, value_bytes: usize, compression: Compression) {
     node.topic("a", 16, &[("message.timestamp.after.max.ms", "9223372036854775807")]).await;
     // Half of it can be compressed, and together it is larger than the machine's caches.
     let random = &node.runtime.random;
-    let value = || -> String { (0..value_bytes).map(|at| if at % 2 == 0 { 'x' } else { char::from(b'0' + random.below(64) as u8) }).collect() };
+    let value = || -> String {
+        (0..value_bytes).map(|at| if at % 2 == 0 { 'x' } else { char::from(b'0' + random.below(64) as u8) }).collect()
+    };
     let count = 16_000 / value_bytes;
     let record_bytes = count * (value_bytes + 10);
     let requests: Vec<_> = (0..256)

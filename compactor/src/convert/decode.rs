@@ -5,7 +5,8 @@ use crate::files::{FORMAT_BINARY, FORMAT_TEXT};
 use bytes::Bytes;
 use std::ops::{ControlFlow, RangeInclusive};
 use strandline_bronze::{
-    CoveredRange, FinishedSegment, Format as WantedFormat, Preference, PushError, SegmentSpec, SegmentWriter, SpecError, decide_format,
+    CoveredRange, FinishedSegment, Format as WantedFormat, Preference, PushError, SegmentSpec, SegmentWriter, SpecError,
+    decide_format,
 };
 use strandline_index::{Extent, Format};
 use strandline_types::RecordRef;
@@ -225,7 +226,11 @@ impl Formats {
                 break;
             }
         }
-        Self { key: held(plan.key_format).unwrap_or(formats.key), value: held(plan.value_format).unwrap_or(formats.value), ..formats }
+        Self {
+            key: held(plan.key_format).unwrap_or(formats.key),
+            value: held(plan.value_format).unwrap_or(formats.value),
+            ..formats
+        }
     }
 
     fn command(&self, held: Format, decided: Preference) -> u32 {

@@ -77,9 +77,10 @@ pub(crate) fn backlog(topic: &Topic) -> Backlog {
 /// The next conversion of a topic: the oldest stable extents of all partitions together, of one UTC day, up to `max_bytes`
 /// (at least one extent). None if nothing is stable.
 pub(crate) fn plan_conversion(topic: &Topic, max_bytes: u64) -> Option<ConversionPlan> {
-    let stable_front = topic.partitions.iter().filter_map(|partition| {
-        partition.extents.front().filter(|extent| extent.end <= partition.last_stable_offset())
-    });
+    let stable_front = topic
+        .partitions
+        .iter()
+        .filter_map(|partition| partition.extents.front().filter(|extent| extent.end <= partition.last_stable_offset()));
     let day = stable_front.map(|extent| day_of(extent.ingest_ms)).min()?;
     // A partition's own extents are in the order of time, so taking the oldest of all keeps each a prefix.
     let mut candidates = Vec::new();

@@ -175,7 +175,15 @@ impl Shared {
             plan.topic_id.id8(),
             self.cell.name_object()
         );
-        tracing::error!(topic = plan.topic, partition, start, end, path, reason, "records could not be converted: their bytes were set aside and their offsets are a hole in bronze");
+        tracing::error!(
+            topic = plan.topic,
+            partition,
+            start,
+            end,
+            path,
+            reason,
+            "records could not be converted: their bytes were set aside and their offsets are a hole in bronze"
+        );
         let chunks = vec![bytes.clone()];
         let crc = crc32c(&chunks);
         Ok(self.objects.put_new(Purpose::Fresh, &path, chunks, crc).await?)

@@ -118,7 +118,8 @@ impl Shared {
 
     fn topics_of(&self, paths: &[String]) -> Vec<TopicId> {
         let view = self.cell.view();
-        let sealed: std::collections::BTreeSet<&str> = paths.iter().filter_map(|path| path.strip_prefix("bronze/")?.split('/').nth(1)).collect();
+        let sealed: std::collections::BTreeSet<&str> =
+            paths.iter().filter_map(|path| path.strip_prefix("bronze/")?.split('/').nth(1)).collect();
         view.topics.keys().filter(|id| sealed.contains(id.id8().as_str())).copied().collect()
     }
 }

@@ -44,9 +44,15 @@ pub(crate) enum Found {
     Suspicious,
 }
 
-/// Judges an object of `bronze/` by an index that was brought up to date after the listing.
-pub(crate) fn judge_sealed(index: &Index, sealed: &BTreeMap<TopicId, SealedFiles>, path: &str) -> Found {
-    if index.garbage.contains_key(path) {
+/// Judges an object of `bronze/` by an index that was brought up to date after the listing. `planned` are the names of plans that
+/// were open before the rows were read: one that is done by now wrote its rows after that, perhaps.
+pub(crate) fn judge_sealed(
+    index: &Index,
+    planned: &BTreeSet<String>,
+    sealed: &BTreeMap<TopicId, SealedFiles>,
+    path: &str,
+) -> Found {
+    if index.garbage.contains_key(path) || planned.contains(path) {
         return Found::Known;
     }
     let mut parts = path.split('/').skip(1);
@@ -79,7 +85,11 @@ impl Shared {
     pub fn sample_folded(&self) {
         let (now_ms, seq) = (self.now_ms(), self.cell.seq());
         let mut memory = self.memory();
-        if memory.folded_at.back().is_none_or(|(at_ms, _)| now_ms.saturating_sub(*at_ms) >= SAMPLE_MS.min(millis(self.options.orphan_age))) {
+        if memory
+            .folded_at
+            .back()
+            .is_none_or(|(at_ms, _)| now_ms.saturating_sub(*at_ms) >= SAMPLE_MS.min(millis(self.options.orphan_age)))
+        {
             memory.folded_at.push_back((now_ms, seq));
             if memory.folded_at.len() > SAMPLES {
                 memory.folded_at.pop_front();
@@ -161,10 +171,11 @@ impl Shared {
 
     async fn sweep_listed(&self, listed: Vec<String>) -> Result<usize, WorkError> {
         // The rows as they are now, after the listing: never what was remembered before it.
-        let topics: BTreeSet<TopicId> = {
+        let (topics, planned): (BTreeSet<TopicId>, BTreeSet<String>) = {
             let view = self.cell.view();
             let names: BTreeSet<&str> = listed.iter().filter_map(|path| path.split('/').nth(1)).collect();
-            names.into_iter().filter_map(|name| view.topic_by_name(name).map(|topic| topic.id)).collect()
+            let topics = names.into_iter().filter_map(|name| view.topic_by_name(name)).map(|topic| topic.id).collect();
+            (topics, view.topics.values().flat_map(|topic| topic.plans.keys().cloned()).collect())
         };
         let mut sealed = BTreeMap::new();
         for topic_id in topics {
@@ -178,12 +189,15 @@ impl Shared {
                 return Ok(0);
             }
             for path in listed {
-                match judge_sealed(&view, &sealed, &path) {
+                match judge_sealed(&view, &planned, &sealed, &path) {
                     Found::Known => {}
                     Found::Delete => unknown.push(path),
                     Found::Suspicious => {
                         metrics::counter!("strandline_suspicious_objects").increment(1);
-                        tracing::error!(path, "an object under bronze/ is in no index and nothing else holds its offsets: it is left alone; run `strandline bronze verify`");
+                        tracing::error!(
+                            path,
+                            "an object under bronze/ is in no index and nothing else holds its offsets: it is left alone; run `strandline bronze verify`"
+                        );
                     }
                 }
             }

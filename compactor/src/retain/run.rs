@@ -91,7 +91,9 @@ impl Shared {
             now_ms.saturating_sub(newest_ms) > retention_ms
         };
         let is_below = |file: &NewFile| {
-            file.ranges.iter().all(|range| topic.partition(range.partition).is_some_and(|partition| range.end <= partition.log_start))
+            file.ranges
+                .iter()
+                .all(|range| topic.partition(range.partition).is_some_and(|partition| range.end <= partition.log_start))
         };
         let gone = sealed.files.values().filter(|file| !topic.plans.contains_key(&file.path) && is_below(file) && is_old(file));
         let gone: Vec<NewFile> = gone.cloned().collect();

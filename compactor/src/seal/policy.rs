@@ -76,7 +76,10 @@ pub(crate) fn seal_due(
     };
     let due = match timing.interval_ms {
         Some(interval_ms) if interval_ms > 0 => ended(interval_ms),
-        _ => day_start_ms + DAY_MS <= ended_before_ms(topic.id, DAY_MS, now_ms) || (bytes >= limits::SEAL_HOURLY_BYTES && ended(HOUR_MS)),
+        _ => {
+            day_start_ms + DAY_MS <= ended_before_ms(topic.id, DAY_MS, now_ms)
+                || (bytes >= limits::SEAL_HOURLY_BYTES && ended(HOUR_MS))
+        }
     };
     due.then_some((day, SealReason::Time))
 }
@@ -172,12 +175,19 @@ pub(crate) mod tests {
                 let start = state.frontier;
                 state.frontier += 10;
                 state.next_offset = state.frontier;
-                let range = FreshRange { start, end: start + 10, segment: name, max_timestamp_ms: 0, max_timestamp_offset: start };
+                let range =
+                    FreshRange { start, end: start + 10, segment: name, max_timestamp_ms: 0, max_timestamp_offset: start };
                 state.fresh.push_back(range);
                 ranges.push(FileRange { partition: *partition, start, end: start + 10, rows: 10, ..FileRange::default() });
             }
             let live_ranges = ranges.len() as u64;
-            let file = NewFile { path: format!("fresh/t/0/{name}.parquet"), size: *size, ingest_day: *day, ranges, ..NewFile::default() };
+            let file = NewFile {
+                path: format!("fresh/t/0/{name}.parquet"),
+                size: *size,
+                ingest_day: *day,
+                ranges,
+                ..NewFile::default()
+            };
             topic.fresh.insert(name, FreshSegment { file, since: Seq(n as u64), since_ms: *since_ms, plan: None, live_ranges });
         }
         topic
@@ -225,7 +235,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_file_takes_as_few_partitions_as_fill_it() {
-        let topic = topic_with(4, &[(0, 60, 0, vec![0, 1]), (0, 60, 0, vec![2, 3]), (0, 60, 0, vec![0, 1]), (0, 10, 0, vec![0, 1, 2, 3])]);
+        let topic = topic_with(
+            4,
+            &[(0, 60, 0, vec![0, 1]), (0, 60, 0, vec![2, 3]), (0, 60, 0, vec![0, 1]), (0, 10, 0, vec![0, 1, 2, 3])],
+        );
         assert_eq!(choose_inputs(&topic, 0, 100), vec![name(0), name(2)]);
     }
 

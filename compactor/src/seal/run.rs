@@ -7,10 +7,12 @@ use crate::sealed::row_keys;
 use crate::shared::Shared;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use strandline_bronze::{CoveredRange, FooterError, PartitionSummary, SealedName, SegmentFooter, SegmentSpec, TAIL_GUESS_BYTES, verify};
+use strandline_bronze::{
+    CoveredRange, FooterError, PartitionSummary, SealedName, SegmentFooter, SegmentSpec, TAIL_GUESS_BYTES, verify,
+};
 use strandline_commands::{LeaseKind, NewFile, SealDone, SealPlan, Sealed};
 use strandline_index::{Outcome, Plan, Refusal, Topic};
-use strandline_object_store::{PutNewError, Purpose};
+use strandline_object_store::{Purpose, PutNewError};
 use strandline_segment_index::SealedRow;
 use strandline_topic_config::TopicConfig;
 use strandline_types::{LeaseNumber, Seq, TopicId, TopicPartition};
@@ -123,12 +125,17 @@ impl Shared {
     }
 
     #[allow(clippy::type_complexity)]
-    fn planned(&self, topic_id: TopicId, path: &str) -> Option<(Plan, SegmentSpec, Vec<NewFile>, Vec<(i32, i64)>, BTreeMap<i32, u64>)> {
+    fn planned(
+        &self,
+        topic_id: TopicId,
+        path: &str,
+    ) -> Option<(Plan, SegmentSpec, Vec<NewFile>, Vec<(i32, i64)>, BTreeMap<i32, u64>)> {
         let view = self.cell.view();
         let topic = view.topics.get(&topic_id)?;
         let plan = topic.plans.get(path)?.clone();
         let inputs: Vec<NewFile> = plan.inputs.iter().filter_map(|name| Some(topic.fresh.get(name)?.file.clone())).collect();
-        let covered = plan.ranges.iter().map(|range| CoveredRange { partition: range.partition, start: range.start, end: range.end });
+        let covered =
+            plan.ranges.iter().map(|range| CoveredRange { partition: range.partition, start: range.start, end: range.end });
         let mut covered: Vec<CoveredRange> = covered.collect();
         covered.sort_by_key(|range| range.partition);
         let spec = SegmentSpec {
@@ -173,7 +180,12 @@ impl Shared {
     }
 
     /// The object that lies under a planned name, read through and checked.
-    async fn adopt(&self, path: &str, plan: &Plan, sent: &BTreeMap<i32, u64>) -> Result<(NewFile, Vec<PartitionSummary>), WorkError> {
+    async fn adopt(
+        &self,
+        path: &str,
+        plan: &Plan,
+        sent: &BTreeMap<i32, u64>,
+    ) -> Result<(NewFile, Vec<PartitionSummary>), WorkError> {
         let bytes = self.objects.get(Purpose::Seal, path).await?;
         let foreign = |reason: String| WorkError::Foreign { path: path.to_owned(), reason };
         let (name, checked) = (path.to_owned(), bytes.clone());
@@ -215,7 +227,13 @@ impl Shared {
     }
 
     /// The file's rows, each where its key is free or of a lower generation.
-    async fn put_rows(&self, topic_id: TopicId, file: &NewFile, summaries: &[PartitionSummary], planned: Seq) -> Result<(), WorkError> {
+    async fn put_rows(
+        &self,
+        topic_id: TopicId,
+        file: &NewFile,
+        summaries: &[PartitionSummary],
+        planned: Seq,
+    ) -> Result<(), WorkError> {
         let generation = file.path.parse::<SealedName>().map_or(0, |name| name.generation);
         let rows = file.ranges.iter().map(|range| {
             let summary = summaries.iter().find(|summary| summary.partition == range.partition);
@@ -240,7 +258,11 @@ impl Shared {
         });
         let outcome = self.segment_index.put(rows.collect()).await?;
         if !outcome.differing.is_empty() {
-            tracing::error!(path = file.path, rows = outcome.differing.len(), "the segment index holds other rows under the keys of this file");
+            tracing::error!(
+                path = file.path,
+                rows = outcome.differing.len(),
+                "the segment index holds other rows under the keys of this file"
+            );
         }
         debug_assert_eq!(row_keys(topic_id, &file.ranges).len(), file.ranges.len());
         self.remember_sealed(topic_id, file);

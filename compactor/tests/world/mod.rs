@@ -87,7 +87,13 @@ impl World {
         let objects = Objects::new(Arc::new(faulty), RetryPolicy::once(), &runtime);
         let index = self.load_index().await;
         let options = CellOptions {
-            join: JoinAs { host: "127.0.0.1".to_owned(), port: 9092, zone: String::new(), roles: vec![Role::Compactor], sole: true },
+            join: JoinAs {
+                host: "127.0.0.1".to_owned(),
+                port: 9092,
+                zone: String::new(),
+                roles: vec![Role::Compactor],
+                sole: true,
+            },
             accept_clock: true,
             poll: Duration::from_secs(1),
         };
@@ -217,7 +223,10 @@ impl World {
         for path in self.paths("bronze").await {
             let id8 = path.split('/').nth(2).unwrap().to_owned();
             for (partition, offset, seen) in self.rows_of(&path).await {
-                assert!(globbed.insert((id8.clone(), partition, offset)), "{path} shows offset {offset} of partition {partition} again");
+                assert!(
+                    globbed.insert((id8.clone(), partition, offset)),
+                    "{path} shows offset {offset} of partition {partition} again"
+                );
                 let model = self.model.iter().find(|((id, of), _)| id.id8() == id8 && *of == partition).unwrap().1;
                 assert_eq!(model.get(&offset), Some(&seen), "{path}");
             }
@@ -273,7 +282,13 @@ impl World {
         }
     }
 
-    async fn read_extent(&self, node: &Node, extent: &strandline_index::Extent, answers: &mut BTreeMap<i64, Seen>, log_start: i64) {
+    async fn read_extent(
+        &self,
+        node: &Node,
+        extent: &strandline_index::Extent,
+        answers: &mut BTreeMap<i64, Seen>,
+        log_start: i64,
+    ) {
         if matches!(extent.place, ExtentPlace::Hole | ExtentPlace::Marker { .. }) {
             return;
         }

@@ -12,8 +12,8 @@ use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use strandline_bronze::{
-    CoveredRange, Fetched, FinishedSegment, Preference, ReadError, SegmentFooter, SegmentSpec, SegmentWriter, arrow_schema, merge_rows, plan_timestamp, read, read_timestamp,
-    writer_properties,
+    CoveredRange, Fetched, FinishedSegment, Preference, ReadError, SegmentFooter, SegmentSpec, SegmentWriter, arrow_schema,
+    merge_rows, plan_timestamp, read, read_timestamp, writer_properties,
 };
 use strandline_types::{HeaderRef, RecordRef, TimestampType, TopicId};
 
@@ -44,10 +44,25 @@ fn event(random: &mut Random, at: usize) -> Event {
     let time = format!("2026-11-23T14:{:02}:{:02}.{:03}Z", at / 60_000 % 60, at / 1_000 % 60, at % 1_000);
     let value = format!(
         r#"{{"eventId":"{id}","vehicleId":"veh-{vehicle:06}","type":"scooter","timestamp":"{time}","position":{{"lat":{}.{:06},"lon":{}.{:06},"accuracyM":{}}},"speedKmh":{}.{},"battery":{{"percent":{},"voltage":{}.{:02},"temperatureC":{}}},"odometerM":{},"state":"{}","firmware":"4.{}.{}","zone":"{}","locked":{},"signal":{{"rssi":-{},"network":"LTE-M"}},"tripId":"{:012x}","faults":[]}}"#,
-        47 + random.below(8), random.below(1_000_000), 5 + random.below(12), random.below(1_000_000), 2 + random.below(15),
-        random.below(25), random.below(10), random.below(100), 36 + random.below(6), random.below(100), 10 + random.below(25),
-        random.below(9_000_000), ["idle", "riding", "charging", "maintenance"][random.below(4) as usize], random.below(4), random.below(20),
-        ["ams-centrum", "ber-mitte", "par-10e", "vie-innere-stadt", "bru-ixelles"][random.below(5) as usize], random.below(2) == 0, 60 + random.below(50), random.below(1 << 48),
+        47 + random.below(8),
+        random.below(1_000_000),
+        5 + random.below(12),
+        random.below(1_000_000),
+        2 + random.below(15),
+        random.below(25),
+        random.below(10),
+        random.below(100),
+        36 + random.below(6),
+        random.below(100),
+        10 + random.below(25),
+        random.below(9_000_000),
+        ["idle", "riding", "charging", "maintenance"][random.below(4) as usize],
+        random.below(4),
+        random.below(20),
+        ["ams-centrum", "ber-mitte", "par-10e", "vie-innere-stadt", "bru-ixelles"][random.below(5) as usize],
+        random.below(2) == 0,
+        60 + random.below(50),
+        random.below(1 << 48),
     );
     let headers = vec![
         ("ce_specversion", "1.0".to_owned()),
@@ -95,7 +110,14 @@ fn compare(names: [&str; 2], bytes: u64, mut one: impl FnMut(), mut other: impl 
 fn write(events: &[Event], partitions: i32) -> FinishedSegment {
     let each = events.len() as i64 / i64::from(partitions);
     let covered = (0..partitions).map(|partition| CoveredRange { partition, start: 0, end: each }).collect();
-    let spec = SegmentSpec { topic: "veh.events.raw".to_owned(), topic_id: TopicId([7; 16]), covered, plan: "speed".to_owned(), key: Preference::Text, value: Preference::Text };
+    let spec = SegmentSpec {
+        topic: "veh.events.raw".to_owned(),
+        topic_id: TopicId([7; 16]),
+        covered,
+        plan: "speed".to_owned(),
+        key: Preference::Text,
+        value: Preference::Text,
+    };
     let mut writer = SegmentWriter::new(spec).unwrap();
     let mut headers = Vec::new();
     for (at, event) in events.iter().take((each * i64::from(partitions)) as usize).enumerate() {
@@ -153,26 +175,44 @@ fn replay(footer: &SegmentFooter, fetched: &Fetched, max_bytes: u64) -> u64 {
 fn main() {
     let mut random = Random(88_172_645_463_325_252);
     let events: Vec<Event> = (0..200_000).map(|at| event(&mut random, at)).collect();
-    for (shape, partitions, rows) in [("sealed: 2 partitions of 100,000 rows", 2, 200_000), ("fresh: 48 partitions of 600 rows", 48, 28_800), ("small: 48 partitions of 20 rows", 48, 960)] {
+    for (shape, partitions, rows) in [
+        ("sealed: 2 partitions of 100,000 rows", 2, 200_000),
+        ("fresh: 48 partitions of 600 rows", 48, 28_800),
+        ("small: 48 partitions of 20 rows", 48, 960),
+    ] {
         let events = &events[..rows];
         let segment = write(events, partitions);
         let (bytes, file) = (segment.record_bytes, Bytes::from(segment.bytes.concat()));
-        println!("{shape}: {:.1} MB of records, {:.0} bytes each, ratio {:.2}", bytes as f64 / 1e6, bytes as f64 / rows as f64, bytes as f64 / file.len() as f64);
+        println!(
+            "{shape}: {:.1} MB of records, {:.0} bytes each, ratio {:.2}",
+            bytes as f64 / 1e6,
+            bytes as f64 / rows as f64,
+            bytes as f64 / file.len() as f64
+        );
         if let Some(path) = std::env::args().skip_while(|argument| argument != "--file").nth(1) {
             std::fs::write(path, &file).unwrap();
             return;
         }
         let arrays = batches(&file);
-        compare(["write", "bare ArrowWriter, arrays at hand"], bytes, || drop(black_box(write(events, partitions))), || {
-            black_box(bare(&arrays));
-        });
+        compare(
+            ["write", "bare ArrowWriter, arrays at hand"],
+            bytes,
+            || drop(black_box(write(events, partitions))),
+            || {
+                black_box(bare(&arrays));
+            },
+        );
         if std::env::args().any(|argument| argument == "--write") {
             continue;
         }
         let footer = SegmentFooter::parse("speed", file.len() as u64, &file).unwrap();
         let fetched = Fetched::whole(file.clone());
-        measure("replay, 1 MiB a read", bytes, || { black_box(replay(&footer, &fetched, 1 << 20)); });
-        measure("replay, 8 MiB a read", bytes, || { black_box(replay(&footer, &fetched, 8 << 20)); });
+        measure("replay, 1 MiB a read", bytes, || {
+            black_box(replay(&footer, &fetched, 1 << 20));
+        });
+        measure("replay, 8 MiB a read", bytes, || {
+            black_box(replay(&footer, &fetched, 8 << 20));
+        });
         measure("whole file in order (merge)", bytes, || {
             let mut rows = 0;
             merge_rows(&[(footer.clone(), fetched.clone())], |_, _, record| {
@@ -183,11 +223,15 @@ fn main() {
             black_box(rows);
         });
         let last = rows as i64 / i64::from(partitions) - 1;
-        measure("one record by offset (whole file / that)", bytes, || drop(black_box(footer.plan(1, last, 1).map(|plan| read(&footer, &plan, &fetched, |_, _| ControlFlow::Continue(()))))));
+        measure("one record by offset (whole file / that)", bytes, || {
+            drop(black_box(footer.plan(1, last, 1).map(|plan| read(&footer, &plan, &fetched, |_, _| ControlFlow::Continue(())))))
+        });
         measure("one timestamp (whole file / that)", bytes, || {
             let plan = plan_timestamp(&footer, 1, 0, INGEST_MS + rows as i64 / 10 - 5);
             black_box(plan.map(|plan| read_timestamp(&footer, &plan, &fetched).unwrap()));
         });
-        measure("open the footer", file.len() as u64, || drop(black_box(SegmentFooter::parse("speed", file.len() as u64, &file).unwrap())));
+        measure("open the footer", file.len() as u64, || {
+            drop(black_box(SegmentFooter::parse("speed", file.len() as u64, &file).unwrap()))
+        });
     }
 }

@@ -86,7 +86,14 @@ pub(crate) fn header_element(text: DataType, bytes: DataType) -> FieldRef {
 fn columns(text: &DataType, bytes: &DataType) -> Vec<Column> {
     use Encoded::{Delta, Dictionary, Plain};
     use Kept::{Chunk, Page};
-    let column = |id, name, data_type: &DataType, nullable, encoded, kept| Column { id, name, data_type: data_type.clone(), nullable, encoded, kept };
+    let column = |id, name, data_type: &DataType, nullable, encoded, kept| Column {
+        id,
+        name,
+        data_type: data_type.clone(),
+        nullable,
+        encoded,
+        kept,
+    };
     let int = &DataType::Int32;
     let time = &timestamp();
     vec![
@@ -149,8 +156,10 @@ pub fn writer_properties() -> WriterProperties {
         .set_sorting_columns(Some(vec![sorted_by(at::PARTITION), sorted_by(at::OFFSET)]));
     let leaf = |path: &[&str]| ColumnPath::new(path.iter().map(|part| (*part).to_owned()).collect());
     let headers = |name| leaf(&["kafka_headers", "list", "element", name]);
-    let leaves = columns(&DataType::Utf8, &DataType::Binary).into_iter().map(|column| (leaf(&[column.name]), column.encoded, column.kept));
-    let leaves = leaves.chain([(headers("key"), Encoded::Dictionary, Kept::None), (headers("value"), Encoded::Plain, Kept::None)]);
+    let leaves =
+        columns(&DataType::Utf8, &DataType::Binary).into_iter().map(|column| (leaf(&[column.name]), column.encoded, column.kept));
+    let leaves =
+        leaves.chain([(headers("key"), Encoded::Dictionary, Kept::None), (headers("value"), Encoded::Plain, Kept::None)]);
     for (path, encoded, kept) in leaves {
         let statistics = match kept {
             Kept::None => EnabledStatistics::None,

@@ -7,9 +7,13 @@ use crate::page::NO_TIMESTAMP_MS;
 use crate::plan::Piece;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, BinaryViewArray, Int32Array, Int64Array, ListArray, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow_array::{
+    Array, BinaryViewArray, Int32Array, Int64Array, ListArray, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy, RowSelector};
+use parquet::arrow::arrow_reader::{
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy, RowSelector,
+};
 use parquet::errors::ParquetError;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -58,7 +62,8 @@ impl Batches {
     }
 
     fn open(&self, piece: &Piece) -> Result<ParquetRecordBatchReader, ParquetError> {
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.fetched.clone(), self.footer.reader_metadata().clone());
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.fetched.clone(), self.footer.reader_metadata().clone());
         let mask = ProjectionMask::leaves(builder.parquet_schema(), self.leaves.iter().copied());
         let selection = vec![RowSelector::skip(piece.rows.start), RowSelector::select(piece.rows.len())];
         builder
@@ -92,10 +97,12 @@ fn unexpected() -> ParquetError {
 
 impl RecordArrays {
     pub fn new(batch: &RecordBatch) -> Result<Self, ParquetError> {
-        let [offset, timestamp, timestamp_type, ingest, key, key_text, value, value_text, encoding, headers] = batch.columns() else {
+        let [offset, timestamp, timestamp_type, ingest, key, key_text, value, value_text, encoding, headers] = batch.columns()
+        else {
             return Err(unexpected());
         };
-        let time = |array: &arrow_array::ArrayRef| array.as_primitive_opt::<TimestampMicrosecondType>().cloned().ok_or_else(unexpected);
+        let time =
+            |array: &arrow_array::ArrayRef| array.as_primitive_opt::<TimestampMicrosecondType>().cloned().ok_or_else(unexpected);
         Ok(Self {
             offset: offset.as_primitive_opt::<Int64Type>().cloned().ok_or_else(unexpected)?,
             timestamp: time(timestamp)?,
@@ -121,7 +128,9 @@ impl RecordArrays {
         let [keys, values] = fields.columns() else { return Err(unexpected()) };
         let keys = keys.as_string_view_opt().ok_or_else(unexpected)?;
         let values = values.as_binary_view_opt().ok_or_else(unexpected)?;
-        Ok((first..end).map(|at| HeaderRef { key: keys.value(at), value: values.is_valid(at).then(|| values.value(at)) }).collect())
+        Ok((first..end)
+            .map(|at| HeaderRef { key: keys.value(at), value: values.is_valid(at).then(|| values.value(at)) })
+            .collect())
     }
 
     /// The encoding of a value in `rows` that this version does not know.
@@ -154,11 +163,7 @@ impl RecordArrays {
 }
 
 fn text_or_bytes<'a>(text: &'a StringViewArray, bytes: &'a BinaryViewArray, row: usize) -> Option<&'a [u8]> {
-    if text.is_valid(row) {
-        Some(text.value(row).as_bytes())
-    } else {
-        bytes.is_valid(row).then(|| bytes.value(row))
-    }
+    if text.is_valid(row) { Some(text.value(row).as_bytes()) } else { bytes.is_valid(row).then(|| bytes.value(row)) }
 }
 
 /// Null is Kafka's -1.

@@ -87,7 +87,11 @@ mod tests {
     #[test]
     fn a_digest_is_of_the_bytes_that_the_format_names() {
         let large = vec![7; 3 * GATHER_BYTES];
-        let headers = [HeaderRef { key: "a", value: None }, HeaderRef { key: "", value: Some(b"") }, HeaderRef { key: "a", value: Some(&large) }];
+        let headers = [
+            HeaderRef { key: "a", value: None },
+            HeaderRef { key: "", value: Some(b"") },
+            HeaderRef { key: "a", value: Some(&large) },
+        ];
         let mut records = Vec::new();
         for (timestamp_type, key, value, count) in [
             (TimestampType::Create, None, Some(&b""[..]), 0),
@@ -97,7 +101,14 @@ mod tests {
             (TimestampType::Create, None, None, 3),
             (TimestampType::Create, None, Some(&b"last"[..]), 1),
         ] {
-            records.push(RecordRef { offset: records.len() as i64, timestamp_ms: -1, timestamp_type, key, value, headers: &headers[..count] });
+            records.push(RecordRef {
+                offset: records.len() as i64,
+                timestamp_ms: -1,
+                timestamp_type,
+                key,
+                value,
+                headers: &headers[..count],
+            });
         }
         for _ in 0..40 {
             records.push(records[5]);

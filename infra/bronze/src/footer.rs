@@ -106,7 +106,9 @@ impl SegmentFooter {
                 return Err(FooterError::NeedsMore { file: file.into(), tail_bytes });
             };
             match Self::parse(file, file_bytes, &tail) {
-                Err(FooterError::NeedsMore { tail_bytes: more, .. }) if more > tail_bytes && more <= file_bytes => tail_bytes = more,
+                Err(FooterError::NeedsMore { tail_bytes: more, .. }) if more > tail_bytes && more <= file_bytes => {
+                    tail_bytes = more
+                }
                 result => return result,
             }
         }
@@ -209,7 +211,9 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Resu
 
 fn read_metadata(tail: &Bytes, file_bytes: u64) -> Result<ParquetMetaData, ParquetError> {
     // Offsets and timestamps are looked up by the digest runs, so the column index stays where it is.
-    let mut reader = ParquetMetaDataReader::new().with_column_index_policy(PageIndexPolicy::Skip).with_offset_index_policy(PageIndexPolicy::Optional);
+    let mut reader = ParquetMetaDataReader::new()
+        .with_column_index_policy(PageIndexPolicy::Skip)
+        .with_offset_index_policy(PageIndexPolicy::Optional);
     reader.try_parse_sized(tail, file_bytes)?;
     reader.finish()
 }

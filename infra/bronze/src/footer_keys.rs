@@ -91,14 +91,36 @@ struct RunNumbers(u32, u32, u32, i32, i64, i64, i64, u64, u32, u32);
 
 impl From<RunNumbers> for Run {
     fn from(numbers: RunNumbers) -> Self {
-        let RunNumbers(row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c, ingest_crc32c) = numbers;
+        let RunNumbers(
+            row_group,
+            first_row,
+            rows,
+            partition,
+            first_offset,
+            last_offset,
+            max_timestamp_ms,
+            bytes,
+            crc32c,
+            ingest_crc32c,
+        ) = numbers;
         Self { row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c, ingest_crc32c }
     }
 }
 
 impl From<Run> for RunNumbers {
     fn from(run: Run) -> Self {
-        let Run { row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c, ingest_crc32c } = run;
+        let Run {
+            row_group,
+            first_row,
+            rows,
+            partition,
+            first_offset,
+            last_offset,
+            max_timestamp_ms,
+            bytes,
+            crc32c,
+            ingest_crc32c,
+        } = run;
         Self(row_group, first_row, rows, partition, first_offset, last_offset, max_timestamp_ms, bytes, crc32c, ingest_crc32c)
     }
 }

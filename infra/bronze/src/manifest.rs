@@ -141,7 +141,14 @@ fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, ManifestError> {
 impl DayManifest {
     /// A manifest of no files yet.
     pub fn new(topic: &str, topic_id: TopicId, day: Day, applied_seq: u64) -> Self {
-        Self { format: FORMAT_VERSION, topic: topic.to_owned(), topic_id: topic_id.to_string(), day: day.to_string(), applied_seq, files: Vec::new() }
+        Self {
+            format: FORMAT_VERSION,
+            topic: topic.to_owned(),
+            topic_id: topic_id.to_string(),
+            day: day.to_string(),
+            applied_seq,
+            files: Vec::new(),
+        }
     }
 
     /// As JSON.
@@ -194,7 +201,13 @@ mod tests {
     #[test]
     fn the_day_manifest_is_as_readers_know_it() {
         let mut day = DayManifest::new("veh.events.raw", TOPIC, Day(20_780), 7);
-        day.files.push(ManifestFile { path: "fresh/a.parquet".to_owned(), size: 10, rows: 2, crc32c: 3, covered: vec![(0, 5, 9)] });
+        day.files.push(ManifestFile {
+            path: "fresh/a.parquet".to_owned(),
+            size: 10,
+            rows: 2,
+            crc32c: 3,
+            covered: vec![(0, 5, 9)],
+        });
         let json = day.encode().unwrap();
         let expected = r#"{"format":1,"topic":"veh.events.raw","topic_id":"1a1a1a1a-1a1a-1a1a-1a1a-1a1a1a1a1a1a","day":"2026-11-23","applied_seq":7,"files":[{"path":"fresh/a.parquet","size":10,"rows":2,"crc32c":3,"covered":[[0,5,9]]}]}"#;
         assert_eq!(String::from_utf8(json.clone()).unwrap(), expected);
@@ -206,7 +219,13 @@ mod tests {
     #[test]
     fn the_root_manifest_round_trips() {
         let mut root = RootManifest::new("t", TOPIC, 9);
-        root.days.push(ManifestDay { day: "2026-11-23".to_owned(), path: day_path("t", TOPIC, Day(20_780)), files: 1, rows: 2, bytes: 3 });
+        root.days.push(ManifestDay {
+            day: "2026-11-23".to_owned(),
+            path: day_path("t", TOPIC, Day(20_780)),
+            files: 1,
+            rows: 2,
+            bytes: 3,
+        });
         root.partitions.push(ManifestPartition { partition: 0, log_start: 4, watermark: 9 });
         assert_eq!(RootManifest::parse(&root.encode().unwrap()).unwrap(), root);
         assert_eq!(root_path("t", TOPIC), "manifest/t/1a1a1a1a.json");

@@ -32,14 +32,20 @@ impl Input {
 ///
 /// # Errors
 /// A file is damaged, or `visit` failed.
-pub fn merge_rows<E: From<ReadError>>(files: &[(SegmentFooter, Fetched)], mut visit: impl FnMut(i32, i64, &RecordRef<'_>) -> Result<(), E>) -> Result<(), E> {
+pub fn merge_rows<E: From<ReadError>>(
+    files: &[(SegmentFooter, Fetched)],
+    mut visit: impl FnMut(i32, i64, &RecordRef<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     // Runs never overlap, so the order of runs is the order of records.
     let mut order: Vec<(i32, i64, usize)> = Vec::new();
     for (file, (footer, _)) in files.iter().enumerate() {
         order.extend(footer.runs().iter().map(|run| (run.partition, run.first_offset, file)));
     }
     order.sort_unstable();
-    let mut inputs: Vec<Input> = files.iter().map(|(footer, fetched)| Input { scan: SegmentScan::new(footer, fetched), batch: None, next_run: 0 }).collect();
+    let mut inputs: Vec<Input> = files
+        .iter()
+        .map(|(footer, fetched)| Input { scan: SegmentScan::new(footer, fetched), batch: None, next_run: 0 })
+        .collect();
     for (_, _, file) in order {
         let Some((batch, run)) = inputs[file].advance()? else {
             return Err(ReadError::damaged(&files[file].0, "rows are missing").into());

@@ -94,7 +94,10 @@ mod tests {
         let name = SealedName { time_ms: 1_795_443_300_000, partition: 7, offset: 42, generation: 1 };
         assert_eq!(name.to_string(), "20261123T141500000Z-p00007-o00000000000000000042-g1");
         let path = sealed_path("veh.events.raw", TOPIC, Day::of_ms(name.time_ms), name);
-        assert_eq!(path, "bronze/veh.events.raw/1a2b3c4d/ingest_date=2026-11-23/20261123T141500000Z-p00007-o00000000000000000042-g1.parquet");
+        assert_eq!(
+            path,
+            "bronze/veh.events.raw/1a2b3c4d/ingest_date=2026-11-23/20261123T141500000Z-p00007-o00000000000000000042-g1.parquet"
+        );
         assert_eq!(path.parse(), Ok(name));
         let widest = SealedName { time_ms: 253_402_300_799_999, partition: i32::MAX, offset: i64::MAX, generation: u32::MAX };
         assert_eq!(widest.to_string().parse(), Ok(widest));
@@ -107,9 +110,14 @@ mod tests {
     #[test]
     fn other_names_are_refused() {
         for name in [
-            "", "x.parquet", "20261123T141500000Z-p7-o00000000000000000042-g1", "20261123T141500000Z-p00007-o00000000000000000042-g01",
-            "20261123T141500000Z-p00007-o00000000000000000042", "20261123T141500000Z-p00007-o00000000000000000042-g1-x",
-            "20261323T141500000Z-p00007-o00000000000000000042-g1", "20261123T246100000Z-p00007-o00000000000000000042-g1",
+            "",
+            "x.parquet",
+            "20261123T141500000Z-p7-o00000000000000000042-g1",
+            "20261123T141500000Z-p00007-o00000000000000000042-g01",
+            "20261123T141500000Z-p00007-o00000000000000000042",
+            "20261123T141500000Z-p00007-o00000000000000000042-g1-x",
+            "20261323T141500000Z-p00007-o00000000000000000042-g1",
+            "20261123T246100000Z-p00007-o00000000000000000042-g1",
             "größe1123T141500000Z-p00007-o00000000000000000042-g1",
         ] {
             assert!(name.parse::<SealedName>().is_err(), "{name}");

@@ -5,7 +5,9 @@ use crate::columns::{encoding, header_element, header_fields};
 use crate::format::Preference;
 use arrow_array::builder::{BinaryBuilder, GenericByteBuilder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_array::types::{BinaryType, ByteArrayType, Utf8Type};
-use arrow_array::{ArrayRef, Int32Array, Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray, new_null_array};
+use arrow_array::{
+    ArrayRef, Int32Array, Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray, new_null_array,
+};
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType};
 use std::sync::Arc;
@@ -26,7 +28,12 @@ struct ByteColumn<T: ByteArrayType> {
 
 impl<T: ByteArrayType> ByteColumn<T> {
     fn new(data_type: &DataType) -> Self {
-        Self { builder: GenericByteBuilder::with_capacity(ROWS, 0), nulls: 0, has_values: false, all_null: new_null_array(data_type, ROWS) }
+        Self {
+            builder: GenericByteBuilder::with_capacity(ROWS, 0),
+            nulls: 0,
+            has_values: false,
+            all_null: new_null_array(data_type, ROWS),
+        }
     }
 
     fn push(&mut self, value: Option<&T::Native>) {
@@ -177,8 +184,10 @@ impl PageBuilder {
         let rows = std::mem::take(&mut self.rows);
         self.weight = 0;
         let headers = self.finish_headers()?;
-        let [spec_version, id, source, event_type, subject, content_type, data_schema] = self.attributes.each_mut().map(|column| column.finish(rows));
-        let take = |ints: &mut Vec<i32>| -> ArrayRef { Arc::new(Int32Array::from(std::mem::replace(ints, Vec::with_capacity(ROWS)))) };
+        let [spec_version, id, source, event_type, subject, content_type, data_schema] =
+            self.attributes.each_mut().map(|column| column.finish(rows));
+        let take =
+            |ints: &mut Vec<i32>| -> ArrayRef { Arc::new(Int32Array::from(std::mem::replace(ints, Vec::with_capacity(ROWS)))) };
         let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(ROWS));
         let ingest = std::mem::replace(&mut self.ingest, Vec::with_capacity(ROWS));
         Ok(vec![

@@ -54,7 +54,11 @@ impl ReadError {
     pub(crate) fn of_parquet(footer: &SegmentFooter, error: &ParquetError) -> Self {
         let (file, reason) = (footer.file().into(), error.to_string());
         // The library wraps our own error in text of its own.
-        if reason.contains(crate::fetched::NOT_FETCHED) { Self::MissingBytes { file, reason } } else { Self::Damaged { file, reason } }
+        if reason.contains(crate::fetched::NOT_FETCHED) {
+            Self::MissingBytes { file, reason }
+        } else {
+            Self::Damaged { file, reason }
+        }
     }
 
     pub(crate) fn damaged(footer: &SegmentFooter, reason: &str) -> Self {
@@ -67,7 +71,12 @@ impl ReadError {
 ///
 /// # Errors
 /// The bytes are not those of the plan, or they are damaged. Records of a run are handed out only after its digest was checked.
-pub fn read(footer: &SegmentFooter, plan: &ReadPlan, fetched: &Fetched, mut visit: impl FnMut(&RecordRef<'_>, i64) -> ControlFlow<()>) -> Result<(), ReadError> {
+pub fn read(
+    footer: &SegmentFooter,
+    plan: &ReadPlan,
+    fetched: &Fetched,
+    mut visit: impl FnMut(&RecordRef<'_>, i64) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
     let mut scan = SegmentScan::of_runs(footer, fetched, plan.runs.clone());
     while let Some(batch) = scan.next_batch()? {
         for run in 0..batch.runs() {

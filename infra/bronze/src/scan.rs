@@ -56,7 +56,8 @@ impl SegmentScan {
         let arrays = RecordArrays::new(&batch).map_err(|error| ReadError::of_parquet(&self.footer, &error))?;
         let end = first_row + batch.num_rows();
         let own = self.footer.runs()[self.runs.clone()].iter();
-        let count = own.take_while(|run| run.row_group as usize == row_group && ((run.first_row + run.rows) as usize) <= end).count();
+        let count =
+            own.take_while(|run| run.row_group as usize == row_group && ((run.first_row + run.rows) as usize) <= end).count();
         let runs = self.runs.start..self.runs.start + count;
         self.runs.start = runs.end;
         if runs.is_empty() {
@@ -69,7 +70,10 @@ impl SegmentScan {
     ///
     /// # Errors
     /// The bytes cannot be decoded, a digest differs, or `visit` failed.
-    pub fn for_each_row<E: From<ReadError>>(mut self, mut visit: impl FnMut(i32, i64, &RecordRef<'_>) -> Result<(), E>) -> Result<(), E> {
+    pub fn for_each_row<E: From<ReadError>>(
+        mut self,
+        mut visit: impl FnMut(i32, i64, &RecordRef<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         while let Some(batch) = self.next_batch()? {
             for run in 0..batch.runs() {
                 let rows = batch.run(run)?;

@@ -48,7 +48,8 @@ impl Stage {
         let key = record.key.map(|key| self.keep(key));
         let value = record.value.map(|value| self.keep(value));
         for header in record.headers {
-            let staged = StagedHeader { key: self.keep(header.key.as_bytes()), value: header.value.map(|value| self.keep(value)) };
+            let staged =
+                StagedHeader { key: self.keep(header.key.as_bytes()), value: header.value.map(|value| self.keep(value)) };
             self.headers.push(staged);
         }
         let RecordRef { offset, timestamp_ms, timestamp_type, .. } = *record;
@@ -75,7 +76,10 @@ impl Stage {
             let StagedRow { ingest_ms, offset, timestamp_ms, timestamp_type, key, value, headers: count } = *row;
             let own = &headers[at..at + count];
             at += count;
-            visit(ingest_ms, &RecordRef { offset, timestamp_ms, timestamp_type, key: key.map(slice), value: value.map(slice), headers: own })?;
+            visit(
+                ingest_ms,
+                &RecordRef { offset, timestamp_ms, timestamp_type, key: key.map(slice), value: value.map(slice), headers: own },
+            )?;
         }
         Ok(())
     }

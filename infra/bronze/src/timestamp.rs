@@ -59,7 +59,8 @@ pub fn plan_timestamp(footer: &SegmentFooter, partition: i32, from_offset: i64, 
 pub fn read_timestamp(footer: &SegmentFooter, plan: &TimestampPlan, fetched: &Fetched) -> Result<Option<(i64, i64)>, ReadError> {
     for index in &plan.runs {
         let rows = run_times(footer, *index, fetched)?;
-        let found = rows.into_iter().find(|(offset, timestamp_ms)| *offset >= plan.from_offset && *timestamp_ms >= plan.target_ms);
+        let found =
+            rows.into_iter().find(|(offset, timestamp_ms)| *offset >= plan.from_offset && *timestamp_ms >= plan.target_ms);
         if found.is_some() {
             return Ok(found);
         }
@@ -74,7 +75,9 @@ fn run_times(footer: &SegmentFooter, index: usize, fetched: &Fetched) -> Result<
     while let Some(batch) = batches.next() {
         let (_, _, batch) = batch.map_err(|error| ReadError::of_parquet(footer, &error))?;
         let [offsets, times] = batch.columns() else { return Err(ReadError::damaged(footer, "columns are missing")) };
-        let (Some(offsets), Some(times)) = (offsets.as_primitive_opt::<Int64Type>(), times.as_primitive_opt::<TimestampMicrosecondType>()) else {
+        let (Some(offsets), Some(times)) =
+            (offsets.as_primitive_opt::<Int64Type>(), times.as_primitive_opt::<TimestampMicrosecondType>())
+        else {
             return Err(ReadError::damaged(footer, "a column has another type than the format says"));
         };
         rows.extend((0..batch.num_rows()).map(|row| (offsets.value(row), time_ms(times, row))));
@@ -82,8 +85,16 @@ fn run_times(footer: &SegmentFooter, index: usize, fetched: &Fetched) -> Result<
     let run = &footer.runs()[index];
     let ends = rows.first().zip(rows.last()).map(|(first, last)| (first.0, last.0));
     let max = rows.iter().map(|(_, timestamp_ms)| *timestamp_ms).max();
-    if ends == Some((run.first_offset, run.last_offset)) && max == Some(run.max_timestamp_ms) && rows.is_sorted_by(|a, b| a.0 < b.0) {
+    if ends == Some((run.first_offset, run.last_offset))
+        && max == Some(run.max_timestamp_ms)
+        && rows.is_sorted_by(|a, b| a.0 < b.0)
+    {
         return Ok(rows);
     }
-    Err(ReadError::Digest { file: footer.file().into(), partition: run.partition, first_offset: run.first_offset, last_offset: run.last_offset })
+    Err(ReadError::Digest {
+        file: footer.file().into(),
+        partition: run.partition,
+        first_offset: run.first_offset,
+        last_offset: run.last_offset,
+    })
 }

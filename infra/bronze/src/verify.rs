@@ -122,7 +122,9 @@ fn check_partitions(footer: &SegmentFooter, seen: &BTreeMap<i32, Seen>, report: 
     for summary in footer.partitions() {
         let seen = seen.get(&summary.partition).unwrap_or(&nothing);
         if seen.rows != summary.rows {
-            report.problems.push(format!("partition {} has {} sound rows, the footer says {}", summary.partition, seen.rows, summary.rows));
+            report
+                .problems
+                .push(format!("partition {} has {} sound rows, the footer says {}", summary.partition, seen.rows, summary.rows));
         } else if seen.timestamps != summary.timestamps {
             report.problems.push(format!("the timestamps of partition {} are not those that the footer says", summary.partition));
         }

@@ -51,7 +51,9 @@ pub struct SegmentSpec {
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
     /// The covered ranges are not ascending by partition, or one ends before it starts.
-    #[error("the covered ranges of a segment must be ascending by partition and not end before they start; partition {0} does not fit")]
+    #[error(
+        "the covered ranges of a segment must be ascending by partition and not end before they start; partition {0} does not fit"
+    )]
     Covered(i32),
     /// The Parquet library refused the schema.
     #[error("the Parquet writer cannot be set up: {0}")]
@@ -347,7 +349,11 @@ impl SegmentWriter {
         self.page.push(partition, ingest_ms, record_weight(record, bytes), record);
         if self.page.rows() == limits::PAGE_ROWS {
             self.close_page()?;
-            if self.group.as_ref().is_some_and(|group| group.rows() >= layout::ROW_GROUP_ROWS || group.weight() >= limits::ROW_GROUP_BYTES) {
+            if self
+                .group
+                .as_ref()
+                .is_some_and(|group| group.rows() >= layout::ROW_GROUP_ROWS || group.weight() >= limits::ROW_GROUP_BYTES)
+            {
                 self.close_group()?;
             }
         } else if self.page.weight() >= limits::PAGE_BYTES {

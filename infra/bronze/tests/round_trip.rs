@@ -19,11 +19,25 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 
 fn timestamp() -> impl Strategy<Value = i64> {
     // -1, the first and last millisecond that readers can show, and the ordinary.
-    prop_oneof![Just(-1), Just(-62_135_596_800_000), Just(253_402_300_799_999), Just(0), Just(-2), any::<i32>().prop_map(i64::from), Just(INGEST_MS)]
+    prop_oneof![
+        Just(-1),
+        Just(-62_135_596_800_000),
+        Just(253_402_300_799_999),
+        Just(0),
+        Just(-2),
+        any::<i32>().prop_map(i64::from),
+        Just(INGEST_MS)
+    ]
 }
 
 fn header() -> impl Strategy<Value = (String, Option<Vec<u8>>)> {
-    let key = prop_oneof![Just("ce_id".to_owned()), Just("ce_time".to_owned()), Just("content-type".to_owned()), Just(String::new()), "[a-zä]{0,6}"];
+    let key = prop_oneof![
+        Just("ce_id".to_owned()),
+        Just("ce_time".to_owned()),
+        Just("content-type".to_owned()),
+        Just(String::new()),
+        "[a-zä]{0,6}"
+    ];
     (key, proptest::option::of(bytes()))
 }
 

@@ -16,7 +16,11 @@ use support::{Row, covering, open, spec, whole, write, write_as};
 
 fn metadata(bytes: &Bytes) -> ParquetMetaData {
     let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
-    ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).with_metadata_options(Some(options)).parse_and_finish(bytes).unwrap()
+    ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Required)
+        .with_metadata_options(Some(options))
+        .parse_and_finish(bytes)
+        .unwrap()
 }
 
 /// Rows that put a value into every column that version 1 fills.
@@ -47,11 +51,19 @@ fn describe(leaf: &ColumnDescriptor, metadata: &ParquetMetaData, at: usize) -> S
     let required = if leaf.max_def_level() == 0 || info.repetition() == Repetition::REQUIRED { "required" } else { "optional" };
     let logical = match leaf.logical_type_ref() {
         Some(LogicalType::String) => " STRING",
-        Some(LogicalType::Timestamp { is_adjusted_to_u_t_c: true, unit }) if format!("{unit:?}").contains("MICROS") => " TIMESTAMP(us, UTC)",
+        Some(LogicalType::Timestamp { is_adjusted_to_u_t_c: true, unit }) if format!("{unit:?}").contains("MICROS") => {
+            " TIMESTAMP(us, UTC)"
+        }
         Some(other) => panic!("{other:?}"),
         None => "",
     };
-    let mut encodings: Vec<_> = chunk.page_encoding_stats().unwrap().iter().filter(|stats| stats.page_type != PageType::DICTIONARY_PAGE).map(|stats| stats.encoding).collect();
+    let mut encodings: Vec<_> = chunk
+        .page_encoding_stats()
+        .unwrap()
+        .iter()
+        .filter(|stats| stats.page_type != PageType::DICTIONARY_PAGE)
+        .map(|stats| stats.encoding)
+        .collect();
     assert!(chunk.page_encoding_stats().unwrap().iter().all(|stats| stats.page_type != PageType::DATA_PAGE_V2));
     encodings.sort_unstable();
     encodings.dedup();
@@ -110,7 +122,10 @@ fn columns_are_those_of_version_1() {
     assert_eq!(headers.get_basic_info().logical_type_ref(), Some(&LogicalType::List));
     assert_eq!(headers.get_basic_info().repetition(), Repetition::REQUIRED);
     let element = &headers.get_fields()[0].get_fields()[0];
-    assert_eq!((element.name(), element.get_basic_info().id(), element.get_basic_info().repetition()), ("element", 23, Repetition::REQUIRED));
+    assert_eq!(
+        (element.name(), element.get_basic_info().id(), element.get_basic_info().repetition()),
+        ("element", 23, Repetition::REQUIRED)
+    );
 }
 
 #[test]
@@ -120,10 +135,12 @@ fn the_footer_says_what_it_must() {
     let file = metadata.file_metadata();
     assert_eq!(file.version(), 1);
     let keys: Vec<&str> = file.key_value_metadata().unwrap().iter().map(|pair| pair.key.as_str()).collect();
-    let wanted = ["format", "topic_id", "covered", "plan", "schemas", "columns", "writer", "digests"].map(|key| format!("strandline.{key}"));
+    let wanted = ["format", "topic_id", "covered", "plan", "schemas", "columns", "writer", "digests"]
+        .map(|key| format!("strandline.{key}"));
     assert_eq!(keys, wanted, "and no ARROW:schema");
     for group in metadata.row_groups() {
-        let sorted: Vec<_> = group.sorting_columns().unwrap().iter().map(|column| (column.column_idx, column.descending)).collect();
+        let sorted: Vec<_> =
+            group.sorting_columns().unwrap().iter().map(|column| (column.column_idx, column.descending)).collect();
         assert_eq!(sorted, [(1, false), (2, false)]);
     }
     let source = metadata.row_group(0).column(17);
@@ -145,7 +162,9 @@ fn groups(bytes: &Bytes) -> Vec<(i64, i32, i32)> {
 
 #[test]
 fn long_runs_have_row_groups_of_their_own_and_short_ones_share() {
-    let rows = |counts: &[(i32, i64)]| -> Vec<Row> { counts.iter().flat_map(|(partition, count)| (0..*count).map(|at| Row::new(*partition, at, b"x"))).collect() };
+    let rows = |counts: &[(i32, i64)]| -> Vec<Row> {
+        counts.iter().flat_map(|(partition, count)| (0..*count).map(|at| Row::new(*partition, at, b"x"))).collect()
+    };
     let check = |counts: &[(i32, i64)], expected: &[(i64, i32, i32)]| {
         let rows = rows(counts);
         // Once with ranges that fit, once with ranges of which nothing can be guessed.
@@ -206,7 +225,11 @@ fn large_rows_end_row_groups_so_that_pages_stay_small() {
 #[test]
 fn text_and_bytes_go_where_readers_look_for_them() {
     let values: [Option<&[u8]>; 5] = [None, Some(b""), Some(b"text"), Some(b"\xff"), Some(b"a\0b")];
-    let rows: Vec<Row> = values.iter().zip(0..).map(|(value, at)| Row { key: value.map(<[u8]>::to_vec), value: value.map(<[u8]>::to_vec), ..Row::new(0, at, b"") }).collect();
+    let rows: Vec<Row> = values
+        .iter()
+        .zip(0..)
+        .map(|(value, at)| Row { key: value.map(<[u8]>::to_vec), value: value.map(<[u8]>::to_vec), ..Row::new(0, at, b"") })
+        .collect();
     for (preference, text, encodings) in [
         (Preference::Text, [false, true, true, false, false], ["null", "text", "text", "raw", "raw"]),
         (Preference::Binary, [false; 5], ["null", "raw", "raw", "raw", "raw"]),

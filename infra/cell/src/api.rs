@@ -40,7 +40,9 @@ impl Submission {
 
     /// Roughly what it takes in memory and in the log.
     pub fn bytes(&self) -> usize {
-        self.payload.iter().map(Bytes::len).sum::<usize>() + self.commands.iter().map(strandline_commands::command_bytes).sum::<usize>() + 64
+        self.payload.iter().map(Bytes::len).sum::<usize>()
+            + self.commands.iter().map(strandline_commands::command_bytes).sum::<usize>()
+            + 64
     }
 }
 

@@ -76,7 +76,13 @@ impl Driver {
             let entry = join_entry(&runtime, &index, &options, &nonce)?;
             let at = index.cell.seq.next();
             match log.append(at, entry).await {
-                Ok(()) | Err(AppendError::Conflict { .. } | AppendError::Gap { .. } | AppendError::Ambiguous { .. } | AppendError::Unavailable { .. }) => {}
+                Ok(())
+                | Err(
+                    AppendError::Conflict { .. }
+                    | AppendError::Gap { .. }
+                    | AppendError::Ambiguous { .. }
+                    | AppendError::Unavailable { .. },
+                ) => {}
                 Err(error) => return Err(error.into()),
             }
             // Whatever happened, what the log holds says whether this node has joined.
@@ -195,6 +201,7 @@ impl Driver {
         }
         let poll = self.shared.runtime.clock.sleep(self.poll);
         tokio::select! {
+            biased;
             request = self.requests.recv() => match request {
                 Some(request) => self.take(request),
                 None => self.stops.push(oneshot::channel().0),

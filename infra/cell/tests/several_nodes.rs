@@ -103,7 +103,14 @@ async fn submissions_that_wait_share_one_entry_and_keep_their_places() {
     assert_eq!((one.seq, one.seq), (two.seq, three.seq));
     assert_eq!(base_offset(&three.outcomes[0]), 1);
     let view = cell.view();
-    let extents = |partition| view.partition(TopicId([1; 16]), partition).unwrap().extents.iter().map(|extent| (extent.start, extent.end, extent.length)).collect::<Vec<_>>();
+    let extents = |partition| {
+        view.partition(TopicId([1; 16]), partition)
+            .unwrap()
+            .extents
+            .iter()
+            .map(|extent| (extent.start, extent.end, extent.length))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(extents(0), vec![(0, 1, 3), (1, 2, 2)]);
     assert_eq!(extents(1), vec![(0, 1, 4)]);
 }
@@ -169,11 +176,17 @@ async fn idempotent_producers_are_told_duplicates_and_gaps() {
     let log = MemoryCommitLog::new(runtime.clone());
     let cell = node(&runtime, &log, true, 9092).await;
     cell.submit(topic(1, "a", 1)).await.unwrap();
-    let send = async |sequence, records| cell.submit(produce(1, 0, vec![batch(7, sequence, records, b"x")], b"x")).await.unwrap().outcomes[0].clone();
+    let send = async |sequence, records| {
+        cell.submit(produce(1, 0, vec![batch(7, sequence, records, b"x")], b"x")).await.unwrap().outcomes[0].clone()
+    };
     assert_eq!(base_offset(&send(0, 2).await), 0);
     assert_eq!(base_offset(&send(2, 1).await), 2);
-    assert!(matches!(send(0, 2).await, Outcome::Produced(batches) if matches!(batches[0], BatchOutcome::Duplicate { base_offset: 0, .. })));
-    assert!(matches!(send(4, 1).await, Outcome::Produced(batches) if batches[0] == BatchOutcome::Refused(Refusal::OutOfOrderSequence)));
+    assert!(
+        matches!(send(0, 2).await, Outcome::Produced(batches) if matches!(batches[0], BatchOutcome::Duplicate { base_offset: 0, .. }))
+    );
+    assert!(
+        matches!(send(4, 1).await, Outcome::Produced(batches) if batches[0] == BatchOutcome::Refused(Refusal::OutOfOrderSequence))
+    );
     assert_eq!(base_offset(&send(3, 1).await), 3);
     assert_eq!(cell.view().partition(TopicId([1; 16]), 0).unwrap().next_offset, 4);
 }
@@ -190,6 +203,7 @@ async fn a_clock_behind_the_log_is_refused_unless_accepted() {
     let shared: Arc<dyn CommitLog> = Arc::new(log.for_node());
     let refused = Cell::start(early.clone(), shared.clone(), Index::default(), options(true, 9092)).await;
     assert!(matches!(refused, Err(strandline_cell::StartError::Clock { .. })));
-    let accepted = Cell::start(early, shared, Index::default(), CellOptions { accept_clock: true, ..options(true, 9092) }).await.unwrap();
+    let accepted =
+        Cell::start(early, shared, Index::default(), CellOptions { accept_clock: true, ..options(true, 9092) }).await.unwrap();
     assert!(accepted.seq() > Seq(1));
 }

@@ -131,7 +131,11 @@ async fn consume(client: &Client, topic: &str, total: i64) {
         }
     }
     let elapsed = client.runtime().clock.monotonic() - started;
-    println!("consumed: {:.0} records/s, {:.0} MB/s on the wire", total as f64 / elapsed.as_secs_f64(), bytes as f64 / 1e6 / elapsed.as_secs_f64());
+    println!(
+        "consumed: {:.0} records/s, {:.0} MB/s on the wire",
+        total as f64 / elapsed.as_secs_f64(),
+        bytes as f64 / 1e6 / elapsed.as_secs_f64()
+    );
     assert!(consumer.progress().values().all(|progress| progress.position.is_some()));
     consumer.close().await.unwrap();
 }

@@ -249,11 +249,7 @@ impl Client {
 
     /// Tries until it succeeds, fails for good, or `operation_timeout` is over. The attempt is told what the last error
     /// asks for.
-    pub(crate) async fn retrying<T, F>(
-        &self,
-        what: &str,
-        mut attempt: impl FnMut(Option<Retry>) -> F,
-    ) -> Result<T, ClientError>
+    pub(crate) async fn retrying<T, F>(&self, what: &str, mut attempt: impl FnMut(Option<Retry>) -> F) -> Result<T, ClientError>
     where
         F: Future<Output = Result<T, ClientError>>,
     {

@@ -113,12 +113,8 @@ impl Cluster {
                 }
             }
         }
-        let cluster = Self {
-            cluster_id: response.cluster_id,
-            controller_id: response.controller_id,
-            brokers: brokers.collect(),
-            topics,
-        };
+        let cluster =
+            Self { cluster_id: response.cluster_id, controller_id: response.controller_id, brokers: brokers.collect(), topics };
         (cluster, errors)
     }
 }
@@ -130,12 +126,7 @@ pub(crate) fn unknown_topic(topic: &str) -> ClientError {
 fn topic_of(topic: MetadataResponseTopic) -> Topic {
     let mut partitions: Vec<Partition> = topic.partitions.into_iter().map(partition_of).collect();
     partitions.sort_by_key(|partition| partition.partition);
-    Topic {
-        name: topic.name.unwrap_or_default(),
-        topic_id: topic.topic_id,
-        is_internal: topic.is_internal,
-        partitions,
-    }
+    Topic { name: topic.name.unwrap_or_default(), topic_id: topic.topic_id, is_internal: topic.is_internal, partitions }
 }
 
 fn partition_of(partition: MetadataResponsePartition) -> Partition {

@@ -100,8 +100,7 @@ impl<R: Request> Answer<R> {
             Some(Ok(frame)) => frame?,
             Some(Err(_)) => return Err(shared.closed("it was closed")),
             None => {
-                let error =
-                    ConnectionError::TimedOut { address: shared.address.clone(), api: R::API_KEY, after: timeout };
+                let error = ConnectionError::TimedOut { address: shared.address.clone(), api: R::API_KEY, after: timeout };
                 shared.fail(error.clone());
                 return Err(error);
             }
@@ -111,9 +110,11 @@ impl<R: Request> Answer<R> {
 }
 
 fn decode<R: Request>(address: &str, version: i16, frame: Bytes) -> Result<R::Response, ConnectionError> {
-    decode_response::<R::Response>(version, frame)
-        .map(|(_, response)| response)
-        .map_err(|error| ConnectionError::Decode { address: address.to_owned(), api: R::API_KEY, error })
+    decode_response::<R::Response>(version, frame).map(|(_, response)| response).map_err(|error| ConnectionError::Decode {
+        address: address.to_owned(),
+        api: R::API_KEY,
+        error,
+    })
 }
 
 impl Connection {
@@ -169,7 +170,11 @@ impl Connection {
             let answer = self.submit(version, &request)?;
             let frame = match within(&self.runtime, timeout, answer.receiver).await {
                 Some(Ok(frame)) => frame?,
-                _ => return Err(self.shared.closed(format!("it did not answer ApiVersions within {timeout:?}; is it a Kafka broker?"))),
+                _ => {
+                    return Err(self
+                        .shared
+                        .closed(format!("it did not answer ApiVersions within {timeout:?}; is it a Kafka broker?")));
+                }
             };
             let unknown = frame.get(4..6) == Some(&ErrorCode::UnsupportedVersion.code().to_be_bytes()[..]);
             if unknown && version > 0 {
@@ -292,12 +297,7 @@ impl Connection {
     }
 }
 
-async fn run(
-    shared: Arc<Shared>,
-    read: impl AsyncRead + Unpin,
-    write: impl AsyncWrite + Unpin,
-    queue: mpsc::Receiver<Outgoing>,
-) {
+async fn run(shared: Arc<Shared>, read: impl AsyncRead + Unpin, write: impl AsyncWrite + Unpin, queue: mpsc::Receiver<Outgoing>) {
     let error = tokio::select! {
         () = shared.close.cancelled() => shared.closed("it was closed here"),
         error = read_answers(&shared, read) => error,

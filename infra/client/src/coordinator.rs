@@ -13,11 +13,7 @@ impl Client {
     /// # Errors
     /// None is available now (worth another try), or no broker answers.
     pub async fn find_coordinator(&self, group: &str) -> Result<Broker, ClientError> {
-        let request = FindCoordinatorRequest {
-            key: group.to_owned(),
-            key_type: GROUP,
-            coordinator_keys: vec![group.to_owned()],
-        };
+        let request = FindCoordinatorRequest { key: group.to_owned(), key_type: GROUP, coordinator_keys: vec![group.to_owned()] };
         let what = || format!("the coordinator of group \"{group}\"");
         let response = self.any_connection().await?.call(&request).await?;
         check(response.error_code, what, response.error_message)?;

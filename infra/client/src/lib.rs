@@ -26,16 +26,15 @@ mod producer;
 mod wait;
 
 pub use admin::{
-    Admin, CommittedOffset, ConfigChange, ConfigEntry, ConfigSource, CreatedTopic, DescribedGroup, GroupMember,
-    Isolation, ListedGroup, ListedOffset, NewTopic, OffsetAt, OffsetChange, PartitionName, ResetTo, Resource,
+    Admin, CommittedOffset, ConfigChange, ConfigEntry, ConfigSource, CreatedTopic, DescribedGroup, GroupMember, Isolation,
+    ListedGroup, ListedOffset, NewTopic, OffsetAt, OffsetChange, PartitionName, ResetTo, Resource,
 };
 pub use client::Client;
 pub use cluster::{Broker, Cluster, Partition, Topic};
 pub use connect::{Connect, Stream, TcpConnect};
 pub use connection::{Answer, Connection};
 pub use consumer::{
-    Assignor, ConsumedRecord, Consumer, ConsumerOptions, Fetched, FetchedPartition, MemberSubscription, Progress,
-    StartAt, assign,
+    Assignor, ConsumedRecord, Consumer, ConsumerOptions, Fetched, FetchedPartition, MemberSubscription, Progress, StartAt, assign,
 };
 pub use error::{ClientError, ConnectionError, Retry};
 pub use options::ClientOptions;

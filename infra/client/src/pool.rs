@@ -60,8 +60,7 @@ impl Pool {
         // Set before the try, so that a caller who gives up in the middle leaves the wait behind too.
         let pause = slot.backoff.next(&self.runtime);
         slot.not_before = self.runtime.clock.monotonic() + pause;
-        let connection =
-            Connection::open(&self.runtime, self.connector.as_ref(), &self.options, &address.0, address.1).await?;
+        let connection = Connection::open(&self.runtime, self.connector.as_ref(), &self.options, &address.0, address.1).await?;
         slot.backoff.reset();
         slot.connection = Some(connection.clone());
         Ok(connection)

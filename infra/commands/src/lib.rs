@@ -15,20 +15,18 @@ mod produce;
 mod topics;
 
 pub use bronze::{
-    AdoptSealed, CollectGarbage, Convert, DropSealed, FileRange, ForgetTopic, Lost, Merge, NewFile, RaiseHorizon, Rehome, RehomedRun,
-    SealDone, SealPlan, Sealed,
+    AdoptSealed, CollectGarbage, Convert, DropSealed, FileRange, ForgetTopic, Lost, Merge, NewFile, RaiseHorizon, Rehome,
+    RehomedRun, SealDone, SealPlan, Sealed,
 };
 pub use cell::{
-    AgreeSnapshot, CreateCell, DeclareGone, DropLease, Join, Leave, LeaseKind, LogCopied, RaiseFoldVersion, Rebuilt,
-    Report, Role, TakeLease, WroteSnapshot,
+    AgreeSnapshot, CreateCell, DeclareGone, DropLease, Join, LeaseKind, Leave, LogCopied, RaiseFoldVersion, Rebuilt, Report,
+    Role, TakeLease, WroteSnapshot,
 };
-pub use encoding::{DecodedEntry, DecodeError, EncodeError, FORMAT_VERSION, chain_hash, command_bytes, decode, encode};
-pub use entry::{Command, Commit, CommandKind, EntryBody, NewObject};
+pub use encoding::{DecodeError, DecodedEntry, EncodeError, FORMAT_VERSION, chain_hash, command_bytes, decode, encode};
+pub use entry::{Command, CommandKind, Commit, EntryBody, NewObject};
 pub use groups::{
     ClaimGroup, CommitOffsets, CommittedOffset, DeleteGroup, DeleteOffsets, ExpireGroup, GroupMember, GroupPartition,
     MemberProtocol, StoreGroup,
 };
 pub use produce::{Batch, ExpireProducer, ExpireProducers, InitProducer, Produce};
-pub use topics::{
-    ConfigChange, ConfigEntry, ConfigOperation, ConfigureTopic, CreateTopic, DeleteTopic, GrowTopic, MoveLogStart,
-};
+pub use topics::{ConfigChange, ConfigEntry, ConfigOperation, ConfigureTopic, CreateTopic, DeleteTopic, GrowTopic, MoveLogStart};

@@ -160,7 +160,9 @@ fn check(settings: &Settings) -> Result<(), ConfigFileError> {
             settings.listen, settings.listen
         ));
     }
-    for (key, address) in [("listen", Some(&settings.listen)), ("advertise", settings.advertise.as_ref()), ("http", settings.http.as_ref())] {
+    for (key, address) in
+        [("listen", Some(&settings.listen)), ("advertise", settings.advertise.as_ref()), ("http", settings.http.as_ref())]
+    {
         let Some(address) = address else { continue };
         let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
         if port.is_none() {
@@ -168,7 +170,11 @@ fn check(settings: &Settings) -> Result<(), ConfigFileError> {
         }
     }
     if settings.default_partitions < 1 || settings.default_partitions > strandline_types::limits::PARTITIONS_PER_TOPIC {
-        return wrong(format!("`default_partitions` is {}; a topic has 1 to {} partitions", settings.default_partitions, strandline_types::limits::PARTITIONS_PER_TOPIC));
+        return wrong(format!(
+            "`default_partitions` is {}; a topic has 1 to {} partitions",
+            settings.default_partitions,
+            strandline_types::limits::PARTITIONS_PER_TOPIC
+        ));
     }
     if settings.default_replication_factor < 1 {
         return wrong(format!("`default_replication_factor` is {}, less than 1", settings.default_replication_factor));
@@ -243,7 +249,12 @@ mod tests {
         assert!(error.contains("STRANDLINE_NONSENSE"), "{error}");
         let error = load(None, environment(&[("STRANDLINE_DEFAULT_PARTITIONS", "many")]), &[]).unwrap_err().to_string();
         assert!(error.contains("`many` is not a whole number"), "{error}");
-        assert!(load(None, environment(&[]), &[("listen", "0.0.0.0:9092".to_owned())]).unwrap_err().to_string().contains("--advertise"));
+        assert!(
+            load(None, environment(&[]), &[("listen", "0.0.0.0:9092".to_owned())])
+                .unwrap_err()
+                .to_string()
+                .contains("--advertise")
+        );
         assert!(load(None, environment(&[]), &[("listen", "9092".to_owned())]).unwrap_err().to_string().contains("HOST:PORT"));
         assert!(load(None, environment(&[]), &[("default_partitions", "0".to_owned())]).is_err());
         let broken = self::file("listen = ");

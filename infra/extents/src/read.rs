@@ -86,9 +86,8 @@ impl ExtentReader {
 
     async fn span(&self, span: Span) -> Result<(Home, Vec<(usize, Bytes)>), ExtentError> {
         let bytes = self.range(span.home, span.range.clone()).await?;
-        let part = |range: &Range<u64>| {
-            bytes.slice((range.start - span.range.start) as usize..(range.end - span.range.start) as usize)
-        };
+        let part =
+            |range: &Range<u64>| bytes.slice((range.start - span.range.start) as usize..(range.end - span.range.start) as usize);
         Ok((span.home, span.extents.iter().map(|(at, range)| (*at, part(range))).collect()))
     }
 

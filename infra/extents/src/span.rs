@@ -96,7 +96,8 @@ mod tests {
             inline(3, 0, limits::BLOCK_BYTES as u64 + 1),
             inline(3, limits::BLOCK_BYTES as u64 + 1, 1),
         ];
-        let found: Vec<_> = spans(&extents, |_| true).into_iter().map(|span| (span.home, span.range, span.extents.len())).collect();
+        let found: Vec<_> =
+            spans(&extents, |_| true).into_iter().map(|span| (span.home, span.range, span.extents.len())).collect();
         let block = limits::BLOCK_BYTES as u64;
         assert!(spans(&extents, |at| at == 2).is_empty());
         assert_eq!(

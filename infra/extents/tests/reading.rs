@@ -51,7 +51,13 @@ async fn world(takes_any_payload: bool) -> World {
     let log = MemoryCommitLog::new(runtime.clone()).taking_any_payload(takes_any_payload);
     let objects = Objects::in_memory(&runtime);
     let cell = node(&runtime, &log, 9092).await;
-    let create = CreateTopic { topic_id: TOPIC.0.to_vec(), name: "t".to_owned(), partitions: 4, replication_factor: 1, configs: Vec::new() };
+    let create = CreateTopic {
+        topic_id: TOPIC.0.to_vec(),
+        name: "t".to_owned(),
+        partitions: 4,
+        replication_factor: 1,
+        configs: Vec::new(),
+    };
     cell.submit(Submission::one(create)).await.unwrap();
     World { log, objects, cell }
 }
@@ -148,7 +154,8 @@ async fn what_is_missing_or_damaged_says_so() {
     let wide = Extent { end: inline.end + 1, ..inline };
     assert!(matches!(plain.bytes(&wide).await, Err(ExtentError::Damaged { .. })));
     let ExtentPlace::Object { name, .. } = stored.place else { panic!("{stored:?}") };
-    let unknown = Extent { place: ExtentPlace::Object { name: strandline_types::ObjectName { n: 99, ..name }, position: 0 }, ..stored };
+    let unknown =
+        Extent { place: ExtentPlace::Object { name: strandline_types::ObjectName { n: 99, ..name }, position: 0 }, ..stored };
     for reader in [&plain, &cached] {
         assert!(reader.bytes(&unknown).await.unwrap_err().is_missing());
     }

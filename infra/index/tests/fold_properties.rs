@@ -151,7 +151,13 @@ impl Player {
                 self.generation += 1;
                 let mut id = [topic; 16];
                 id[1] = self.generation;
-                self.one(CreateTopic { topic_id: id.to_vec(), name: format!("topic-{topic}"), partitions, replication_factor: 1, configs: Vec::new() });
+                self.one(CreateTopic {
+                    topic_id: id.to_vec(),
+                    name: format!("topic-{topic}"),
+                    partitions,
+                    replication_factor: 1,
+                    configs: Vec::new(),
+                });
             }
             Step::DeleteTopic { topic } => {
                 if let Some(id) = self.topic(topic) {
@@ -181,14 +187,22 @@ impl Player {
                     })
                     .collect();
                 let bytes = 10 * batches.len() as u64;
-                let objects = if object { vec![NewObject { path: format!("wal/{}", self.name(seq)), size: bytes, crc32c: 1 }] } else { Vec::new() };
+                let objects = if object {
+                    vec![NewObject { path: format!("wal/{}", self.name(seq)), size: bytes, crc32c: 1 }]
+                } else {
+                    Vec::new()
+                };
                 let command = Produce { topic_id: id.0.to_vec(), partition, object: u32::from(object), position: 0, batches };
                 let outcomes = self.send(vec![command.into()], if object { 0 } else { bytes }, objects);
                 let after = self.index.partition(id, partition).map_or(0, |partition| partition.next_offset);
                 if let Some(Outcome::Produced(results)) = outcomes.first() {
-                    let appended = results.iter().filter(|result| matches!(result, strandline_index::BatchOutcome::Appended { .. })).count() as i64;
+                    let appended =
+                        results.iter().filter(|result| matches!(result, strandline_index::BatchOutcome::Appended { .. })).count()
+                            as i64;
                     assert_eq!(after - before, 2 * appended, "offsets are given out without a gap");
-                    if let Some(known) = self.index.partition(id, partition).and_then(|partition| partition.producers.get(&producer)) {
+                    if let Some(known) =
+                        self.index.partition(id, partition).and_then(|partition| partition.producers.get(&producer))
+                    {
                         self.sequences.insert((producer, id, partition), known.batches.back().unwrap().last_sequence + 1);
                     }
                 }
@@ -209,7 +223,13 @@ impl Player {
                 let state = &self.index.topics[&id];
                 let ranges = state.partitions.iter().zip(0..).filter_map(|(partition, number)| {
                     let end = partition.extents.iter().take(extents).last()?.end;
-                    Some(FileRange { partition: number, start: partition.frontier, end: end + i64::from(wrong), rows: 1, ..FileRange::default() })
+                    Some(FileRange {
+                        partition: number,
+                        start: partition.frontier,
+                        end: end + i64::from(wrong),
+                        rows: 1,
+                        ..FileRange::default()
+                    })
                 });
                 let file = file(format!("fresh/{}/{}/{name}.parquet", state.name, id.id8()), ranges.collect());
                 self.one(Convert { lease, topic_id: id.0.to_vec(), file: Some(file), key_format: 1, value_format: 2 });
@@ -225,7 +245,13 @@ impl Player {
                 for (partition, number) in state.partitions.iter().zip(0..) {
                     let own: Vec<_> = partition.fresh.iter().filter(|range| names.contains(&range.segment)).collect();
                     if let (Some(first), Some(last)) = (own.first(), own.last()) {
-                        ranges.push(FileRange { partition: number, start: first.start, end: last.end, rows: 1, ..FileRange::default() });
+                        ranges.push(FileRange {
+                            partition: number,
+                            start: first.start,
+                            end: last.end,
+                            rows: 1,
+                            ..FileRange::default()
+                        });
                     }
                 }
                 let output = file(format!("fresh/{}/{}/{name}.parquet", state.name, id.id8()), ranges);
@@ -235,7 +261,8 @@ impl Player {
             Step::SealPlan { topic, inputs } => {
                 let Some(id) = self.topic(topic) else { return };
                 let lease = self.lease(LeaseKind::Seal, &id.0);
-                let inputs = self.index.topics[&id].fresh.values().take(inputs).map(|segment| segment.file.path.clone()).collect();
+                let inputs =
+                    self.index.topics[&id].fresh.values().take(inputs).map(|segment| segment.file.path.clone()).collect();
                 self.one(SealPlan { lease, topic_id: id.0.to_vec(), inputs });
             }
             Step::Sealed { topic, wrong } => {
@@ -263,14 +290,20 @@ impl Player {
             }
             Step::Rehome { topic, partition } => {
                 let Some(id) = self.topic(topic) else { return };
-                let Some(extent) = self.index.partition(id, partition).and_then(|partition| partition.extents.front().copied()) else { return };
+                let Some(extent) = self.index.partition(id, partition).and_then(|partition| partition.extents.front().copied())
+                else {
+                    return;
+                };
                 let object = NewObject { path: format!("wal/{}", self.name(seq)), size: extent.length, crc32c: 2 };
                 let run = RehomedRun { topic_id: id.0.to_vec(), partition, start: extent.start, end: extent.end, position: 0 };
                 self.send(vec![Rehome { runs: vec![run], object: 1 }.into()], 0, vec![object]);
             }
             Step::Lost { topic, partition } => {
                 let Some(id) = self.topic(topic) else { return };
-                let Some(extent) = self.index.partition(id, partition).and_then(|partition| partition.extents.back().copied()) else { return };
+                let Some(extent) = self.index.partition(id, partition).and_then(|partition| partition.extents.back().copied())
+                else {
+                    return;
+                };
                 self.one(Lost { topic_id: id.0.to_vec(), partition, start: extent.start, end: extent.end });
             }
             Step::Claim { group } => {
@@ -281,7 +314,8 @@ impl Player {
             Step::Store { group, members, stale } => {
                 let name = format!("group-{group}");
                 let Some((claim, generation)) = self.group(&name) else { return };
-                let members = (0..members).map(|n| GroupMember { member_id: format!("member-{n}"), ..GroupMember::default() }).collect();
+                let members =
+                    (0..members).map(|n| GroupMember { member_id: format!("member-{n}"), ..GroupMember::default() }).collect();
                 let command = StoreGroup {
                     group: name.clone(),
                     claim,
@@ -299,7 +333,8 @@ impl Player {
                 let name = format!("group-{group}");
                 let (Some((claim, generation)), Some(id)) = (self.group(&name), self.topic(topic)) else { return };
                 let member = self.index.groups[&name].members.first().map(|member| member.member_id.clone());
-                let committed = CommittedOffset { topic_id: id.0.to_vec(), partition, offset, leader_epoch: -1, metadata: String::new() };
+                let committed =
+                    CommittedOffset { topic_id: id.0.to_vec(), partition, offset, leader_epoch: -1, metadata: String::new() };
                 self.one(CommitOffsets {
                     group: name,
                     claim,
@@ -427,7 +462,14 @@ fn a_topic_goes_all_the_way_to_sealed() {
     player.play(Step::SealDone { topic: 0 });
     let topic = &player.index.topics[&id];
     assert_eq!((topic.fresh.len(), topic.plans.len()), (0, 0));
-    assert_eq!(topic.partitions.iter().map(|partition| (partition.sealed_end, partition.frontier, partition.next_offset)).collect::<Vec<_>>(), vec![(8, 8, 8), (6, 6, 6)]);
+    assert_eq!(
+        topic
+            .partitions
+            .iter()
+            .map(|partition| (partition.sealed_end, partition.frontier, partition.next_offset))
+            .collect::<Vec<_>>(),
+        vec![(8, 8, 8), (6, 6, 6)]
+    );
     // Two fresh inputs of the merge, its output, and the WAL segment are garbage now.
     assert_eq!(player.index.garbage.len(), 4);
 }

@@ -17,8 +17,7 @@ use strandline_runtime::Runtime;
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Seconds, from what a group commit takes to what a request may wait.
-const BUCKETS: [f64; 16] =
-    [0.000_5, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 5.0, 20.0];
+const BUCKETS: [f64; 16] = [0.000_5, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 5.0, 20.0];
 
 /// The metrics of this process.
 #[derive(Clone)]

@@ -19,8 +19,11 @@ pub enum LogError {
 
 /// Starts logging to standard error. Only the first call of a process has an effect.
 pub fn start_logs(filter: &str, format: LogFormat) -> Result<(), LogError> {
-    let parsed = EnvFilter::builder().parse(filter).map_err(|error| LogError::Filter { filter: filter.to_owned(), reason: error.to_string() })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let parsed = EnvFilter::builder()
+        .parse(filter)
+        .map_err(|error| LogError::Filter { filter: filter.to_owned(), reason: error.to_string() })?;
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // Err: a subscriber is there already, and stays.
     let _ = match format {
         LogFormat::Text => builder.try_init(),

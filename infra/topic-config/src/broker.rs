@@ -48,29 +48,64 @@ pub fn broker_configs(settings: &BrokerSettings) -> Vec<BrokerConfig> {
 }
 
 fn of_settings(settings: &BrokerSettings) -> Vec<BrokerConfig> {
-    let set = |name, kind, value: String, doc| BrokerConfig { name, kind, value: Some(value), source: ConfigSource::StaticBroker, doc };
+    let set =
+        |name, kind, value: String, doc| BrokerConfig { name, kind, value: Some(value), source: ConfigSource::StaticBroker, doc };
     vec![
-        set("advertised.listeners", ConfigType::List, format!("PLAINTEXT://{}", settings.advertise), "What clients are told to connect to."),
-        set("auto.create.topics.enable", ConfigType::Boolean, settings.auto_create_topics.to_string(), "Whether asking for an unknown topic creates it."),
+        set(
+            "advertised.listeners",
+            ConfigType::List,
+            format!("PLAINTEXT://{}", settings.advertise),
+            "What clients are told to connect to.",
+        ),
+        set(
+            "auto.create.topics.enable",
+            ConfigType::Boolean,
+            settings.auto_create_topics.to_string(),
+            "Whether asking for an unknown topic creates it.",
+        ),
         set("broker.id", ConfigType::Int, settings.node_id.to_string(), "The node's id."),
-        BrokerConfig { value: Some(settings.zone.clone()).filter(|zone| !zone.is_empty()), ..set("broker.rack", ConfigType::String, String::new(), "The node's zone.") },
+        BrokerConfig {
+            value: Some(settings.zone.clone()).filter(|zone| !zone.is_empty()),
+            ..set("broker.rack", ConfigType::String, String::new(), "The node's zone.")
+        },
         set("listeners", ConfigType::List, format!("PLAINTEXT://{}", settings.listen), "Where the node listens."),
         set("log.dirs", ConfigType::List, settings.data.clone(), "Where the node's data lies."),
         set("node.id", ConfigType::Int, settings.node_id.to_string(), "The node's id."),
-        set("num.partitions", ConfigType::Int, settings.partitions.to_string(), "Partitions of a topic that is created without a number."),
+        set(
+            "num.partitions",
+            ConfigType::Int,
+            settings.partitions.to_string(),
+            "Partitions of a topic that is created without a number.",
+        ),
     ]
 }
 
 fn of_limits() -> Vec<BrokerConfig> {
-    let fixed = |name, kind, value: String, doc| BrokerConfig { name, kind, value: Some(value), source: ConfigSource::Default, doc };
+    let fixed =
+        |name, kind, value: String, doc| BrokerConfig { name, kind, value: Some(value), source: ConfigSource::Default, doc };
     vec![
         fixed("default.replication.factor", ConfigType::Int, "1".to_owned(), "Reported only: storage replicates."),
         fixed("delete.topic.enable", ConfigType::Boolean, "true".to_owned(), "Topics can be deleted."),
         fixed("group.max.size", ConfigType::Int, limits::GROUP_MEMBERS.to_string(), "Members of one group."),
         fixed("max.connections", ConfigType::Int, limits::CONNECTIONS.to_string(), "Connections at once."),
-        fixed("offset.metadata.max.bytes", ConfigType::Int, limits::OFFSET_METADATA_BYTES.to_string(), "Metadata of a committed offset."),
-        fixed("offsets.retention.minutes", ConfigType::Int, "10080".to_owned(), "Offsets of an empty group are forgotten after this time."),
-        fixed("producer.id.expiration.ms", ConfigType::Int, "86400000".to_owned(), "Idle producer ids are forgotten after this time."),
+        fixed(
+            "offset.metadata.max.bytes",
+            ConfigType::Int,
+            limits::OFFSET_METADATA_BYTES.to_string(),
+            "Metadata of a committed offset.",
+        ),
+        fixed(
+            "offsets.retention.minutes",
+            ConfigType::Int,
+            "10080".to_owned(),
+            "Offsets of an empty group are forgotten after this time.",
+        ),
+        fixed(
+            "producer.id.expiration.ms",
+            ConfigType::Int,
+            "86400000".to_owned(),
+            "Idle producer ids are forgotten after this time.",
+        ),
         fixed("socket.request.max.bytes", ConfigType::Int, limits::FRAME_BYTES.to_string(), "The largest request."),
     ]
 }

@@ -73,9 +73,13 @@ fn remote_storage(configs: &Configs) -> Result<(), ConfigError> {
     }
     let policy = split(text(configs, names::CLEANUP_POLICY));
     if !policy.iter().all(|element| *element == "delete") {
-        return Err(conflict("Remote log storage only supports topics with cleanup.policy=delete or cleanup.policy being an empty list."));
+        return Err(conflict(
+            "Remote log storage only supports topics with cleanup.policy=delete or cleanup.policy being an empty list.",
+        ));
     }
-    for (local_name, whole_name) in [("local.retention.ms", names::RETENTION_MS), ("local.retention.bytes", names::RETENTION_BYTES)] {
+    for (local_name, whole_name) in
+        [("local.retention.ms", names::RETENTION_MS), ("local.retention.bytes", names::RETENTION_BYTES)]
+    {
         let (local, whole) = (long(configs, local_name), long(configs, whole_name));
         if local == -1 && whole != -1 {
             let reason = format!("Value must not be -1 as {whole_name} value is set as {whole}.");

@@ -10,7 +10,14 @@ const MAX_LONG: &str = "9223372036854775807";
 const WEEK_MS: &str = "604800000";
 const FORMATS: Rule = OneOf(&["auto", "text", "binary"]);
 
-const fn config(name: &'static str, kind: ConfigType, default: &'static str, rule: Rule, synonyms: &'static [&'static str], doc: &'static str) -> ConfigDefinition {
+const fn config(
+    name: &'static str,
+    kind: ConfigType,
+    default: &'static str,
+    rule: Rule,
+    synonyms: &'static [&'static str],
+    doc: &'static str,
+) -> ConfigDefinition {
     ConfigDefinition { name, kind, default: Some(default), rule, synonyms, acts: false, internal: false, doc }
 }
 
@@ -124,7 +131,11 @@ mod tests {
             assert_eq!(definition(entry.name).map(|found| found.name), Some(entry.name));
         }
         assert!(definition("no.such.config").is_none());
-        assert_eq!(DEFINITIONS.iter().filter(|entry| !entry.name.starts_with("strandline.")).count(), 34, "Kafka 4.2 has 34, one of them internal");
+        assert_eq!(
+            DEFINITIONS.iter().filter(|entry| !entry.name.starts_with("strandline.")).count(),
+            34,
+            "Kafka 4.2 has 34, one of them internal"
+        );
     }
 
     #[test]

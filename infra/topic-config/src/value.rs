@@ -76,14 +76,21 @@ fn number(definition: &ConfigDefinition, value: &str, parsed: Option<i64>) -> Re
 fn double(definition: &ConfigDefinition, value: &str, trimmed: &str) -> Result<String, ConfigError> {
     // Java takes a suffix for the type; it also takes NaN, which no rule can mean.
     let digits = trimmed.strip_suffix(['f', 'F', 'd', 'D']).unwrap_or(trimmed);
-    let number = digits.parse::<f64>().ok().filter(|number| !number.is_nan() && digits.starts_with(|first: char| !first.is_ascii_alphabetic()));
+    let number = digits
+        .parse::<f64>()
+        .ok()
+        .filter(|number| !number.is_nan() && digits.starts_with(|first: char| !first.is_ascii_alphabetic()));
     let number = number.ok_or_else(|| not_a_number(definition, value))?;
     if let Rule::Between(least, most) = definition.rule {
         if number < least as f64 {
             return Err(ConfigError::invalid(definition.name, format!("{number:?}"), format!("Value must be at least {least}")));
         }
         if number > most as f64 {
-            return Err(ConfigError::invalid(definition.name, format!("{number:?}"), format!("Value must be no more than {most}")));
+            return Err(ConfigError::invalid(
+                definition.name,
+                format!("{number:?}"),
+                format!("Value must be no more than {most}"),
+            ));
         }
     }
     Ok(format!("{number:?}"))

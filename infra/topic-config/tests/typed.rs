@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use strandline_topic_config::{
-    Cleanup, CompressionType, ConfigSource, DEFINITIONS, FormatPreference, LatencyClass, TopicConfig, describe, normalize, validate_all,
+    Cleanup, CompressionType, ConfigSource, DEFINITIONS, FormatPreference, LatencyClass, TopicConfig, describe, normalize,
+    validate_all,
 };
 use strandline_types::{TimestampType, limits};
 
@@ -22,7 +23,10 @@ fn the_defaults_are_kafkas() {
     assert_eq!((config.timestamp_before_max_ms, config.timestamp_after_max_ms), (i64::MAX, 3_600_000));
     assert_eq!((config.retention_ms, config.retention_bytes), (Some(604_800_000), None));
     assert_eq!(config.bronze_retention_ms, Some(604_800_000));
-    assert_eq!((config.latency, config.bronze_freshness, config.bronze_seal_ms), (LatencyClass::Standard, Duration::from_secs(10), None));
+    assert_eq!(
+        (config.latency, config.bronze_freshness, config.bronze_seal_ms),
+        (LatencyClass::Standard, Duration::from_secs(10), None)
+    );
     assert_eq!((config.key_format, config.value_format), (FormatPreference::Auto, FormatPreference::Auto));
 }
 
@@ -43,7 +47,10 @@ fn values_that_are_set_count() {
     assert_eq!(config.max_message_bytes, limits::BATCH_BYTES);
     assert_eq!(config.timestamp_type, TimestampType::LogAppend);
     assert_eq!((config.retention_ms, config.retention_bytes, config.bronze_retention_ms), (None, Some(5), None));
-    assert_eq!((config.latency, config.bronze_seal_ms, config.value_format), (LatencyClass::Express, Some(60_000), FormatPreference::Binary));
+    assert_eq!(
+        (config.latency, config.bronze_seal_ms, config.value_format),
+        (LatencyClass::Express, Some(60_000), FormatPreference::Binary)
+    );
 }
 
 #[test]
@@ -63,9 +70,15 @@ fn described_values_show_where_they_come_from() {
     assert_eq!((retention.value.as_deref(), retention.source), (Some("5"), ConfigSource::Topic));
     assert_eq!(
         retention.synonyms(),
-        [("retention.ms", Some("5".to_owned()), ConfigSource::Topic), ("log.retention.ms", Some("604800000".to_owned()), ConfigSource::Default)]
+        [
+            ("retention.ms", Some("5".to_owned()), ConfigSource::Topic),
+            ("log.retention.ms", Some("604800000".to_owned()), ConfigSource::Default)
+        ]
     );
-    assert_eq!((of("strandline.latency").value.as_deref(), of("strandline.latency").source), (Some("express"), ConfigSource::Default));
+    assert_eq!(
+        (of("strandline.latency").value.as_deref(), of("strandline.latency").source),
+        (Some("express"), ConfigSource::Default)
+    );
     assert_eq!(of("segment.ms").source.code(), 5);
 }
 

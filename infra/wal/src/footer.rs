@@ -147,7 +147,8 @@ impl WalFooter {
         let Some((rest, trailer)) = tail.split_last_chunk::<TRAILER_BYTES>() else {
             return Err(WalReadError::NeedsMore { tail_bytes: TRAILER_BYTES as u64 });
         };
-        let [length, crc, version] = [0, 4, 8].map(|at| u32::from_be_bytes([trailer[at], trailer[at + 1], trailer[at + 2], trailer[at + 3]]));
+        let [length, crc, version] =
+            [0, 4, 8].map(|at| u32::from_be_bytes([trailer[at], trailer[at + 1], trailer[at + 2], trailer[at + 3]]));
         if trailer[12..] != MAGIC {
             return Err(WalReadError::NotASegment("it does not end with the magic"));
         }

@@ -55,7 +55,10 @@ fn runs_are_grouped_and_found() {
     assert_eq!(slow_crc32c(&bytes), segment.crc32c);
     let footer = WalFooter::read(&bytes, segment.file_bytes).unwrap();
     assert_eq!(footer.runs, segment.runs);
-    assert_eq!(footer.runs.iter().map(|run| run.partition).collect::<Vec<_>>(), [partition(1, 0), partition(1, 3), partition(2, 7)]);
+    assert_eq!(
+        footer.runs.iter().map(|run| run.partition).collect::<Vec<_>>(),
+        [partition(1, 0), partition(1, 3), partition(2, 7)]
+    );
     let run = footer.run(partition(2, 7)).unwrap();
     let expected = [batch(0, b"second"), batch(1, b"third")].concat();
     assert_eq!(bytes[run.range.start as usize..run.range.end as usize], expected);
@@ -95,14 +98,18 @@ fn what_is_no_batch_is_refused() {
 fn the_tail_is_enough_and_too_little_says_how_much() {
     let segment = sample();
     let bytes = whole(&segment);
-    let Err(WalReadError::NeedsMore { tail_bytes }) = WalFooter::read(&bytes.slice(bytes.len() - 20..), segment.file_bytes) else {
+    let Err(WalReadError::NeedsMore { tail_bytes }) = WalFooter::read(&bytes.slice(bytes.len() - 20..), segment.file_bytes)
+    else {
         panic!("20 bytes are not enough");
     };
     let tail = bytes.slice(bytes.len() - tail_bytes as usize..);
     assert_eq!(WalFooter::read(&tail, segment.file_bytes).unwrap().runs, segment.runs);
     let shorter = tail.slice(1..);
     assert_eq!(WalFooter::read(&shorter, segment.file_bytes), Err(WalReadError::NeedsMore { tail_bytes }));
-    assert_eq!(WalFooter::read(&bytes.slice(bytes.len() - 3..), segment.file_bytes), Err(WalReadError::NeedsMore { tail_bytes: 16 }));
+    assert_eq!(
+        WalFooter::read(&bytes.slice(bytes.len() - 3..), segment.file_bytes),
+        Err(WalReadError::NeedsMore { tail_bytes: 16 })
+    );
 }
 
 #[test]

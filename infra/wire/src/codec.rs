@@ -405,10 +405,7 @@ macro_rules! message {
                 self.encode(version, writer);
             }
 
-            fn decode(
-                version: i16,
-                reader: &mut $crate::primitives::Reader,
-            ) -> Result<Self, $crate::primitives::DecodeError> {
+            fn decode(version: i16, reader: &mut $crate::primitives::Reader) -> Result<Self, $crate::primitives::DecodeError> {
                 $name::decode(version, reader)
             }
         }

@@ -243,8 +243,8 @@ mod tests {
     fn retriable_are_those_of_kafkas_java_client() {
         let retriable: Vec<i16> = ErrorCode::ALL.iter().filter(|error| error.is_retriable()).map(|error| error.code()).collect();
         let kafkas = [
-            2, 3, 5, 6, 7, 9, 13, 14, 15, 16, 19, 20, 41, 51, 56, 70, 71, 72, 74, 75, 78, 80, 83, 84, 88, 89, 100, 103, 106,
-            122, 123, 133,
+            2, 3, 5, 6, 7, 9, 13, 14, 15, 16, 19, 20, 41, 51, 56, 70, 71, 72, 74, 75, 78, 80, 83, 84, 88, 89, 100, 103, 106, 122,
+            123, 133,
         ];
         assert_eq!(retriable, kafkas);
     }

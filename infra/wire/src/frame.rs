@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn a_request_comes_back_with_its_header() {
         for version in 0..=13 {
-            let mut buffer = BytesMut::from(&encode_request(version, 77, Some("zone=a"), &MetadataRequest::default()).into_bytes()[..]);
+            let mut buffer =
+                BytesMut::from(&encode_request(version, 77, Some("zone=a"), &MetadataRequest::default()).into_bytes()[..]);
             let frame = split_frame(&mut buffer).unwrap().unwrap();
             let mut reader = Reader::new(frame);
             let header = RequestHeader::decode(&mut reader).unwrap();
@@ -208,10 +209,7 @@ mod tests {
     /// The first frame that librdkafka sends, byte by byte.
     #[test]
     fn a_golden_frame() {
-        let request = ApiVersionsRequest {
-            client_software_name: "librdkafka".into(),
-            client_software_version: "2.4.0".into(),
-        };
+        let request = ApiVersionsRequest { client_software_name: "librdkafka".into(), client_software_version: "2.4.0".into() };
         let frame = encode_request(3, 1, Some("rdkafka"), &request).into_bytes();
         let expected = b"\0\0\0\x24\0\x12\0\x03\0\0\0\x01\0\x07rdkafka\0\x0blibrdkafka\x062.4.0\0";
         assert_eq!(&frame[..], &expected[..]);

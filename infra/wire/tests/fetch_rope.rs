@@ -16,7 +16,10 @@ fn response(records: Vec<Records>) -> FetchResponse {
         .enumerate()
         .map(|(index, records)| PartitionData { partition_index: index as i32, records: Some(records), ..Default::default() })
         .collect();
-    FetchResponse { responses: vec![FetchableTopicResponse { topic: "t".into(), partitions, ..Default::default() }], ..Default::default() }
+    FetchResponse {
+        responses: vec![FetchableTopicResponse { topic: "t".into(), partitions, ..Default::default() }],
+        ..Default::default()
+    }
 }
 
 #[test]

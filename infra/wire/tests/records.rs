@@ -11,8 +11,7 @@ use strandline_types::{HeaderRef, RecordRef, TimestampType};
 use strandline_wire::ErrorCode;
 use strandline_wire::records::*;
 
-const CODECS: [Compression; 5] =
-    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+const CODECS: [Compression; 5] = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 /// A record that owns what it has.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,8 +72,7 @@ fn optional_bytes(most: usize) -> impl Strategy<Value = Option<Vec<u8>>> {
 /// Records with dense offsets. `unique` keeps header keys apart, since the oracle holds them in a map.
 fn records(unique: bool) -> impl Strategy<Value = Vec<Owned>> {
     let header = ("[a-zé]{0,6}", optional_bytes(9));
-    let record =
-        (0_i64..4_102_444_800_000, optional_bytes(12), optional_bytes(300), proptest::collection::vec(header, 0..4));
+    let record = (0_i64..4_102_444_800_000, optional_bytes(12), optional_bytes(300), proptest::collection::vec(header, 0..4));
     proptest::collection::vec(record, 1..40).prop_map(move |records| {
         let record = |(index, (timestamp_ms, key, value, mut headers)): (usize, (i64, _, _, Vec<(String, _)>))| {
             if unique {
@@ -552,9 +550,23 @@ fn a_stated_size_is_enough() {
 /// Bytes that Kafka's own producer code gives for two records.
 #[test]
 fn a_batch_as_kafka_writes_it() {
-    let golden: Vec<u8> = GOLDEN.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
-    let mut builder = BatchBuilder::new(BatchOptions { base_offset: 5, producer_id: 11, producer_epoch: 2, base_sequence: 17, ..BatchOptions::default() });
-    builder.push_next(1_700_000_000_000, Some(b"k1"), Some(b"v1"), &[HeaderRef { key: "h", value: Some(b"x") }, HeaderRef { key: "h", value: None }]).unwrap();
+    let golden: Vec<u8> =
+        GOLDEN.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
+    let mut builder = BatchBuilder::new(BatchOptions {
+        base_offset: 5,
+        producer_id: 11,
+        producer_epoch: 2,
+        base_sequence: 17,
+        ..BatchOptions::default()
+    });
+    builder
+        .push_next(
+            1_700_000_000_000,
+            Some(b"k1"),
+            Some(b"v1"),
+            &[HeaderRef { key: "h", value: Some(b"x") }, HeaderRef { key: "h", value: None }],
+        )
+        .unwrap();
     builder.push_next(1_700_000_000_123, None, None, &[]).unwrap();
     let ours = builder.finish(None).unwrap();
     // Kafka's builder leaves the leader epoch to the broker too.

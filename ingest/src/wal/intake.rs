@@ -119,7 +119,8 @@ impl Intake {
     pub(crate) fn sweep(&self, class: LatencyClass, partitions: &BTreeSet<TopicPartition>) -> Vec<Item> {
         let mut table = self.table();
         let waiting = std::mem::take(&mut table.waiting[place(class)].items);
-        let (swept, left): (VecDeque<Item>, VecDeque<Item>) = waiting.into_iter().partition(|item| partitions.contains(&item.partition));
+        let (swept, left): (VecDeque<Item>, VecDeque<Item>) =
+            waiting.into_iter().partition(|item| partitions.contains(&item.partition));
         table.waiting[place(class)].items = left;
         // Dropped by the caller: that takes the lock.
         swept.into()

@@ -58,7 +58,14 @@ pub(crate) struct Item {
 
 impl Item {
     pub(crate) fn new(taken: Taken, stay: Stay, reply: oneshot::Sender<Result<BatchOutcome, Failure>>, share: Share) -> Self {
-        Self { partition: taken.partition, bytes: taken.bytes, batch: taken.batch, reply: Some(reply), _stay: stay, _share: share }
+        Self {
+            partition: taken.partition,
+            bytes: taken.bytes,
+            batch: taken.batch,
+            reply: Some(reply),
+            _stay: stay,
+            _share: share,
+        }
     }
 
     /// Its client knows what became of it; it must not be committed.

@@ -52,15 +52,22 @@ impl Buffers {
         let inline = Arc::new(segment::InlineBudget::new(cell.runtime().clock.clone()));
         for class in CLASSES {
             let rule = match class {
-                LatencyClass::Express => FlushRule { linger: None, at_once_if_idle: true, inline_bytes: limits::ENTRY_INLINE_BYTES },
-                LatencyClass::Standard => {
-                    FlushRule { linger: Some(options.linger_standard), at_once_if_idle: true, inline_bytes: limits::INLINE_FLUSH_BYTES }
+                LatencyClass::Express => {
+                    FlushRule { linger: None, at_once_if_idle: true, inline_bytes: limits::ENTRY_INLINE_BYTES }
                 }
-                LatencyClass::Relaxed => {
-                    FlushRule { linger: Some(options.linger_relaxed), at_once_if_idle: false, inline_bytes: limits::INLINE_FLUSH_BYTES }
-                }
+                LatencyClass::Standard => FlushRule {
+                    linger: Some(options.linger_standard),
+                    at_once_if_idle: true,
+                    inline_bytes: limits::INLINE_FLUSH_BYTES,
+                },
+                LatencyClass::Relaxed => FlushRule {
+                    linger: Some(options.linger_relaxed),
+                    at_once_if_idle: false,
+                    inline_bytes: limits::INLINE_FLUSH_BYTES,
+                },
             };
-            let pipeline = Pipeline::new(class, rule, cell.clone(), objects.clone(), cache.cloned(), intake.clone(), inline.clone());
+            let pipeline =
+                Pipeline::new(class, rule, cell.clone(), objects.clone(), cache.cloned(), intake.clone(), inline.clone());
             cell.runtime().spawner.spawn("ingest buffer", pipeline.run());
         }
         Self { intake, room: Room::new() }

@@ -300,15 +300,18 @@ impl Pipeline {
     /// These are lost, and with them every later batch of their partitions that was taken in, wherever it is by now. All are
     /// told at once: what comes after that may be committed.
     fn lose(&mut self, items: Vec<Item>, failure: &Failure) {
-        let partitions: BTreeSet<TopicPartition> = items.iter().filter(|item| !item.is_told()).map(|item| item.partition).collect();
+        let partitions: BTreeSet<TopicPartition> =
+            items.iter().filter(|item| !item.is_told()).map(|item| item.partition).collect();
         let swept = self.intake.sweep(self.class, &partitions);
         let buffer = std::mem::take(&mut self.buffer);
-        let (buffered, left): (VecDeque<Item>, VecDeque<Item>) = buffer.into_iter().partition(|item| partitions.contains(&item.partition));
+        let (buffered, left): (VecDeque<Item>, VecDeque<Item>) =
+            buffer.into_iter().partition(|item| partitions.contains(&item.partition));
         self.buffered_bytes = left.iter().map(|item| item.bytes.len()).sum();
         self.buffer = left;
         items.into_iter().for_each(|mut item| item.tell(Err(failure.clone())));
         // Those in a segment stay where their bytes are, but are not committed.
-        let flushed = self.queue.iter_mut().flat_map(|segment| &mut segment.items).filter(|item| partitions.contains(&item.partition));
+        let flushed =
+            self.queue.iter_mut().flat_map(|segment| &mut segment.items).filter(|item| partitions.contains(&item.partition));
         flushed.for_each(|item| item.tell(Err(Failure::overtakes())));
         buffered.into_iter().chain(swept).for_each(|mut item| item.tell(Err(Failure::overtakes())));
     }

@@ -23,11 +23,7 @@ pub(crate) enum SegmentPlace {
         _room: OwnedSemaphorePermit,
     },
     /// Into an object.
-    Object {
-        name: ObjectName,
-        object: NewObject,
-        chunks: Vec<Bytes>,
-    },
+    Object { name: ObjectName, object: NewObject, chunks: Vec<Bytes> },
 }
 
 /// How far a flush has come.
@@ -56,11 +52,16 @@ pub(crate) type Runs = Vec<usize>;
 
 impl Segment {
     /// Sorts the items by partition. Stable: the order within a partition stays.
-    pub(crate) fn new(id: u64, mut items: Vec<Item>, place: impl FnOnce(&[Item]) -> Result<SegmentPlace, Failure>) -> Result<Self, (Vec<Item>, Failure)> {
+    pub(crate) fn new(
+        id: u64,
+        mut items: Vec<Item>,
+        place: impl FnOnce(&[Item]) -> Result<SegmentPlace, Failure>,
+    ) -> Result<Self, (Vec<Item>, Failure)> {
         items.sort_by_key(|item| item.partition);
         match place(&items) {
             Ok(place) => {
-                let state = if matches!(place, SegmentPlace::Inline { .. }) { SegmentState::Ready } else { SegmentState::Putting };
+                let state =
+                    if matches!(place, SegmentPlace::Inline { .. }) { SegmentState::Ready } else { SegmentState::Putting };
                 Ok(Self { id, items, place, state, names: 1 })
             }
             Err(failure) => Err((items, failure)),
@@ -131,7 +132,10 @@ fn path(name: ObjectName) -> String {
 }
 
 /// Gives the batches a place in an object, under a name that no object ever had. Call it when the PUT is about to begin (I8).
-pub(crate) fn object<'a>(cell: &Cell, batches: impl Iterator<Item = (TopicPartition, &'a Bytes)>) -> Result<SegmentPlace, Failure> {
+pub(crate) fn object<'a>(
+    cell: &Cell,
+    batches: impl Iterator<Item = (TopicPartition, &'a Bytes)>,
+) -> Result<SegmentPlace, Failure> {
     let mut builder = WalSegmentBuilder::new();
     for (partition, bytes) in batches {
         builder.push(partition, bytes.clone());
@@ -159,7 +163,11 @@ fn of_put(error: &PutNewError) -> Failure {
 }
 
 /// One batch in a WAL segment of its own, PUT: the submission that commits it, and the object for the cache.
-pub(crate) async fn one_segment(cell: &Cell, objects: &Objects, taken: Taken) -> Result<(Submission, String, Vec<Bytes>), Failure> {
+pub(crate) async fn one_segment(
+    cell: &Cell,
+    objects: &Objects,
+    taken: Taken,
+) -> Result<(Submission, String, Vec<Bytes>), Failure> {
     let SegmentPlace::Object { object, chunks, .. } = object(cell, std::iter::once((taken.partition, &taken.bytes)))? else {
         return Err(Failure::new(ErrorCode::UnknownServerError, "no object was made"));
     };

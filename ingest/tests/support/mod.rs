@@ -18,7 +18,9 @@ use strandline_wire::ErrorCode;
 use strandline_wire::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
-use strandline_wire::records::{BatchBuilder, BatchOptions, BatchPlace, Compression, RecordScratch, for_each_record, split_batches};
+use strandline_wire::records::{
+    BatchBuilder, BatchOptions, BatchPlace, Compression, RecordScratch, for_each_record, split_batches,
+};
 
 pub const START_MS: i64 = 1_790_000_000_000;
 

@@ -4,12 +4,14 @@ use crate::Cluster;
 use crate::cluster::Refused;
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_commands::{ConfigChange, ConfigOperation, ConfigureTopic};
-use strandline_topic_config::{ConfigError, append, broker_configs, definition, describe, effective, normalize, subtract, validate_all};
+use strandline_topic_config::{
+    ConfigError, append, broker_configs, definition, describe, effective, normalize, subtract, validate_all,
+};
 use strandline_types::Caller;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
-    DescribeConfigsSynonym,
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
+    DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use strandline_wire::messages::{alter_configs, incremental_alter_configs};
 
@@ -29,7 +31,12 @@ struct Change {
 
 impl Cluster {
     /// DescribeConfigs (32), for topics and for this node.
-    pub async fn describe_configs(&self, _caller: &Caller, _version: i16, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    pub async fn describe_configs(
+        &self,
+        _caller: &Caller,
+        _version: i16,
+        request: DescribeConfigsRequest,
+    ) -> DescribeConfigsResponse {
         let mut results = Vec::new();
         for resource in &request.resources {
             let described = self.describe_resource(resource, request.include_synonyms, request.include_documentation).await;
@@ -54,50 +61,55 @@ impl Cluster {
         synonyms: bool,
         documentation: bool,
     ) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
-        let wanted = |name: &str| resource.configuration_keys.as_ref().is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| key == name));
+        let wanted = |name: &str| {
+            resource.configuration_keys.as_ref().is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| key == name))
+        };
         match resource.resource_type {
             TOPIC => {
                 self.fresh_for_names(std::iter::once(resource.resource_name.as_str())).await?;
                 let topic = self.topic(&resource.resource_name).ok_or_else(Refused::unknown_topic)?;
-                let described = describe(&topic.configs).into_iter().filter(|config| wanted(config.definition.name)).map(|config| {
-                    let all = config.synonyms().into_iter().map(|(name, value, source)| DescribeConfigsSynonym {
-                        name: name.to_owned(),
-                        value,
-                        source: source.code(),
+                let described =
+                    describe(&topic.configs).into_iter().filter(|config| wanted(config.definition.name)).map(|config| {
+                        let all = config.synonyms().into_iter().map(|(name, value, source)| DescribeConfigsSynonym {
+                            name: name.to_owned(),
+                            value,
+                            source: source.code(),
+                        });
+                        DescribeConfigsResourceResult {
+                            name: config.definition.name.to_owned(),
+                            synonyms: if synonyms { all.collect() } else { Vec::new() },
+                            config_source: config.source.code(),
+                            config_type: config.definition.kind.code(),
+                            documentation: documentation.then(|| config.definition.doc.to_owned()),
+                            value: config.value,
+                            ..DescribeConfigsResourceResult::default()
+                        }
                     });
-                    DescribeConfigsResourceResult {
-                        name: config.definition.name.to_owned(),
-                        synonyms: if synonyms { all.collect() } else { Vec::new() },
-                        config_source: config.source.code(),
-                        config_type: config.definition.kind.code(),
-                        documentation: documentation.then(|| config.definition.doc.to_owned()),
-                        value: config.value,
-                        ..DescribeConfigsResourceResult::default()
-                    }
-                });
                 Ok(described.collect())
             }
             BROKER => {
                 let own = self.cell.node_id().to_string();
                 if !resource.resource_name.is_empty() && resource.resource_name != own {
-                    let message = format!("Unexpected broker id, expected {own} or empty string, but received {}", resource.resource_name);
+                    let message =
+                        format!("Unexpected broker id, expected {own} or empty string, but received {}", resource.resource_name);
                     return Err(Refused::new(ErrorCode::InvalidRequest, message));
                 }
                 if resource.resource_name.is_empty() {
                     // The cluster's dynamic defaults: there are none, settings come from the node's file.
                     return Ok(Vec::new());
                 }
-                let described = broker_configs(&self.options.broker).into_iter().filter(|config| wanted(config.name)).map(|config| {
-                    DescribeConfigsResourceResult {
-                        name: config.name.to_owned(),
-                        value: config.value,
-                        read_only: true,
-                        config_source: config.source.code(),
-                        config_type: config.kind.code(),
-                        documentation: documentation.then(|| config.doc.to_owned()),
-                        ..DescribeConfigsResourceResult::default()
-                    }
-                });
+                let described =
+                    broker_configs(&self.options.broker).into_iter().filter(|config| wanted(config.name)).map(|config| {
+                        DescribeConfigsResourceResult {
+                            name: config.name.to_owned(),
+                            value: config.value,
+                            read_only: true,
+                            config_source: config.source.code(),
+                            config_type: config.kind.code(),
+                            documentation: documentation.then(|| config.doc.to_owned()),
+                            ..DescribeConfigsResourceResult::default()
+                        }
+                    });
                 Ok(described.collect())
             }
             BROKER_LOGGER | CLIENT_METRICS | GROUP => Ok(Vec::new()),
@@ -119,12 +131,13 @@ impl Cluster {
             items: resource.configs.into_iter().map(|config| (config.name, ConfigOperation::Set, config.value)).collect(),
         });
         let results = self.change(changes.collect(), request.validate_only).await;
-        let responses = results.into_iter().map(|(resource_type, resource_name, refused)| alter_configs::AlterConfigsResourceResponse {
-            error_code: refused.as_ref().map_or(ErrorCode::None, |refused| refused.code).code(),
-            error_message: refused.map(|refused| refused.message),
-            resource_type,
-            resource_name,
-        });
+        let responses =
+            results.into_iter().map(|(resource_type, resource_name, refused)| alter_configs::AlterConfigsResourceResponse {
+                error_code: refused.as_ref().map_or(ErrorCode::None, |refused| refused.code).code(),
+                error_message: refused.map(|refused| refused.message),
+                resource_type,
+                resource_name,
+            });
         alter_configs::AlterConfigsResponse { responses: responses.collect(), ..Default::default() }
     }
 
@@ -165,7 +178,8 @@ impl Cluster {
     }
 
     async fn change(&self, changes: Vec<Change>, validate_only: bool) -> Vec<(i8, String, Option<Refused>)> {
-        let topics: Vec<String> = changes.iter().filter(|change| change.resource_type == TOPIC).map(|change| change.name.clone()).collect();
+        let topics: Vec<String> =
+            changes.iter().filter(|change| change.resource_type == TOPIC).map(|change| change.name.clone()).collect();
         let fresh = self.fresh_for_names(topics.iter().map(String::as_str)).await;
         let mut results = Vec::new();
         let (mut accepted, mut commands) = (Vec::new(), Vec::new());
@@ -183,7 +197,9 @@ impl Cluster {
             return results;
         }
         let outcomes = self.commit(commands).await;
-        results.extend(accepted.into_iter().zip(outcomes).map(|((resource_type, name), outcome)| (resource_type, name, outcome.err())));
+        results.extend(
+            accepted.into_iter().zip(outcomes).map(|((resource_type, name), outcome)| (resource_type, name, outcome.err())),
+        );
         results
     }
 
@@ -191,10 +207,16 @@ impl Cluster {
         match change.resource_type {
             TOPIC => {}
             BROKER => {
-                let message = "A node's settings come from its configuration file, environment and flags, and change with a restart.";
+                let message =
+                    "A node's settings come from its configuration file, environment and flags, and change with a restart.";
                 return Err(Refused::new(ErrorCode::InvalidConfig, message));
             }
-            other => return Err(Refused::new(ErrorCode::InvalidRequest, format!("Resource type {other} has no configuration to change here."))),
+            other => {
+                return Err(Refused::new(
+                    ErrorCode::InvalidRequest,
+                    format!("Resource type {other} has no configuration to change here."),
+                ));
+            }
         }
         let topic = self.topic(&change.name).ok_or_else(Refused::unknown_topic)?;
         let mut seen = BTreeSet::new();

@@ -66,12 +66,18 @@ impl Cluster {
             let name = topic.name.clone();
             let checked = match &stale {
                 Some(refused) => Err(refused.clone()),
-                None if doubled.contains(&name) => Err(Refused::new(ErrorCode::InvalidRequest, format!("The topic '{name}' is named more than once."))),
+                None if doubled.contains(&name) => {
+                    Err(Refused::new(ErrorCode::InvalidRequest, format!("The topic '{name}' is named more than once.")))
+                }
                 None => self.check(topic),
             };
             match checked {
                 Ok(topic) => wanted.push(topic),
-                Err(refused) if doubled.contains(&name) && results.iter().any(|known: &CreatableTopicResult| known.name == name) => drop(refused),
+                Err(refused)
+                    if doubled.contains(&name) && results.iter().any(|known: &CreatableTopicResult| known.name == name) =>
+                {
+                    drop(refused)
+                }
                 Err(refused) => results.push(failed(name, refused)),
             }
         }
@@ -154,7 +160,10 @@ impl Cluster {
         }
         let partitions = if topic.num_partitions == -1 { self.options.broker.partitions } else { topic.num_partitions };
         if partitions < 1 {
-            return Err(Refused::new(ErrorCode::InvalidPartitions, "Number of partitions was set to an invalid non-positive value."));
+            return Err(Refused::new(
+                ErrorCode::InvalidPartitions,
+                "Number of partitions was set to an invalid non-positive value.",
+            ));
         }
         if partitions > limits::PARTITIONS_PER_TOPIC {
             let most = limits::PARTITIONS_PER_TOPIC;
@@ -162,7 +171,10 @@ impl Cluster {
         }
         let factor = if topic.replication_factor == -1 { self.options.replication_factor } else { topic.replication_factor };
         if factor < 1 {
-            return Err(Refused::new(ErrorCode::InvalidReplicationFactor, "Replication factor must be larger than 0, or -1 to use the default value."));
+            return Err(Refused::new(
+                ErrorCode::InvalidReplicationFactor,
+                "Replication factor must be larger than 0, or -1 to use the default value.",
+            ));
         }
         Ok((partitions, factor))
     }

@@ -15,7 +15,12 @@ const ROWS_AT_A_TIME: usize = 1_000;
 impl Cluster {
     /// DescribeLogDirs (35). Clients ask every node and add up, so each answers for the partitions that hash to it without
     /// a zone. Sizes are bytes as producers sent them.
-    pub async fn describe_log_dirs(&self, _caller: &Caller, _version: i16, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+    pub async fn describe_log_dirs(
+        &self,
+        _caller: &Caller,
+        _version: i16,
+        request: DescribeLogDirsRequest,
+    ) -> DescribeLogDirsResponse {
         let asked: Option<BTreeMap<String, BTreeSet<i32>>> = request
             .topics
             .map(|topics| topics.into_iter().map(|topic| (topic.topic, topic.partitions.into_iter().collect())).collect());
@@ -34,7 +39,11 @@ impl Cluster {
                 for partition in 0..i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX) {
                     let mine = leader(&nodes, "", topic.id, partition) == self.cell.node_id();
                     if mine && wanted.is_none_or(|wanted| wanted.contains(&partition)) {
-                        places.push((topic.name.clone(), TopicPartition { topic_id: topic.id, partition }, unsealed_bytes(&view, topic, partition)));
+                        places.push((
+                            topic.name.clone(),
+                            TopicPartition { topic_id: topic.id, partition },
+                            unsealed_bytes(&view, topic, partition),
+                        ));
                     }
                 }
             }
@@ -42,7 +51,10 @@ impl Cluster {
         let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
         for (name, place, unsealed) in places {
             let Ok(sealed) = self.sealed_bytes(place).await else {
-                return DescribeLogDirsResponse { error_code: ErrorCode::KafkaStorageError.code(), ..DescribeLogDirsResponse::default() };
+                return DescribeLogDirsResponse {
+                    error_code: ErrorCode::KafkaStorageError.code(),
+                    ..DescribeLogDirsResponse::default()
+                };
             };
             topics.entry(name).or_default().push(DescribeLogDirsPartition {
                 partition_index: place.partition,

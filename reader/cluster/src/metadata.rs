@@ -134,7 +134,12 @@ impl Cluster {
     }
 
     /// DescribeCluster (60).
-    pub async fn describe_cluster(&self, _caller: &Caller, _version: i16, request: DescribeClusterRequest) -> DescribeClusterResponse {
+    pub async fn describe_cluster(
+        &self,
+        _caller: &Caller,
+        _version: i16,
+        request: DescribeClusterRequest,
+    ) -> DescribeClusterResponse {
         let endpoint_type = request.endpoint_type;
         if endpoint_type != 1 {
             return DescribeClusterResponse {
@@ -186,7 +191,11 @@ impl Cluster {
         let mut room = limit;
         for name in names {
             let Some(topic) = view.topic_by_name(&name).filter(|_| refused.is_none()) else {
-                let unknown = if topic_name::validate(&name).is_ok() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
+                let unknown = if topic_name::validate(&name).is_ok() {
+                    ErrorCode::UnknownTopicOrPartition
+                } else {
+                    ErrorCode::InvalidTopicException
+                };
                 let code = refused.as_ref().map_or(unknown, |refused| refused.code);
                 response.topics.push(DescribeTopicPartitionsResponseTopic {
                     error_code: code.code(),

@@ -12,7 +12,12 @@ use strandline_wire::messages::create_partitions::{
 
 impl Cluster {
     /// CreatePartitions (37): the new total of each topic.
-    pub async fn create_partitions(&self, _caller: &Caller, _version: i16, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+    pub async fn create_partitions(
+        &self,
+        _caller: &Caller,
+        _version: i16,
+        request: CreatePartitionsRequest,
+    ) -> CreatePartitionsResponse {
         let stale = self.cell.barrier().await.err().map(|error| Refused::of(&error));
         let mut seen = BTreeSet::new();
         let mut results = Vec::new();
@@ -48,7 +53,10 @@ impl Cluster {
             return wrong(format!("Topic already has {current} partition(s)."));
         }
         if asked.count < current {
-            return wrong(format!("The topic {} currently has {current} partition(s); {} would not be an increase.", asked.name, asked.count));
+            return wrong(format!(
+                "The topic {} currently has {current} partition(s); {} would not be an increase.",
+                asked.name, asked.count
+            ));
         }
         if asked.count > limits::PARTITIONS_PER_TOPIC {
             return wrong(format!("A topic has at most {} partitions.", limits::PARTITIONS_PER_TOPIC));
@@ -56,7 +64,10 @@ impl Cluster {
         if let Some(assignments) = &asked.assignments {
             let added = usize::try_from(asked.count - current).unwrap_or(0);
             if assignments.len() != added {
-                let message = format!("Attempted to add {added} additional partition(s), but only {} assignment(s) were specified.", assignments.len());
+                let message = format!(
+                    "Attempted to add {added} additional partition(s), but only {} assignment(s) were specified.",
+                    assignments.len()
+                );
                 return Err(Refused::new(ErrorCode::InvalidReplicaAssignment, message));
             }
         }
@@ -67,6 +78,8 @@ impl Cluster {
 fn result(name: String, refused: Option<Refused>) -> CreatePartitionsTopicResult {
     match refused {
         None => CreatePartitionsTopicResult { name, ..CreatePartitionsTopicResult::default() },
-        Some(refused) => CreatePartitionsTopicResult { name, error_code: refused.code.code(), error_message: Some(refused.message) },
+        Some(refused) => {
+            CreatePartitionsTopicResult { name, error_code: refused.code.code(), error_message: Some(refused.message) }
+        }
     }
 }

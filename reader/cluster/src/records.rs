@@ -23,10 +23,15 @@ impl Cluster {
             for (at, topic) in request.topics.into_iter().enumerate() {
                 let mut partitions = Vec::new();
                 for (number, partition) in topic.partitions.into_iter().enumerate() {
-                    let checked = fresh.clone().and_then(|()| may_delete(&view, &topic.name, partition.partition_index, partition.offset));
+                    let checked =
+                        fresh.clone().and_then(|()| may_delete(&view, &topic.name, partition.partition_index, partition.offset));
                     let error = match checked {
                         Ok(id) => {
-                            let command = MoveLogStart { topic_id: id.0.to_vec(), partition: partition.partition_index, to: partition.offset };
+                            let command = MoveLogStart {
+                                topic_id: id.0.to_vec(),
+                                partition: partition.partition_index,
+                                to: partition.offset,
+                            };
                             commands.push(command.into());
                             places.push((at, number));
                             ErrorCode::None

@@ -5,7 +5,9 @@ use crate::cluster::Refused;
 use strandline_commands::DeleteTopic;
 use strandline_types::{Caller, TopicId};
 use strandline_wire::ErrorCode;
-use strandline_wire::messages::delete_topics::{DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use strandline_wire::messages::delete_topics::{
+    DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
+};
 
 impl Cluster {
     /// DeleteTopics (20), by name or by id.

@@ -193,9 +193,10 @@ impl Shared {
         let mut names: Vec<String> = {
             let index = self.cell.view();
             let slots = locked(&self.slots);
-            let mine = index.groups.iter().filter(|(name, group)| {
-                !group.is_empty() && !slots.contains_key(*name) && self.coordinates_in(&index, name)
-            });
+            let mine = index
+                .groups
+                .iter()
+                .filter(|(name, group)| !group.is_empty() && !slots.contains_key(*name) && self.coordinates_in(&index, name));
             mine.take(ADOPTED_AT_ONCE + 1).map(|(name, _)| name.clone()).collect()
         };
         let all = names.len() <= ADOPTED_AT_ONCE;

@@ -174,13 +174,18 @@ async fn requests_are_checked_at_the_door() {
     assert_eq!(nobody.leave(groups).await, ErrorCode::UnknownMemberId);
     assert_eq!(nobody.commit(groups, "orders", 0, 1).await, ErrorCode::GroupIdNotFound);
     let old = commit_request("g", "x", 1, "orders", 0, 1);
-    assert_eq!(code(groups.offset_commit(&caller(), 8, old).await.topics[0].partitions[0].error_code), ErrorCode::IllegalGeneration);
+    assert_eq!(
+        code(groups.offset_commit(&caller(), 8, old).await.topics[0].partitions[0].error_code),
+        ErrorCode::IllegalGeneration
+    );
     assert!(node.cell.view().groups.is_empty());
 
     // Versions: 0 to 3 join at once, and version 5 of SyncGroup names its protocol.
-    let first = groups.join_group(&caller(), 3, JoinGroupRequest { rebalance_timeout_ms: -1, ..Member::new("g").join_request() }).await;
+    let first =
+        groups.join_group(&caller(), 3, JoinGroupRequest { rebalance_timeout_ms: -1, ..Member::new("g").join_request() }).await;
     assert_eq!((first.error_code, first.generation_id, first.leader == first.member_id), (0, 1, true));
-    let sync = SyncGroupRequest { group_id: "g".to_owned(), generation_id: 1, member_id: first.member_id.clone(), ..Default::default() };
+    let sync =
+        SyncGroupRequest { group_id: "g".to_owned(), generation_id: 1, member_id: first.member_id.clone(), ..Default::default() };
     assert_eq!(code(groups.sync_group(&caller(), 5, sync.clone()).await.error_code), ErrorCode::InconsistentGroupProtocol);
     assert_eq!(code(groups.sync_group(&caller(), 4, sync).await.error_code), ErrorCode::None);
     let leave = LeaveGroupRequest { group_id: "g".to_owned(), member_id: first.member_id, members: Vec::new() };
@@ -205,7 +210,8 @@ async fn offsets_are_committed_and_fetched_in_every_shape() {
     let nothing = OffsetCommitRequestTopic { name: "nothing".to_owned(), ..request.topics[0].clone() };
     request.topics.push(nothing);
     let answer = groups.offset_commit(&caller(), 9, request).await;
-    let codes = |topic: usize| answer.topics[topic].partitions.iter().map(|partition| code(partition.error_code)).collect::<Vec<_>>();
+    let codes =
+        |topic: usize| answer.topics[topic].partitions.iter().map(|partition| code(partition.error_code)).collect::<Vec<_>>();
     assert_eq!(codes(0), [ErrorCode::None, ErrorCode::UnknownTopicOrPartition, ErrorCode::OffsetMetadataTooLarge]);
     assert_eq!(codes(1), [ErrorCode::UnknownTopicOrPartition; 3]);
     assert_eq!((answer.topics[0].name.as_str(), answer.topics[1].name.as_str()), ("orders", "nothing"));
@@ -230,7 +236,11 @@ async fn offsets_are_committed_and_fetched_in_every_shape() {
     assert_eq!(found, [("orders", 11), ("returns", 12)]);
     assert_eq!(answer.groups[0].topics[0].partitions[0].metadata.as_deref(), Some("m"));
     assert_eq!((answer.groups[1].error_code, answer.groups[1].topics.len()), (0, 0));
-    let topics = [2, 9].map(|id| OffsetFetchRequestTopics { topic_id: TopicId([id; 16]), partition_indexes: vec![0, 5], ..Default::default() });
+    let topics = [2, 9].map(|id| OffsetFetchRequestTopics {
+        topic_id: TopicId([id; 16]),
+        partition_indexes: vec![0, 5],
+        ..Default::default()
+    });
     let by_id = OffsetFetchRequestGroup { group_id: "simple".to_owned(), topics: Some(topics.to_vec()), ..Default::default() };
     let answer = groups.offset_fetch(&caller(), 10, OffsetFetchRequest { groups: vec![by_id], ..Default::default() }).await;
     let found: Vec<(i64, ErrorCode)> = answer.groups[0]
@@ -239,7 +249,10 @@ async fn offsets_are_committed_and_fetched_in_every_shape() {
         .flat_map(|topic| &topic.partitions)
         .map(|partition| (partition.committed_offset, code(partition.error_code)))
         .collect();
-    assert_eq!(found, [(12, ErrorCode::None), (-1, ErrorCode::None), (-1, ErrorCode::UnknownTopicId), (-1, ErrorCode::UnknownTopicId)]);
+    assert_eq!(
+        found,
+        [(12, ErrorCode::None), (-1, ErrorCode::None), (-1, ErrorCode::UnknownTopicId), (-1, ErrorCode::UnknownTopicId)]
+    );
     let old = OffsetFetchRequest {
         group_id: "simple".to_owned(),
         topics: Some(vec![OffsetFetchRequestTopic { name: "orders".to_owned(), partition_indexes: vec![0, 1] }]),
@@ -278,7 +291,11 @@ async fn groups_are_listed_described_and_deleted() {
         let request = ListGroupsRequest { states_filter: owned(states), types_filter: owned(types) };
         async move {
             let answer = groups.list_groups(&caller(), 5, request).await;
-            answer.groups.into_iter().map(|group| (group.group_id, group.group_state, group.protocol_type, group.group_type)).collect::<Vec<_>>()
+            answer
+                .groups
+                .into_iter()
+                .map(|group| (group.group_id, group.group_state, group.protocol_type, group.group_type))
+                .collect::<Vec<_>>()
         }
     };
     let own = |texts: [&str; 4]| {
@@ -291,10 +308,14 @@ async fn groups_are_listed_described_and_deleted() {
     assert_eq!(list(&["Empty", "Dead"], &[]).await, [simple]);
     assert_eq!(list(&[], &["consumer"]).await, []);
 
-    let request = DescribeGroupsRequest { groups: vec!["busy".to_owned(), "nobody".to_owned()], include_authorized_operations: true };
+    let request =
+        DescribeGroupsRequest { groups: vec!["busy".to_owned(), "nobody".to_owned()], include_authorized_operations: true };
     let answer = groups.describe_groups(&caller(), 6, request.clone()).await;
     let described = &answer.groups[0];
-    assert_eq!((described.group_state.as_str(), described.protocol_data.as_str(), described.members.len()), ("Stable", "range", 2));
+    assert_eq!(
+        (described.group_state.as_str(), described.protocol_data.as_str(), described.members.len()),
+        ("Stable", "range", 2)
+    );
     assert_eq!(described.members[0].client_host, "/127.0.0.1");
     assert!(described.members.iter().all(|member| member.member_assignment == member.member_id.as_bytes()));
     assert!(described.members.iter().all(|member| !member.member_metadata.is_empty()));
@@ -307,7 +328,10 @@ async fn groups_are_listed_described_and_deleted() {
         name: name.to_owned(),
         partitions: vec![OffsetDeleteRequestPartition { partition_index: 0 }],
     };
-    let delete = |group: &str| OffsetDeleteRequest { group_id: group.to_owned(), topics: vec![topic("orders"), topic("returns"), topic("nothing")] };
+    let delete = |group: &str| OffsetDeleteRequest {
+        group_id: group.to_owned(),
+        topics: vec![topic("orders"), topic("returns"), topic("nothing")],
+    };
     let answer = groups.offset_delete(&caller(), 0, delete("busy")).await;
     let codes: Vec<ErrorCode> = answer.topics.iter().map(|topic| code(topic.partitions[0].error_code)).collect();
     assert_eq!(codes, [ErrorCode::GroupSubscribedToTopic, ErrorCode::None, ErrorCode::UnknownTopicOrPartition]);

@@ -183,7 +183,10 @@ async fn consume(node: &Node, member: &mut Member, acknowledged: &Acknowledged, 
         let at_least = acknowledged.lock().unwrap().get(&partition).copied().unwrap_or(-1);
         let request = OffsetFetchRequest {
             group_id: member.group.clone(),
-            topics: Some(vec![offset_fetch::OffsetFetchRequestTopic { name: "orders".to_owned(), partition_indexes: vec![partition] }]),
+            topics: Some(vec![offset_fetch::OffsetFetchRequestTopic {
+                name: "orders".to_owned(),
+                partition_indexes: vec![partition],
+            }]),
             ..Default::default()
         };
         let Some(answer) = node.ask(groups.offset_fetch(&caller(), 7, request)).await else { return 0 };

@@ -2,7 +2,10 @@
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses its part
 
 use bytes::Bytes;
-use strandline_bronze::{CoveredRange, Fetched, FinishedSegment, Preference, PushError, ReadError, SegmentFooter, SegmentScan, SegmentSpec, SegmentWriter};
+use strandline_bronze::{
+    CoveredRange, Fetched, FinishedSegment, Preference, PushError, ReadError, SegmentFooter, SegmentScan, SegmentSpec,
+    SegmentWriter,
+};
 use strandline_types::{HeaderRef, RecordRef, TimestampType, TopicId};
 
 pub const TOPIC: TopicId = TopicId(*b"\x1a\x2b\x3c\x4dstrandlines!");
@@ -24,7 +27,16 @@ pub struct Row {
 impl Row {
     pub fn new(partition: i32, offset: i64, value: &[u8]) -> Self {
         let timestamp_ms = 1_795_443_000_000 + offset;
-        Self { partition, ingest_ms: INGEST_MS, offset, timestamp_ms, append_time: false, key: None, value: Some(value.to_vec()), headers: Vec::new() }
+        Self {
+            partition,
+            ingest_ms: INGEST_MS,
+            offset,
+            timestamp_ms,
+            append_time: false,
+            key: None,
+            value: Some(value.to_vec()),
+            headers: Vec::new(),
+        }
     }
 
     pub fn of(partition: i32, ingest_ms: i64, record: &RecordRef<'_>) -> Self {
@@ -56,7 +68,14 @@ impl Row {
 
 pub fn spec(covered: Vec<CoveredRange>) -> SegmentSpec {
     let plan = "20261123T141500000Z-p00000-o00000000000000000000-g0".to_owned();
-    SegmentSpec { topic: "veh.events.raw".to_owned(), topic_id: TOPIC, covered, plan, key: Preference::Text, value: Preference::Text }
+    SegmentSpec {
+        topic: "veh.events.raw".to_owned(),
+        topic_id: TOPIC,
+        covered,
+        plan,
+        key: Preference::Text,
+        value: Preference::Text,
+    }
 }
 
 /// Ranges that cover the rows, three offsets wider on both sides.

@@ -1,9 +1,9 @@
 //! Configs of topics and brokers.
 
 use super::Admin;
+use crate::connection::Connection;
 use crate::error::{ClientError, check};
 use std::sync::Arc;
-use crate::connection::Connection;
 use strandline_wire::messages::describe_configs::DescribeConfigsResource;
 use strandline_wire::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use strandline_wire::messages::{DescribeConfigsRequest, IncrementalAlterConfigsRequest};
@@ -90,11 +90,7 @@ impl Admin {
     ///
     /// # Errors
     /// No broker answers, or there is no such resource.
-    pub async fn describe_configs(
-        &self,
-        resource: &Resource,
-        names: Option<&[&str]>,
-    ) -> Result<Vec<ConfigEntry>, ClientError> {
+    pub async fn describe_configs(&self, resource: &Resource, names: Option<&[&str]>) -> Result<Vec<ConfigEntry>, ClientError> {
         let (resource_type, resource_name) = resource.wire();
         let configuration_keys = names.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
         let request = DescribeConfigsRequest {

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use strandline_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use strandline_wire::messages::offset_delete::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
-use strandline_wire::messages::offset_fetch::{
-    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
-};
+use strandline_wire::messages::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics};
 use strandline_wire::messages::{OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest};
 
 /// From version 10 on topics go by id; names do for us.
@@ -47,11 +45,7 @@ impl Admin {
     ///
     /// # Errors
     /// No broker answers, the group has members (UNKNOWN_MEMBER_ID), or a partition does not exist.
-    pub async fn commit_group_offsets(
-        &self,
-        group: &str,
-        offsets: &BTreeMap<PartitionName, i64>,
-    ) -> Result<(), ClientError> {
+    pub async fn commit_group_offsets(&self, group: &str, offsets: &BTreeMap<PartitionName, i64>) -> Result<(), ClientError> {
         let timeout = self.client().options().request_timeout;
         self.client()
             .retrying("committing a group's offsets", |_| async {
@@ -151,11 +145,8 @@ pub(crate) async fn fetch_offsets(
         groups: vec![OffsetFetchRequestGroup {
             group_id: group.to_owned(),
             topics: topics.map(|topics| {
-                let topic = |(name, partition_indexes)| OffsetFetchRequestTopics {
-                    name,
-                    partition_indexes,
-                    ..Default::default()
-                };
+                let topic =
+                    |(name, partition_indexes)| OffsetFetchRequestTopics { name, partition_indexes, ..Default::default() };
                 topics.into_iter().map(topic).collect()
             }),
             ..Default::default()

@@ -126,9 +126,8 @@ impl Admin {
 fn member_of(member: DescribedGroupMember, is_consumer: bool) -> GroupMember {
     let assignment = ConsumerProtocolAssignment::from_bytes(member.member_assignment).ok().filter(|_| is_consumer);
     let topics = assignment.map(|assignment| assignment.assigned_partitions).unwrap_or_default();
-    let partitions = topics.into_iter().flat_map(|topic| {
-        topic.partitions.into_iter().map(move |partition| (topic.topic.clone(), partition))
-    });
+    let partitions =
+        topics.into_iter().flat_map(|topic| topic.partitions.into_iter().map(move |partition| (topic.topic.clone(), partition)));
     GroupMember {
         member_id: member.member_id,
         group_instance_id: member.group_instance_id,

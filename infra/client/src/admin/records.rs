@@ -69,10 +69,8 @@ impl Admin {
         isolation: Isolation,
     ) -> Result<BTreeMap<PartitionName, Result<ListedOffset, ClientError>>, ClientError> {
         let timeout_ms = self.timeout_ms();
-        self.by_leader("listing offsets", wanted, |connection, items| {
-            list_at_leader(connection, items, isolation, timeout_ms)
-        })
-        .await
+        self.by_leader("listing offsets", wanted, |connection, items| list_at_leader(connection, items, isolation, timeout_ms))
+            .await
     }
 
     /// Offsets of partitions; the first partition that fails fails all.
@@ -137,11 +135,7 @@ async fn list_at_leader(
     Ok(results)
 }
 
-async fn delete_at_leader(
-    connection: Arc<Connection>,
-    items: Vec<(PartitionName, i64)>,
-    timeout_ms: i32,
-) -> Results<i64> {
+async fn delete_at_leader(connection: Arc<Connection>, items: Vec<(PartitionName, i64)>, timeout_ms: i32) -> Results<i64> {
     let topics = by_topic(items, |partition_index, offset| DeleteRecordsPartition { partition_index, offset });
     let request = DeleteRecordsRequest {
         topics: topics.into_iter().map(|(name, partitions)| DeleteRecordsTopic { name, partitions }).collect(),

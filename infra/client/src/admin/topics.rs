@@ -79,11 +79,8 @@ impl Admin {
         topics: &[NewTopic],
         validate_only: bool,
     ) -> Result<Vec<Result<CreatedTopic, ClientError>>, ClientError> {
-        let request = CreateTopicsRequest {
-            topics: topics.iter().map(creatable).collect(),
-            timeout_ms: self.timeout_ms(),
-            validate_only,
-        };
+        let request =
+            CreateTopicsRequest { topics: topics.iter().map(creatable).collect(), timeout_ms: self.timeout_ms(), validate_only };
         let response = self
             .client()
             .retrying("creating topics", |_| async { Ok(self.client().controller().await?.call(&request).await?) })
@@ -116,10 +113,7 @@ impl Admin {
     ///
     /// # Errors
     /// No broker answers.
-    pub async fn delete_topics(
-        &self,
-        names: &[&str],
-    ) -> Result<Vec<(String, Result<(), ClientError>)>, ClientError> {
+    pub async fn delete_topics(&self, names: &[&str]) -> Result<Vec<(String, Result<(), ClientError>)>, ClientError> {
         let request = DeleteTopicsRequest {
             topics: names
                 .iter()
@@ -168,8 +162,7 @@ impl Admin {
 }
 
 fn creatable(topic: &NewTopic) -> CreatableTopic {
-    let config =
-        |(name, value): (&String, &String)| CreatableTopicConfig { name: name.clone(), value: Some(value.clone()) };
+    let config = |(name, value): (&String, &String)| CreatableTopicConfig { name: name.clone(), value: Some(value.clone()) };
     CreatableTopic {
         name: topic.name.clone(),
         num_partitions: topic.partitions,

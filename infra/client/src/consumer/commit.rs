@@ -64,19 +64,9 @@ impl Consumer {
             return Err(ClientError::Invalid("to commit, a consumer needs a group".into()));
         };
         // Without a membership the group takes commits as long as it has no members.
-        let outside = || Member {
-            group: group.clone(),
-            member_id: String::new(),
-            group_instance_id: None,
-            generation: -1,
-        };
+        let outside = || Member { group: group.clone(), member_id: String::new(), group_instance_id: None, generation: -1 };
         let member = self.group.as_ref().and_then(|group| group.member()).map(|(member, _)| member.clone());
-        Ok(Commit {
-            client: self.client.clone(),
-            pool: self.pool.clone(),
-            member: member.unwrap_or_else(outside),
-            offsets,
-        })
+        Ok(Commit { client: self.client.clone(), pool: self.pool.clone(), member: member.unwrap_or_else(outside), offsets })
     }
 
     /// Starts a commit when it is time; what was returned by the last poll counts as done.

@@ -93,11 +93,9 @@ impl Consumer {
             };
             match topics.iter_mut().find(|topic| topic.topic == asked.name.0) {
                 Some(topic) => topic.partitions.push(partition),
-                None => topics.push(FetchTopic {
-                    topic: asked.name.0.clone(),
-                    topic_id: asked.topic_id,
-                    partitions: vec![partition],
-                }),
+                None => {
+                    topics.push(FetchTopic { topic: asked.name.0.clone(), topic_id: asked.topic_id, partitions: vec![partition] })
+                }
             }
         }
         FetchRequest {
@@ -121,9 +119,10 @@ impl Consumer {
         }
         let node = self.nodes.entry(node_id).or_default();
         node.busy = false;
-        let response = match result.map_err(ClientError::from).and_then(|response| {
-            check(response.error_code, || format!("a fetch at broker {node_id}"), None).map(|()| response)
-        }) {
+        let response = match result
+            .map_err(ClientError::from)
+            .and_then(|response| check(response.error_code, || format!("a fetch at broker {node_id}"), None).map(|()| response))
+        {
             Ok(response) => response,
             Err(error) if error.retry() == Retry::Never => return Err(error),
             Err(error) => {

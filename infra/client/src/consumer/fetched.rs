@@ -8,8 +8,7 @@ use std::sync::Arc;
 use strandline_types::{RecordRef, TimestampType};
 use strandline_wire::messages::fetch::AbortedTransaction;
 use strandline_wire::records::{
-    BatchError, BatchPlace, BatchView, ControlKind, ControlRecord, RecordScratch, for_each_record,
-    split_whole_batches,
+    BatchError, BatchPlace, BatchView, ControlKind, ControlRecord, RecordScratch, for_each_record, split_whole_batches,
 };
 
 /// The records of one poll.
@@ -193,7 +192,8 @@ mod tests {
     fn data(base_offset: i64, producer_id: i64, transactional: bool, values: &[&str]) -> Bytes {
         let producer_epoch = if producer_id < 0 { -1 } else { 0 };
         let base_sequence = producer_epoch.into();
-        let options = BatchOptions { base_offset, producer_id, producer_epoch, base_sequence, transactional, ..Default::default() };
+        let options =
+            BatchOptions { base_offset, producer_id, producer_epoch, base_sequence, transactional, ..Default::default() };
         let mut builder = BatchBuilder::new(options);
         for value in values {
             builder.push_next(5, None, Some(value.as_bytes()), &[]).unwrap();

@@ -1,10 +1,10 @@
 //! Membership in a group, from the consumer's side: when to join, and what an assignment changes.
 
+use super::Consumer;
 use super::assignor::Assignor;
 use super::heartbeat::{Change, Member, Pulse, beat};
 use super::join::{Join, Joined};
 use super::position::Position;
-use super::Consumer;
 use crate::admin::PartitionName;
 use crate::connection::Connection;
 use crate::error::ClientError;
@@ -31,7 +31,11 @@ enum State {
     Joining(BoxFuture<'static, Result<Joined, ClientError>>),
     /// A join that is done and not yet looked at.
     Arrived(Box<Result<Joined, ClientError>>),
-    In { member: Member, connection: Arc<Connection>, heartbeats: Heartbeats },
+    In {
+        member: Member,
+        connection: Arc<Connection>,
+        heartbeats: Heartbeats,
+    },
 }
 
 /// Ends the heartbeats with the membership.
@@ -194,11 +198,7 @@ impl Consumer {
     /// # Errors
     /// The offsets could not be committed, or the group could not be left; it is out of the group sooner or later.
     pub async fn close(mut self) -> Result<(), ClientError> {
-        let committed = if self.options.auto_commit.is_some() && self.group_is_joined() {
-            self.commit().await
-        } else {
-            Ok(())
-        };
+        let committed = if self.options.auto_commit.is_some() && self.group_is_joined() { self.commit().await } else { Ok(()) };
         let Some(group) = self.group.take() else { return committed };
         let State::In { member, connection, heartbeats } = group.state else { return committed };
         drop(heartbeats);

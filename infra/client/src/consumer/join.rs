@@ -14,8 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::consumer_protocol::{
-    CONSUMER_PROTOCOL_VERSION, ConsumerProtocolAssignment, ConsumerProtocolSubscription,
-    ConsumerProtocolTopicPartitions,
+    CONSUMER_PROTOCOL_VERSION, ConsumerProtocolAssignment, ConsumerProtocolSubscription, ConsumerProtocolTopicPartitions,
 };
 use strandline_wire::messages::join_group::{JoinGroupRequestProtocol, JoinGroupResponseMember};
 use strandline_wire::messages::sync_group::SyncGroupRequestAssignment;
@@ -132,10 +131,8 @@ impl Join {
     async fn join(&mut self, connection: &Arc<Connection>) -> Result<JoinGroupResponse, ClientError> {
         let milliseconds = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
         let metadata = self.subscription();
-        let protocol = |assignor: &Assignor| JoinGroupRequestProtocol {
-            name: assignor.name().into(),
-            metadata: metadata.clone(),
-        };
+        let protocol =
+            |assignor: &Assignor| JoinGroupRequestProtocol { name: assignor.name().into(), metadata: metadata.clone() };
         let request = JoinGroupRequest {
             group_id: self.group.clone(),
             session_timeout_ms: milliseconds(self.options.session_timeout),
@@ -177,8 +174,9 @@ impl Join {
         protocol: &str,
         members: &[JoinGroupResponseMember],
     ) -> Result<(Vec<SyncGroupRequestAssignment>, BTreeMap<String, i32>), ClientError> {
-        let assignor = Assignor::of_name(protocol)
-            .ok_or_else(|| ClientError::Invalid(format!("group \"{}\" chose the assignor `{protocol}`, which is not known here", self.group)))?;
+        let assignor = Assignor::of_name(protocol).ok_or_else(|| {
+            ClientError::Invalid(format!("group \"{}\" chose the assignor `{protocol}`, which is not known here", self.group))
+        })?;
         let mut subscriptions = BTreeMap::new();
         for member in members {
             subscriptions.insert(member.member_id.clone(), self.read_subscription(member)?);
@@ -210,8 +208,8 @@ impl Join {
 
     fn read_subscription(&self, member: &JoinGroupResponseMember) -> Result<MemberSubscription, ClientError> {
         let what = || format!("group \"{}\": a subscription that can be read from member {}", self.group, member.member_id);
-        let subscription = ConsumerProtocolSubscription::from_bytes(member.metadata.clone())
-            .map_err(|_| ClientError::Missing(what()))?;
+        let subscription =
+            ConsumerProtocolSubscription::from_bytes(member.metadata.clone()).map_err(|_| ClientError::Missing(what()))?;
         let in_user_data = subscription.user_data.as_ref().and_then(|data| data.first_chunk::<4>());
         let generation = match (subscription.generation_id, in_user_data) {
             (-1, Some(bytes)) => i32::from_be_bytes(*bytes),

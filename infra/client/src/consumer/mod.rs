@@ -175,9 +175,8 @@ impl Consumer {
     pub async fn assign_topics(&mut self, topics: &[&str], start: StartAt) -> Result<(), ClientError> {
         let cluster = self.client.topics(topics).await?;
         let known = topics.iter().filter_map(|topic| cluster.topics.get(*topic));
-        let partitions = known.flat_map(|topic| {
-            topic.partitions.iter().map(move |partition| ((topic.name.clone(), partition.partition), start))
-        });
+        let partitions = known
+            .flat_map(|topic| topic.partitions.iter().map(move |partition| ((topic.name.clone(), partition.partition), start)));
         self.assign(partitions.collect::<Vec<_>>());
         Ok(())
     }

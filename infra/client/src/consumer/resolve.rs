@@ -44,11 +44,7 @@ impl Consumer {
         self.running.push(Box::pin(async move { Event::Resolved(resolve(client, group, isolation, wanted).await) }));
     }
 
-    pub(super) fn resolved(
-        &mut self,
-        result: Result<Vec<Resolved>, ClientError>,
-        now: Duration,
-    ) -> Result<(), ClientError> {
+    pub(super) fn resolved(&mut self, result: Result<Vec<Resolved>, ClientError>, now: Duration) -> Result<(), ClientError> {
         self.resolving = false;
         let resolved = match result {
             Ok(resolved) => resolved,

@@ -43,9 +43,7 @@ pub(super) fn give_up_first(
         }
     }
     for (id, partitions) in &mut assignment {
-        partitions.retain(|partition| {
-            readers.get(partition).is_none_or(|readers| readers.iter().all(|reader| reader == id))
-        });
+        partitions.retain(|partition| readers.get(partition).is_none_or(|readers| readers.iter().all(|reader| reader == id)));
     }
     assignment
 }
@@ -84,10 +82,7 @@ fn least_loaded(
 
 /// Moves single partitions from members with more to members with at least two fewer, until there is no such move. Each
 /// move lowers the sum of squares of the loads, so it ends.
-fn balance(
-    assignment: &mut BTreeMap<String, BTreeSet<PartitionName>>,
-    members: &BTreeMap<String, MemberSubscription>,
-) {
+fn balance(assignment: &mut BTreeMap<String, BTreeSet<PartitionName>>, members: &BTreeMap<String, MemberSubscription>) {
     while let Some((from, to, partition)) = next_move(assignment, members) {
         assignment.entry(from).or_default().remove(&partition);
         assignment.entry(to).or_default().insert(partition);
@@ -130,7 +125,10 @@ mod tests {
         (0..members).map(|index| (format!("m{index}"), member(index))).collect()
     }
 
-    fn owning(assignment: &BTreeMap<String, Vec<PartitionName>>, mut members: BTreeMap<String, MemberSubscription>) -> BTreeMap<String, MemberSubscription> {
+    fn owning(
+        assignment: &BTreeMap<String, Vec<PartitionName>>,
+        mut members: BTreeMap<String, MemberSubscription>,
+    ) -> BTreeMap<String, MemberSubscription> {
         for (id, member) in &mut members {
             member.owned = assignment.get(id).cloned().unwrap_or_default();
             member.generation = 7;

@@ -141,7 +141,8 @@ impl Sender {
         let mut sent = Sent::new();
         let mut bytes = 0;
         for ready in places {
-            let Some(batch) = self.take_batch(ready, identity, now, limits::CLIENT_PRODUCE_BYTES.saturating_sub(bytes), sent.is_empty())
+            let Some(batch) =
+                self.take_batch(ready, identity, now, limits::CLIENT_PRODUCE_BYTES.saturating_sub(bytes), sent.is_empty())
             else {
                 continue;
             };
@@ -169,8 +170,8 @@ impl Sender {
         match state.turn(identity) {
             Turn::Wait | Turn::NewEpoch => None,
             Turn::Again => {
-                let fits = state.not_before <= now
-                    && state.again.first_key_value().is_some_and(|(_, batch)| fits(batch.bytes.len()));
+                let fits =
+                    state.not_before <= now && state.again.first_key_value().is_some_and(|(_, batch)| fits(batch.bytes.len()));
                 if fits { state.take_again() } else { None }
             }
             Turn::New => {
@@ -182,9 +183,7 @@ impl Sender {
                     if queue.full.front().is_some_and(|batch| fits(batch.builder.bytes())) {
                         queue.full.pop_front()
                     } else if queue.full.is_empty() {
-                        queue.open.take_if(|open| {
-                            fits(open.builder.bytes()) && (haste || now >= open.created + linger)
-                        })
+                        queue.open.take_if(|open| fits(open.builder.bytes()) && (haste || now >= open.created + linger))
                     } else {
                         None
                     }

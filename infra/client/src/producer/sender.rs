@@ -187,13 +187,7 @@ impl Sender {
         self.ask_not_before = now + self.ask_backoff.next(self.client.runtime());
     }
 
-    fn answered(
-        &mut self,
-        node_id: i32,
-        sent: Sent,
-        result: Result<Option<ProduceResponse>, ConnectionError>,
-        now: Duration,
-    ) {
+    fn answered(&mut self, node_id: i32, sent: Sent, result: Result<Option<ProduceResponse>, ConnectionError>, now: Duration) {
         let node = self.nodes.entry(node_id).or_default();
         node.in_flight = node.in_flight.saturating_sub(1);
         let mut response = match result {
@@ -229,9 +223,8 @@ impl Sender {
         if code.is_none() {
             return self.done(place, batch, done);
         }
-        let message = answer.error_message.or_else(|| {
-            answer.record_errors.into_iter().find_map(|record| record.batch_index_error_message)
-        });
+        let message =
+            answer.error_message.or_else(|| answer.record_errors.into_iter().find_map(|record| record.batch_index_error_message));
         let error = ClientError::broker(format!("partition {name}-{}", place.1), code, message);
         let state = self.partitions.entry(place).or_default();
         match state.judge(&batch, code) {
@@ -278,13 +271,7 @@ impl Sender {
         }
     }
 
-    pub(super) fn finish_failed(
-        &self,
-        id: u64,
-        permits: usize,
-        completion: &super::delivery::Completion,
-        error: ClientError,
-    ) {
+    pub(super) fn finish_failed(&self, id: u64, permits: usize, completion: &super::delivery::Completion, error: ClientError) {
         completion.set(Err(error));
         self.accumulator.finished(id, permits);
     }

@@ -7,8 +7,8 @@ use crate::state::{Extent, ExtentPlace, Format, FreshRange, FreshSegment, Index,
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strandline_commands::{
-    AdoptSealed, CollectGarbage, Convert, DropSealed, FileRange, ForgetTopic, LeaseKind, Lost, Merge, NewFile,
-    RaiseHorizon, Rehome, SealDone, SealPlan, Sealed,
+    AdoptSealed, CollectGarbage, Convert, DropSealed, FileRange, ForgetTopic, LeaseKind, Lost, Merge, NewFile, RaiseHorizon,
+    Rehome, SealDone, SealPlan, Sealed,
 };
 use strandline_types::{ObjectName, Seq, TopicId, TopicPartition};
 
@@ -182,8 +182,12 @@ impl Index {
         if plan.file.is_some() {
             return Err(Refusal::Superseded { what: "the file is known already" });
         }
-        let cover = |ranges: &[FileRange]| ranges.iter().map(|range| (range.partition, range.start, range.end)).collect::<BTreeSet<_>>();
-        if cover(&plan.ranges) != cover(&file.ranges) || file.ranges.len() != plan.ranges.len() || file.ingest_day != plan.ingest_day {
+        let cover =
+            |ranges: &[FileRange]| ranges.iter().map(|range| (range.partition, range.start, range.end)).collect::<BTreeSet<_>>();
+        if cover(&plan.ranges) != cover(&file.ranges)
+            || file.ranges.len() != plan.ranges.len()
+            || file.ingest_day != plan.ingest_day
+        {
             return Err(Refusal::Malformed { what: "the file does not cover what was planned" });
         }
         plan.file = Some(file.clone());
@@ -227,7 +231,8 @@ impl Index {
             if topic.plans.contains_key(&file.path) || !file.path.starts_with("bronze/") {
                 return Err(Refusal::Superseded { what: "the file belongs to an open plan" });
             }
-            let below = |range: &FileRange| topic.partition(range.partition).is_some_and(|partition| range.end <= partition.log_start);
+            let below =
+                |range: &FileRange| topic.partition(range.partition).is_some_and(|partition| range.end <= partition.log_start);
             if !file.ranges.iter().all(below) {
                 return Err(Refusal::Superseded { what: "the file holds offsets that can be read" });
             }
@@ -289,7 +294,9 @@ impl Index {
         };
         if let Some(known) = fresh.and_then(|name| topic.fresh.get_mut(&name)) {
             // Its object was lost and has been put anew, without rows: it goes on answering for its ranges.
-            let cover = |file: &NewFile| file.ranges.iter().map(|range| (range.partition, range.start, range.end)).collect::<BTreeSet<_>>();
+            let cover = |file: &NewFile| {
+                file.ranges.iter().map(|range| (range.partition, range.start, range.end)).collect::<BTreeSet<_>>()
+            };
             if cover(&known.file) != cover(file) {
                 return Err(STALE);
             }
@@ -397,7 +404,8 @@ fn unpinned_inputs(topic: &Topic, paths: &[String]) -> Result<BTreeSet<ObjectNam
     if inputs.is_empty() { Err(Refusal::Malformed { what: "no inputs" }) } else { Ok(inputs) }
 }
 
-/// Per partition, what the inputs still answer for: one run without a gap, else the inputs do not belong together.
+/// Per partition, what the inputs still answer for: one run without a gap, else the inputs do not belong together. A gap below
+/// the log start is none: a log start that moved while an open plan pinned its inputs leaves one, and what covers it, covers a hole.
 fn live_cover(topic: &Topic, inputs: &BTreeSet<ObjectName>) -> Result<BTreeMap<i32, (i64, i64)>, Refusal> {
     let mut partitions = BTreeSet::new();
     for input in inputs {
@@ -412,7 +420,7 @@ fn live_cover(topic: &Topic, inputs: &BTreeSet<ObjectName>) -> Result<BTreeMap<i
         for fresh in partition.fresh.iter().filter(|fresh| inputs.contains(&fresh.segment)) {
             run = match run {
                 None => Some((fresh.start, fresh.end)),
-                Some((start, end)) if end == fresh.start => Some((start, fresh.end)),
+                Some((start, end)) if end == fresh.start || fresh.start <= partition.log_start => Some((start, fresh.end)),
                 Some(_) => return Err(Refusal::Superseded { what: "the inputs are not neighbours" }),
             };
         }

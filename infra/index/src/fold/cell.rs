@@ -5,8 +5,8 @@ use crate::outcome::{Outcome, Refusal};
 use crate::state::{Extent, ExtentPlace, Index, Lease, NodeRun, Slot};
 use std::sync::Arc;
 use strandline_commands::{
-    AgreeSnapshot, CreateCell, DeclareGone, DropLease, Join, LeaseKind, LogCopied, RaiseFoldVersion, Rebuilt, Report,
-    TakeLease, WroteSnapshot,
+    AgreeSnapshot, CreateCell, DeclareGone, DropLease, Join, LeaseKind, LogCopied, RaiseFoldVersion, Rebuilt, Report, TakeLease,
+    WroteSnapshot,
 };
 use strandline_types::{Incarnation, LeaseNumber, NodeId, Seq, limits};
 
@@ -35,14 +35,9 @@ impl Index {
             return Err(Refusal::Superseded { what: "the cell's fold version is newer than the node" });
         }
         let incarnation = Incarnation(context.seq.0);
-        let node_id = if command.sole { self.take_over(incarnation) } else { None }
-            .unwrap_or_else(|| self.free_slot(&command.zone));
-        let slot = Slot {
-            host: command.host.clone(),
-            port: command.port,
-            zone: command.zone.clone(),
-            holder: Some(incarnation),
-        };
+        let node_id =
+            if command.sole { self.take_over(incarnation) } else { None }.unwrap_or_else(|| self.free_slot(&command.zone));
+        let slot = Slot { host: command.host.clone(), port: command.port, zone: command.zone.clone(), holder: Some(incarnation) };
         self.slots.insert(node_id, slot);
         let run = NodeRun {
             node_id,
@@ -112,7 +107,11 @@ impl Index {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn raise_fold_version(&mut self, context: &mut Context<'_>, command: &RaiseFoldVersion) -> Result<Outcome, Refusal> {
+    pub(super) fn raise_fold_version(
+        &mut self,
+        context: &mut Context<'_>,
+        command: &RaiseFoldVersion,
+    ) -> Result<Outcome, Refusal> {
         if command.to <= self.cell.fold_version {
             return Err(Refusal::Superseded { what: "the fold version is there already" });
         }

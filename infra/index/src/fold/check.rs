@@ -19,8 +19,14 @@ impl Index {
             for (number, partition) in topic.partitions.iter().enumerate() {
                 partitions += 1;
                 let mut wrong = |what: String| found.push(format!("topic {} partition {number}: {what}", topic.name));
-                if partition.sealed_end > partition.frontier || partition.frontier > partition.next_offset || partition.log_start > partition.next_offset {
-                    wrong(format!("sealed end {}, frontier {}, next {}, log start {} (I5)", partition.sealed_end, partition.frontier, partition.next_offset, partition.log_start));
+                if partition.sealed_end > partition.frontier
+                    || partition.frontier > partition.next_offset
+                    || partition.log_start > partition.next_offset
+                {
+                    wrong(format!(
+                        "sealed end {}, frontier {}, next {}, log start {} (I5)",
+                        partition.sealed_end, partition.frontier, partition.next_offset, partition.log_start
+                    ));
                 }
                 let mut at = partition.frontier;
                 for extent in &partition.extents {

@@ -27,7 +27,12 @@ impl Index {
     }
 
     /// The group, if the sender coordinates it (I9).
-    fn claimed<'a>(groups: &'a mut BTreeMap<String, Arc<Group>>, context: &Context<'_>, name: &str, claim: u64) -> Result<&'a mut Group, Refusal> {
+    fn claimed<'a>(
+        groups: &'a mut BTreeMap<String, Arc<Group>>,
+        context: &Context<'_>,
+        name: &str,
+        claim: u64,
+    ) -> Result<&'a mut Group, Refusal> {
         let group = groups.get_mut(name).ok_or(Refusal::UnknownGroup)?;
         match group.claim {
             Some(held) if held.epoch == Seq(claim) && held.holder == context.incarnation => Ok(Arc::make_mut(group)),

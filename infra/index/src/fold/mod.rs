@@ -31,7 +31,8 @@ impl Context<'_> {
     /// The commit's `number`-th new object, if its name may still be used (I8).
     pub(crate) fn object(&self, number: u32, horizon: Seq) -> Result<(&NewObject, ObjectName), Refusal> {
         let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-        let object = at.and_then(|at| self.commit.objects.get(at)).ok_or(Refusal::Malformed { what: "no such object in the commit" })?;
+        let object =
+            at.and_then(|at| self.commit.objects.get(at)).ok_or(Refusal::Malformed { what: "no such object in the commit" })?;
         Ok((object, object_name(&object.path, horizon)?))
     }
 }

@@ -57,11 +57,9 @@ impl Index {
         for batch in &command.batches {
             let log_start = partition.log_start;
             let outcome = match judge(partition, &self.producers, batch) {
-                Ok(Verdict::Duplicate(recent)) => BatchOutcome::Duplicate {
-                    base_offset: recent.base_offset,
-                    append_time_ms: recent.append_time_ms,
-                    log_start,
-                },
+                Ok(Verdict::Duplicate(recent)) => {
+                    BatchOutcome::Duplicate { base_offset: recent.base_offset, append_time_ms: recent.append_time_ms, log_start }
+                }
                 Ok(Verdict::New) => {
                     let extent = Extent {
                         start: partition.next_offset,
@@ -112,12 +110,8 @@ impl Index {
             producer_id = producer_id.checked_add(1).ok_or(Refusal::Limit { what: "producer ids" })?;
         }
         self.cell.next_producer_id = producer_id.checked_add(1).ok_or(Refusal::Limit { what: "producer ids" })?;
-        let producer = Producer {
-            epoch: 0,
-            last_active: context.seq,
-            last_active_ms: context.now_ms,
-            partitions: Default::default(),
-        };
+        let producer =
+            Producer { epoch: 0, last_active: context.seq, last_active_ms: context.now_ms, partitions: Default::default() };
         self.producers.insert(producer_id, Arc::new(producer));
         Ok(Outcome::Producer { producer_id, producer_epoch: 0 })
     }
@@ -168,9 +162,8 @@ fn judge(partition: &Partition, producers: &BTreeMap<ProducerId, Arc<Producer>>,
         return if batch.base_sequence == 0 { Ok(Verdict::New) } else { Err(Refusal::OutOfOrderSequence) };
     }
     let last_sequence = sequence_after(batch.base_sequence, batch.last_offset_delta);
-    let duplicate = known.batches.iter().find(|recent| {
-        recent.first_sequence == batch.base_sequence && recent.last_sequence == last_sequence
-    });
+    let duplicate =
+        known.batches.iter().find(|recent| recent.first_sequence == batch.base_sequence && recent.last_sequence == last_sequence);
     if let Some(recent) = duplicate {
         return Ok(Verdict::Duplicate(*recent));
     }

@@ -75,7 +75,8 @@ impl Index {
             references.discard(segment.file.path.clone(), segment.file.size);
         }
         for group in self.groups.values_mut() {
-            let of_topic = TopicPartition { topic_id: id, partition: i32::MIN }..=TopicPartition { topic_id: id, partition: i32::MAX };
+            let of_topic =
+                TopicPartition { topic_id: id, partition: i32::MIN }..=TopicPartition { topic_id: id, partition: i32::MAX };
             if group.offsets.range(of_topic).next().is_some() {
                 let group = Arc::make_mut(group);
                 group.offsets.retain(|place, _| place.topic_id != id);

@@ -11,44 +11,64 @@ impl From<&Index> for Snapshot {
         Self {
             cell: Some(cell(&index.cell)),
             nodes: index.nodes.iter().map(|(incarnation, run)| node(*incarnation, run)).collect(),
-            slots: index.slots.iter().map(|(node_id, slot)| SlotMessage {
-                node_id: *node_id,
-                host: slot.host.clone(),
-                port: slot.port,
-                zone: slot.zone.clone(),
-                holder: slot.holder.map(|holder| holder.0),
-            }).collect(),
-            leases: index.leases.iter().map(|((kind, scope), lease)| LeaseMessage {
-                kind: *kind,
-                scope: scope.clone(),
-                number: lease.number.0,
-                holder: lease.holder.0,
-            }).collect(),
+            slots: index
+                .slots
+                .iter()
+                .map(|(node_id, slot)| SlotMessage {
+                    node_id: *node_id,
+                    host: slot.host.clone(),
+                    port: slot.port,
+                    zone: slot.zone.clone(),
+                    holder: slot.holder.map(|holder| holder.0),
+                })
+                .collect(),
+            leases: index
+                .leases
+                .iter()
+                .map(|((kind, scope), lease)| LeaseMessage {
+                    kind: *kind,
+                    scope: scope.clone(),
+                    number: lease.number.0,
+                    holder: lease.holder.0,
+                })
+                .collect(),
             topics: index.topics.values().map(|topic| topic_message(topic)).collect(),
-            dropped: index.dropped.iter().map(|(id, dropped)| Dropped {
-                id: id.0.to_vec(),
-                name: dropped.name.clone(),
-                since: dropped.since.0,
-                since_ms: dropped.since_ms,
-            }).collect(),
-            producers: index.producers.iter().map(|(producer_id, producer)| ProducerMessage {
-                producer_id: *producer_id,
-                epoch: producer.epoch,
-                last_active: producer.last_active.0,
-                last_active_ms: producer.last_active_ms,
-            }).collect(),
+            dropped: index
+                .dropped
+                .iter()
+                .map(|(id, dropped)| Dropped {
+                    id: id.0.to_vec(),
+                    name: dropped.name.clone(),
+                    since: dropped.since.0,
+                    since_ms: dropped.since_ms,
+                })
+                .collect(),
+            producers: index
+                .producers
+                .iter()
+                .map(|(producer_id, producer)| ProducerMessage {
+                    producer_id: *producer_id,
+                    epoch: producer.epoch,
+                    last_active: producer.last_active.0,
+                    last_active_ms: producer.last_active_ms,
+                })
+                .collect(),
             groups: index.groups.iter().map(|(name, group)| group_message(name, group)).collect(),
-            wal_objects: index.wal_objects.iter().map(|(object, kept)| WalObjectMessage {
-                name: Some(name(*object)),
-                size: kept.size,
-                crc32c: kept.crc32c,
-            }).collect(),
-            garbage: index.garbage.iter().map(|(path, garbage)| GarbageMessage {
-                path: path.clone(),
-                since: garbage.since.0,
-                since_ms: garbage.since_ms,
-                size: garbage.size,
-            }).collect(),
+            wal_objects: index
+                .wal_objects
+                .iter()
+                .map(|(object, kept)| WalObjectMessage { name: Some(name(*object)), size: kept.size, crc32c: kept.crc32c })
+                .collect(),
+            garbage: index
+                .garbage
+                .iter()
+                .map(|(path, garbage)| GarbageMessage {
+                    path: path.clone(),
+                    since: garbage.since.0,
+                    since_ms: garbage.since_ms,
+                    size: garbage.size,
+                })
+                .collect(),
         }
     }
 }
@@ -217,21 +237,29 @@ fn topic_message(topic: &Topic) -> TopicMessage {
         partitions: topic.partitions.iter().map(partition_message).collect(),
         key_format: format_number(topic.key_format),
         value_format: format_number(topic.value_format),
-        fresh: topic.fresh.values().map(|segment| FreshMessage {
-            file: Some(segment.file.clone()),
-            since: segment.since.0,
-            since_ms: segment.since_ms,
-            plan: segment.plan.clone(),
-            live_ranges: segment.live_ranges,
-        }).collect(),
-        plans: topic.plans.iter().map(|(path, plan)| PlanMessage {
-            path: path.clone(),
-            inputs: plan.inputs.iter().copied().map(name).collect(),
-            ranges: plan.ranges.clone(),
-            ingest_day: plan.ingest_day,
-            since: plan.since.0,
-            file: plan.file.clone(),
-        }).collect(),
+        fresh: topic
+            .fresh
+            .values()
+            .map(|segment| FreshMessage {
+                file: Some(segment.file.clone()),
+                since: segment.since.0,
+                since_ms: segment.since_ms,
+                plan: segment.plan.clone(),
+                live_ranges: segment.live_ranges,
+            })
+            .collect(),
+        plans: topic
+            .plans
+            .iter()
+            .map(|(path, plan)| PlanMessage {
+                path: path.clone(),
+                inputs: plan.inputs.iter().copied().map(name).collect(),
+                ranges: plan.ranges.clone(),
+                ingest_day: plan.ingest_day,
+                since: plan.since.0,
+                file: plan.file.clone(),
+            })
+            .collect(),
         bronze_changed: topic.bronze_changed.0,
     }
 }
@@ -281,28 +309,44 @@ fn partition_message(partition: &Partition) -> PartitionMessage {
         frontier: partition.frontier,
         sealed_end: partition.sealed_end,
         extents: partition.extents.iter().map(extent_message).collect(),
-        fresh: partition.fresh.iter().map(|range| FreshRangeMessage {
-            start: range.start,
-            end: range.end,
-            segment: Some(name(range.segment)),
-            max_timestamp_ms: range.max_timestamp_ms,
-            max_timestamp_offset: range.max_timestamp_offset,
-        }).collect(),
-        producers: partition.producers.iter().map(|(producer_id, known)| ProducerPartitionMessage {
-            producer_id: *producer_id,
-            epoch: known.epoch,
-            batches: known.batches.iter().map(|recent| RecentMessage {
-                first_sequence: recent.first_sequence,
-                last_sequence: recent.last_sequence,
-                base_offset: recent.base_offset,
-                append_time_ms: recent.append_time_ms,
-            }).collect(),
-        }).collect(),
-        aborted: partition.aborted.iter().map(|aborted| AbortedMessage {
-            producer_id: aborted.producer_id,
-            first_offset: aborted.first_offset,
-            last_offset: aborted.last_offset,
-        }).collect(),
+        fresh: partition
+            .fresh
+            .iter()
+            .map(|range| FreshRangeMessage {
+                start: range.start,
+                end: range.end,
+                segment: Some(name(range.segment)),
+                max_timestamp_ms: range.max_timestamp_ms,
+                max_timestamp_offset: range.max_timestamp_offset,
+            })
+            .collect(),
+        producers: partition
+            .producers
+            .iter()
+            .map(|(producer_id, known)| ProducerPartitionMessage {
+                producer_id: *producer_id,
+                epoch: known.epoch,
+                batches: known
+                    .batches
+                    .iter()
+                    .map(|recent| RecentMessage {
+                        first_sequence: recent.first_sequence,
+                        last_sequence: recent.last_sequence,
+                        base_offset: recent.base_offset,
+                        append_time_ms: recent.append_time_ms,
+                    })
+                    .collect(),
+            })
+            .collect(),
+        aborted: partition
+            .aborted
+            .iter()
+            .map(|aborted| AbortedMessage {
+                producer_id: aborted.producer_id,
+                first_offset: aborted.first_offset,
+                last_offset: aborted.last_offset,
+            })
+            .collect(),
         open_transactions: partition.open_transactions.clone(),
     }
 }
@@ -334,11 +378,15 @@ fn partition(message: PartitionMessage) -> Option<Partition> {
         extents: message.extents.into_iter().map(extent).collect::<Option<_>>()?,
         fresh: message.fresh.into_iter().map(fresh).collect::<Option<_>>()?,
         producers: message.producers.into_iter().map(producer).collect(),
-        aborted: message.aborted.into_iter().map(|aborted| AbortedTransaction {
-            producer_id: aborted.producer_id,
-            first_offset: aborted.first_offset,
-            last_offset: aborted.last_offset,
-        }).collect(),
+        aborted: message
+            .aborted
+            .into_iter()
+            .map(|aborted| AbortedTransaction {
+                producer_id: aborted.producer_id,
+                first_offset: aborted.first_offset,
+                last_offset: aborted.last_offset,
+            })
+            .collect(),
         open_transactions: message.open_transactions,
     })
 }
@@ -401,14 +449,18 @@ fn group_message(name: &str, group: &Group) -> GroupMessage {
         leader: group.leader.clone(),
         members: group.members.clone(),
         stable: group.stable,
-        offsets: group.offsets.iter().map(|(place, offset)| OffsetMessage {
-            topic_id: place.topic_id.0.to_vec(),
-            partition: place.partition,
-            offset: offset.offset,
-            leader_epoch: offset.leader_epoch,
-            metadata: offset.metadata.clone(),
-            committed_ms: offset.committed_ms,
-        }).collect(),
+        offsets: group
+            .offsets
+            .iter()
+            .map(|(place, offset)| OffsetMessage {
+                topic_id: place.topic_id.0.to_vec(),
+                partition: place.partition,
+                offset: offset.offset,
+                leader_epoch: offset.leader_epoch,
+                metadata: offset.metadata.clone(),
+                committed_ms: offset.committed_ms,
+            })
+            .collect(),
         last_changed: group.last_changed.0,
         last_changed_ms: group.last_changed_ms,
     }

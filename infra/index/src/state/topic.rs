@@ -93,7 +93,8 @@ impl Topic {
     /// The sealed file of an open plan that answers for this offset.
     pub fn sealed_plan_at(&self, partition: i32, offset: i64) -> Option<(&NewFile, &FileRange)> {
         self.plans.values().filter_map(|plan| plan.file.as_ref()).find_map(|file| {
-            let range = file.ranges.iter().find(|range| range.partition == partition && range.start <= offset && offset < range.end)?;
+            let range =
+                file.ranges.iter().find(|range| range.partition == partition && range.start <= offset && offset < range.end)?;
             Some((file, range))
         })
     }

@@ -35,15 +35,15 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
+#[cfg(test)]
+mod oracle_tests;
 pub mod produce;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod sasl_authenticate;
 pub mod sasl_handshake;
 pub mod sync_group;
 pub mod txn_offset_commit;
-#[cfg(test)]
-mod oracle_tests;
-#[cfg(test)]
-pub(crate) mod sample;
 
 pub use add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 pub use add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};

@@ -149,7 +149,8 @@ fn bytes_of_kafkas_own_classes_come_back() {
         assert_eq!(rewrite(name, version, bytes.clone()), bytes, "{name} {version}");
         versions += 1;
     }
-    let expected: usize = ranges().map(|range| 2 * (range.min..=range.max).filter(|version| range.is_served(*version)).count()).sum();
+    let expected: usize =
+        ranges().map(|range| 2 * (range.min..=range.max).filter(|version| range.is_served(*version)).count()).sum();
     assert_eq!(versions, expected);
 }
 

@@ -148,7 +148,9 @@ impl Writer {
     /// A string, or null. One without a compact length ends, at a character, before 32,768 bytes: it has no room for more.
     pub fn string(&mut self, flexible: bool, text: Option<&str>) {
         let text = match text {
-            Some(text) if !flexible && text.len() > i16::MAX as usize => Some(&text[..text.floor_char_boundary(i16::MAX as usize)]),
+            Some(text) if !flexible && text.len() > i16::MAX as usize => {
+                Some(&text[..text.floor_char_boundary(i16::MAX as usize)])
+            }
             text => text,
         };
         self.string_length(flexible, text.map(str::len));

@@ -221,10 +221,8 @@ impl BatchBuilder {
 const RECORD_OVERHEAD_BYTES: usize = 21;
 
 fn body_bytes(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[HeaderRef<'_>]) -> usize {
-    let headers_bytes: usize = headers
-        .iter()
-        .map(|header| nullable_bytes(Some(header.key.as_bytes())) + nullable_bytes(header.value))
-        .sum();
+    let headers_bytes: usize =
+        headers.iter().map(|header| nullable_bytes(Some(header.key.as_bytes())) + nullable_bytes(header.value)).sum();
     nullable_bytes(key) + nullable_bytes(value) + long_bytes(headers.len() as i64) + headers_bytes
 }
 

@@ -129,8 +129,7 @@ pub(super) fn compress(compression: Compression, data: &[u8], output: &mut Vec<u
             output.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
             let mut encoder = snap::raw::Encoder::new();
             for block in data.chunks(XERIAL_BLOCK_BYTES) {
-                let compressed =
-                    encoder.compress_vec(block).map_err(|_| BatchError::Compression(compression.name()))?;
+                let compressed = encoder.compress_vec(block).map_err(|_| BatchError::Compression(compression.name()))?;
                 output.extend_from_slice(&(compressed.len() as u32).to_be_bytes());
                 output.extend_from_slice(&compressed);
             }
@@ -325,7 +324,11 @@ mod tests {
         for compression in ALL {
             let compressed = compressed(compression, &data);
             let mut output = Vec::new();
-            assert_eq!(decompress(compression, &compressed, &mut output, (1 << 20) - 1), Err(BatchError::Bomb), "{compression:?}");
+            assert_eq!(
+                decompress(compression, &compressed, &mut output, (1 << 20) - 1),
+                Err(BatchError::Bomb),
+                "{compression:?}"
+            );
             assert!(output.capacity() <= 2 << 20);
             assert_eq!(decompress(compression, &compressed, &mut output, 1 << 20), Ok(()), "{compression:?}");
         }

@@ -31,7 +31,8 @@ impl ControlRecord {
             [0, 1] => ControlKind::Commit,
             _ => return None,
         };
-        let coordinator_epoch = value.and_then(|value| value.get(2..6)?.first_chunk::<4>()).map_or(-1, |bytes| i32::from_be_bytes(*bytes));
+        let coordinator_epoch =
+            value.and_then(|value| value.get(2..6)?.first_chunk::<4>()).map_or(-1, |bytes| i32::from_be_bytes(*bytes));
         Some(Self { kind, coordinator_epoch })
     }
 }

@@ -55,8 +55,7 @@ pub fn for_each_record(
             &scratch.decompressed
         }
     };
-    let timestamp_type =
-        if place.log_append_time_ms.is_some() { TimestampType::LogAppend } else { TimestampType::Create };
+    let timestamp_type = if place.log_append_time_ms.is_some() { TimestampType::LogAppend } else { TimestampType::Create };
     let mut headers = Vec::new();
     let mut position = 0;
     for index in 0..header.record_count {
@@ -69,9 +68,7 @@ pub fn for_each_record(
         };
         let record = RecordRef {
             offset: place.base_offset.saturating_add(i64::from(record.offset_delta)),
-            timestamp_ms: place
-                .log_append_time_ms
-                .unwrap_or_else(|| header.base_timestamp.wrapping_add(record.timestamp_delta)),
+            timestamp_ms: place.log_append_time_ms.unwrap_or_else(|| header.base_timestamp.wrapping_add(record.timestamp_delta)),
             timestamp_type,
             key: record.key,
             value: record.value,

@@ -85,8 +85,7 @@ pub fn restamp(
         let new = checksum(&header.to_bytes()[CHECKED_FROM..]);
         let difference = u64::from(old ^ new);
         let length = records.len() as u64;
-        header.crc =
-            crc_fast::checksum_combine(CrcAlgorithm::Crc32Iscsi, difference, u64::from(header.crc), length) as u32;
+        header.crc = crc_fast::checksum_combine(CrcAlgorithm::Crc32Iscsi, difference, u64::from(header.crc), length) as u32;
     }
     Ok([Bytes::copy_from_slice(&header.to_bytes()), records])
 }

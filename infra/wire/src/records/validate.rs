@@ -178,12 +178,7 @@ fn walk_slice(records: &[u8], header: &BatchHeader, found: &mut Found) -> Result
     Ok(())
 }
 
-fn walk_stream(
-    records: &[u8],
-    compression: Compression,
-    header: &BatchHeader,
-    found: &mut Found,
-) -> Result<(), BatchError> {
+fn walk_stream(records: &[u8], compression: Compression, header: &BatchHeader, found: &mut Found) -> Result<(), BatchError> {
     let mut source = StreamSource::new(compression, records, limits::DECOMPRESSED_BATCH_BYTES)?;
     for index in 0..header.record_count {
         let at = |error| place(error, index);

@@ -123,8 +123,8 @@ pub(super) struct StreamSource<'a> {
 
 impl<'a> StreamSource<'a> {
     pub(super) fn new(compression: Compression, data: &'a [u8], max_bytes: usize) -> Result<Self, BatchError> {
-        let decoder = compression::decoder(compression, data, max_bytes)
-            .map_err(|_| BatchError::Compression(compression.name()))?;
+        let decoder =
+            compression::decoder(compression, data, max_bytes).map_err(|_| BatchError::Compression(compression.name()))?;
         let window = vec![0; WINDOW_BYTES];
         Ok(Self { decoder, compression, window, position: 0, filled: 0, passed: 0, bytes_left: max_bytes })
     }

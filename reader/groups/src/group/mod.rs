@@ -12,9 +12,9 @@ mod leave;
 mod member;
 mod rebalance;
 mod sync;
-mod timers;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 pub(crate) use describe::Described;
 pub(crate) use join::JoinInput;
@@ -214,7 +214,13 @@ impl ClassicGroup {
     }
 
     /// A heartbeat.
-    pub(crate) fn heartbeat(&mut self, now: Duration, member_id: &str, group_instance_id: Option<&str>, generation: i32) -> ErrorCode {
+    pub(crate) fn heartbeat(
+        &mut self,
+        now: Duration,
+        member_id: &str,
+        group_instance_id: Option<&str>,
+        generation: i32,
+    ) -> ErrorCode {
         if let Err(error) = self.demand_member(member_id, group_instance_id) {
             return error;
         }

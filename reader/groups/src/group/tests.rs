@@ -45,7 +45,10 @@ fn static_consumer(instance: &str, new_member_id: &str) -> JoinInput {
 }
 
 fn protocols(names: &[&str]) -> Vec<MemberProtocol> {
-    names.iter().map(|name| MemberProtocol { name: (*name).to_owned(), metadata: Bytes::copy_from_slice(name.as_bytes()) }).collect()
+    names
+        .iter()
+        .map(|name| MemberProtocol { name: (*name).to_owned(), metadata: Bytes::copy_from_slice(name.as_bytes()) })
+        .collect()
 }
 
 impl Harness {
@@ -284,7 +287,10 @@ fn members_that_do_not_join_in_time_are_left_out_and_the_leader_is_chosen_anew()
         harness.wait(6 * SECOND);
         harness.heartbeat("a");
     }
-    assert_eq!((harness.joins[&b].generation_id, harness.joins[&b].leader.as_str(), harness.joins[&b].members.len()), (2, "b", 1));
+    assert_eq!(
+        (harness.joins[&b].generation_id, harness.joins[&b].leader.as_str(), harness.joins[&b].members.len()),
+        (2, "b", 1)
+    );
 }
 
 #[test]
@@ -319,7 +325,12 @@ fn a_rebalance_during_sync_sends_the_members_back_to_join() {
 #[test]
 fn protocols_are_voted_on() {
     let mut harness = Harness::new();
-    let offer = |id: &str, names: &[&str]| JoinInput { protocols: protocols(names), demands_member_id: false, new_member_id: id.to_owned(), ..consumer("") };
+    let offer = |id: &str, names: &[&str]| JoinInput {
+        protocols: protocols(names),
+        demands_member_id: false,
+        new_member_id: id.to_owned(),
+        ..consumer("")
+    };
     let a = harness.join(offer("a", &["sticky", "range", "old"]));
     harness.join(offer("b", &["range", "sticky"]));
     harness.join(offer("c", &["range", "sticky"]));
@@ -355,9 +366,13 @@ fn a_static_member_comes_back_without_a_rebalance_and_fences_the_old_one() {
 
     // The leader that comes back is told to skip the assignment, or, before version 9, that another leads.
     let one = harness.join(static_consumer("one", "one-2"));
-    assert!(harness.joins[&one].skip_assignment && harness.joins[&one].leader == "one-2" && harness.joins[&one].members.len() == 2);
+    assert!(
+        harness.joins[&one].skip_assignment && harness.joins[&one].leader == "one-2" && harness.joins[&one].members.len() == 2
+    );
     let one = harness.join(JoinInput { skips_assignment: false, ..static_consumer("one", "one-3") });
-    assert!(!harness.joins[&one].skip_assignment && harness.joins[&one].leader == "one-2" && harness.joins[&one].members.is_empty());
+    assert!(
+        !harness.joins[&one].skip_assignment && harness.joins[&one].leader == "one-2" && harness.joins[&one].members.is_empty()
+    );
 
     // Another protocol needs a rebalance.
     let two = harness.join(JoinInput { protocols: protocols(&["other", "range"]), ..static_consumer("two", "two-3") });
@@ -377,7 +392,8 @@ fn a_static_member_that_is_slow_to_join_keeps_its_place() {
     harness.wait(6 * SECOND);
     harness.sync("two-1", &[]);
     harness.sync("one-1", &[]);
-    let one = harness.join(JoinInput { group_instance_id: Some("one".to_owned()), session_timeout: 200 * SECOND, ..consumer("one-1") });
+    let one =
+        harness.join(JoinInput { group_instance_id: Some("one".to_owned()), session_timeout: 200 * SECOND, ..consumer("one-1") });
     assert!(!harness.joins.contains_key(&one));
     harness.wait(61 * SECOND);
     assert_eq!((harness.joins[&one].generation_id, harness.joins[&one].members.len()), (2, 2));

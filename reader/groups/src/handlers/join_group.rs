@@ -23,14 +23,20 @@ impl Groups {
 }
 
 impl Shared {
-    async fn join(self: &Arc<Self>, caller: &Caller, version: i16, request: JoinGroupRequest) -> Result<JoinGroupResponse, ErrorCode> {
+    async fn join(
+        self: &Arc<Self>,
+        caller: &Caller,
+        version: i16,
+        request: JoinGroupRequest,
+    ) -> Result<JoinGroupResponse, ErrorCode> {
         if request.group_id.is_empty() {
             return Err(ErrorCode::InvalidGroupId);
         }
         self.demand_coordinator(&request.group_id)?;
         let session_timeout = u64::try_from(request.session_timeout_ms).map(Duration::from_millis);
         let allowed = self.options.min_session_timeout..=self.options.max_session_timeout;
-        let session_timeout = session_timeout.ok().filter(|timeout| allowed.contains(timeout)).ok_or(ErrorCode::InvalidSessionTimeout)?;
+        let session_timeout =
+            session_timeout.ok().filter(|timeout| allowed.contains(timeout)).ok_or(ErrorCode::InvalidSessionTimeout)?;
         if request.protocol_type.is_empty() || request.protocols.is_empty() {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }

@@ -29,9 +29,9 @@ impl Groups {
         let places: Vec<TopicPartition> = answer.offsets.iter().map(|(place, _)| *place).collect();
         let offsets = std::mem::take(&mut answer.offsets).into_iter().map(|(_, offset)| offset).collect();
         match shared.commit_offsets(version, &request, offsets).await {
-            Ok(unknown) => answer.settle(&places, |place| {
-                if unknown.contains(place) { unknown_topic(version) } else { ErrorCode::None }
-            }),
+            Ok(unknown) => {
+                answer.settle(&places, |place| if unknown.contains(place) { unknown_topic(version) } else { ErrorCode::None })
+            }
             Err(error) => answer.settle(&places, |_| error),
         }
         answer.into_response()
@@ -117,7 +117,8 @@ impl Shared {
         }
         for attempt in 1..=TRIES {
             // Only a consumer that assigns itself makes its group by committing.
-            let held = if generation < 0 { self.acquire(&request.group_id, true).await? } else { self.find(&request.group_id).await? };
+            let held =
+                if generation < 0 { self.acquire(&request.group_id, true).await? } else { self.find(&request.group_id).await? };
             let Some(mut held) = held else {
                 return Err(if version >= 9 { ErrorCode::GroupIdNotFound } else { ErrorCode::IllegalGeneration });
             };
@@ -170,7 +171,13 @@ fn resolve_in(index: &Index, version: i16, topics: &[OffsetCommitRequestTopic]) 
                 Some(_) if metadata.len() > limits::OFFSET_METADATA_BYTES => ErrorCode::OffsetMetadataTooLarge,
                 Some(topic) => {
                     answer.open.push((topic_at, partition_at));
-                    answer.offsets.push(committed(topic.id, asked.partition_index, asked.committed_offset, asked.committed_leader_epoch, metadata));
+                    answer.offsets.push(committed(
+                        topic.id,
+                        asked.partition_index,
+                        asked.committed_offset,
+                        asked.committed_leader_epoch,
+                        metadata,
+                    ));
                     ErrorCode::None
                 }
             };
@@ -182,7 +189,14 @@ fn resolve_in(index: &Index, version: i16, topics: &[OffsetCommitRequestTopic]) 
     (answer, complete)
 }
 
-fn committed(topic_id: TopicId, partition: i32, offset: i64, leader_epoch: i32, metadata: &str) -> (TopicPartition, CommittedOffset) {
-    let offset = CommittedOffset { topic_id: topic_id.0.to_vec(), partition, offset, leader_epoch, metadata: metadata.to_owned() };
+fn committed(
+    topic_id: TopicId,
+    partition: i32,
+    offset: i64,
+    leader_epoch: i32,
+    metadata: &str,
+) -> (TopicPartition, CommittedOffset) {
+    let offset =
+        CommittedOffset { topic_id: topic_id.0.to_vec(), partition, offset, leader_epoch, metadata: metadata.to_owned() };
     (TopicPartition { topic_id, partition }, offset)
 }

@@ -8,7 +8,9 @@ use strandline_commands::{DeleteOffsets, GroupPartition};
 use strandline_index::Outcome;
 use strandline_types::{Caller, TopicId};
 use strandline_wire::ErrorCode;
-use strandline_wire::messages::offset_delete::{OffsetDeleteRequestTopic, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
+use strandline_wire::messages::offset_delete::{
+    OffsetDeleteRequestTopic, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
 use strandline_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
 impl Groups {

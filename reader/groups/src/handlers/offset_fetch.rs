@@ -35,7 +35,12 @@ impl Groups {
 }
 
 impl Shared {
-    fn fetch_offsets(&self, version: i16, asked: OffsetFetchRequestGroup, barrier: Result<(), ErrorCode>) -> OffsetFetchResponseGroup {
+    fn fetch_offsets(
+        &self,
+        version: i16,
+        asked: OffsetFetchRequestGroup,
+        barrier: Result<(), ErrorCode>,
+    ) -> OffsetFetchResponseGroup {
         let OffsetFetchRequestGroup { group_id, topics, .. } = asked;
         // Older clients take any code but these two for a bug.
         let barrier = barrier.map_err(|_| ErrorCode::CoordinatorLoadInProgress);
@@ -83,7 +88,12 @@ fn all_offsets(index: &Index, group: &Group) -> Vec<OffsetFetchResponseTopics> {
     named.collect()
 }
 
-fn offset_of(group: Option<&Group>, place: Option<TopicPartition>, partition: i32, error: ErrorCode) -> OffsetFetchResponsePartitions {
+fn offset_of(
+    group: Option<&Group>,
+    place: Option<TopicPartition>,
+    partition: i32,
+    error: ErrorCode,
+) -> OffsetFetchResponsePartitions {
     let committed = group.zip(place).and_then(|(group, place)| group.offsets.get(&place));
     OffsetFetchResponsePartitions {
         partition_index: partition,

@@ -75,13 +75,8 @@ impl Node {
     }
 
     pub async fn topic(&self, id: u8, name: &str, partitions: i32) {
-        let topic = CreateTopic {
-            topic_id: vec![id; 16],
-            name: name.to_owned(),
-            partitions,
-            replication_factor: 1,
-            configs: Vec::new(),
-        };
+        let topic =
+            CreateTopic { topic_id: vec![id; 16], name: name.to_owned(), partitions, replication_factor: 1, configs: Vec::new() };
         let outcome = self.cell.submit(Submission::one(topic)).await.unwrap().outcomes;
         assert_eq!(outcome, vec![Outcome::Done]);
     }
@@ -97,7 +92,8 @@ impl Node {
     }
 
     pub async fn committed(&self, group: &str, topic: &str, partition: i32) -> i64 {
-        let topics = vec![OffsetFetchRequestTopics { name: topic.to_owned(), partition_indexes: vec![partition], ..Default::default() }];
+        let topics =
+            vec![OffsetFetchRequestTopics { name: topic.to_owned(), partition_indexes: vec![partition], ..Default::default() }];
         let groups = vec![OffsetFetchRequestGroup { group_id: group.to_owned(), topics: Some(topics), ..Default::default() }];
         let answer = self.groups.offset_fetch(&caller(), 8, OffsetFetchRequest { groups, ..Default::default() }).await;
         assert_eq!(answer.groups[0].error_code, 0);
@@ -181,7 +177,8 @@ impl Member {
     }
 
     pub async fn sync(&mut self, groups: &Groups, assignments: BTreeMap<String, Bytes>) -> Result<(), ErrorCode> {
-        let assignments = assignments.into_iter().map(|(member_id, assignment)| SyncGroupRequestAssignment { member_id, assignment });
+        let assignments =
+            assignments.into_iter().map(|(member_id, assignment)| SyncGroupRequestAssignment { member_id, assignment });
         let request = SyncGroupRequest {
             group_id: self.group.clone(),
             generation_id: self.generation,
@@ -235,7 +232,14 @@ impl Member {
     }
 }
 
-pub fn commit_request(group: &str, member_id: &str, generation: i32, topic: &str, partition: i32, offset: i64) -> OffsetCommitRequest {
+pub fn commit_request(
+    group: &str,
+    member_id: &str,
+    generation: i32,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+) -> OffsetCommitRequest {
     let partitions = vec![OffsetCommitRequestPartition {
         partition_index: partition,
         committed_offset: offset,
