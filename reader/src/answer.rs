@@ -56,7 +56,10 @@ impl PartitionAnswer {
 
     fn into_wire(self) -> PartitionData {
         let aborted = self.aborted.map(|aborted| {
-            let wire = |one: AbortedTransaction| fetch::AbortedTransaction { producer_id: one.producer_id, first_offset: one.first_offset };
+            let wire = |one: AbortedTransaction| fetch::AbortedTransaction {
+                producer_id: one.producer_id,
+                first_offset: one.first_offset,
+            };
             aborted.into_iter().map(wire).collect()
         });
         PartitionData {

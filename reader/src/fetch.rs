@@ -108,6 +108,7 @@ impl Shared {
                 None => watch = Some(self.cell.watch(round.partitions())),
                 Some(watch) => {
                     tokio::select! {
+                        biased;
                         () = watch.changed() => {}
                         () = clock.sleep(terms.deadline - now) => {}
                     }

@@ -109,10 +109,13 @@ impl Footers {
             let tail = tail.map_err(|error| SourceError::of_store(path, &error))?;
             let name = path.to_owned();
             let parse = move || SegmentFooter::parse(&name, size, &tail);
-            let parsed = self.spawner.blocking("parse footer", parse).await.map_err(|error| SourceError::of_blocking(path, &error))?;
+            let parsed =
+                self.spawner.blocking("parse footer", parse).await.map_err(|error| SourceError::of_blocking(path, &error))?;
             match parsed {
                 Ok(footer) => return Ok(Arc::new(OpenedSegment { footer, maps: Mutex::default() })),
-                Err(FooterError::NeedsMore { tail_bytes: needed, .. }) if needed > tail_bytes && needed <= size => tail_bytes = needed,
+                Err(FooterError::NeedsMore { tail_bytes: needed, .. }) if needed > tail_bytes && needed <= size => {
+                    tail_bytes = needed
+                }
                 Err(error) => return Err(SourceError::of_footer(path, &error)),
             }
         }

@@ -50,7 +50,12 @@ impl History {
         Ok(Found::Chunk { batches, end: chunk.last + 1 })
     }
 
-    async fn open(&self, segment: &Segment, partition: i32, offset: i64) -> Result<(Arc<OpenedSegment>, Arc<ChunkMap>), SourceError> {
+    async fn open(
+        &self,
+        segment: &Segment,
+        partition: i32,
+        offset: i64,
+    ) -> Result<(Arc<OpenedSegment>, Arc<ChunkMap>), SourceError> {
         let opened = self.footers.open(&segment.path, segment.size).await?;
         let map = opened.chunks(partition).filter(|map| map.start <= offset && offset < map.end && segment.end <= map.end);
         let map = map.ok_or_else(|| {
@@ -60,7 +65,14 @@ impl History {
         Ok((opened, map))
     }
 
-    async fn rebuild(&self, opened: Arc<OpenedSegment>, path: &str, size: u64, partition: i32, chunk: Chunk) -> Result<Bytes, SourceError> {
+    async fn rebuild(
+        &self,
+        opened: Arc<OpenedSegment>,
+        path: &str,
+        size: u64,
+        partition: i32,
+        chunk: Chunk,
+    ) -> Result<Bytes, SourceError> {
         let missing = || SourceError::damaged(path, "its digest runs changed while it was read");
         let plan = opened.footer.plan(partition, chunk.start, limits::REBUILT_BATCH_BYTES as u64).ok_or_else(missing)?;
         let fetched = self.pages.fetch(path, size, &plan.coalesced(PAGE_GAP_BYTES)).await?;
@@ -85,7 +97,8 @@ impl History {
                 None => rebuilder.finish().map_err(RebuildError::Batch),
             }
         };
-        let rebuilt = self.spawner.blocking("rebuild batches", work).await.map_err(|error| SourceError::of_blocking(path, &error))?;
+        let rebuilt =
+            self.spawner.blocking("rebuild batches", work).await.map_err(|error| SourceError::of_blocking(path, &error))?;
         rebuilt.map_err(|error| self.distrust(path, &error))
     }
 
@@ -104,7 +117,8 @@ impl History {
         };
         let fetched = self.pages.fetch(path, segment.size, plan.ranges()).await?;
         let work = move || read_timestamp(&opened.footer, &plan, &fetched);
-        let found = self.spawner.blocking("find timestamp", work).await.map_err(|error| SourceError::of_blocking(path, &error))?;
+        let found =
+            self.spawner.blocking("find timestamp", work).await.map_err(|error| SourceError::of_blocking(path, &error))?;
         found.map_err(|error| self.distrust(path, &RebuildError::Read(error)))
     }
 
@@ -140,8 +154,10 @@ pub(crate) fn serve_chunk(batches: &Bytes, offset: i64, end: i64, rope: &mut Rop
         let batch_end = at.checked_add(length).filter(|batch_end| *batch_end <= batches.len());
         let batch_end = batch_end.ok_or(BatchError::Length { expected: header.total_bytes(), actual: batches.len() - at })?;
         if header.last_offset() >= offset {
+            // A batch whose first records are in the answer already goes whole, first in the next one.
+            let goes_back = header.base_offset < offset && rope.bytes() > 0;
             // What is taken already counts, though it goes in as one piece at the end.
-            if header.base_offset >= end || !rope.admits_after(taken, length, header.compression()?) {
+            if goes_back || header.base_offset >= end || !rope.admits_after(taken, length, header.compression()?) {
                 break;
             }
             wanted.get_or_insert(at);

@@ -65,6 +65,10 @@ fn serve_batches(extent: &Extent, bytes: &Bytes, offset: i64, end: i64, rope: &m
         let batch_end = batch_end.ok_or(BatchError::Length { expected: header.total_bytes(), actual: bytes.len() - at })?;
         let next = base + i64::from(header.last_offset_delta) + 1;
         if next > offset {
+            if base < offset && rope.bytes() > 0 {
+                // Its first records are in the answer already: it goes whole, first in the next one.
+                return Ok((offset, false));
+            }
             if base >= end || !rope.admits(length, header.compression()?) {
                 return Ok((base, false));
             }
@@ -78,7 +82,7 @@ fn serve_batches(extent: &Extent, bytes: &Bytes, offset: i64, end: i64, rope: &m
 #[cfg(test)]
 mod tests {
     use super::*;
-    use strandline_wire::records::{ControlRecord, RecordScratch, for_each_record, split_batches};
+    use strandline_wire::records::{BatchBuilder, BatchOptions, ControlRecord, RecordScratch, for_each_record, split_batches};
 
     fn extent(start: i64, end: i64, place: ExtentPlace) -> Extent {
         Extent {
@@ -90,6 +94,38 @@ mod tests {
             log_append_time: false,
             max_timestamp_ms: -1,
             max_timestamp_offset: -1,
+        }
+    }
+
+    #[test]
+    fn an_answer_never_goes_back() {
+        let batch = |base_offset, records: i64| {
+            let options = BatchOptions { base_offset, ..BatchOptions::default() };
+            let mut builder = BatchBuilder::new(options);
+            for _ in 0..records {
+                builder.push_next(1, None, Some(b"x"), &[]).unwrap();
+            }
+            builder.finish(None).unwrap()
+        };
+        let (first, merged) = (batch(0, 5), batch(0, 10));
+        let place = ExtentPlace::Inline { seq: strandline_types::Seq(1), position: 0 };
+        // What comes next has been put together anew in the meantime, and begins within what is in the answer.
+        for from_parquet in [false, true] {
+            let mut rope = Rope::new(10_000, usize::MAX, true);
+            assert_eq!(serve(&[extent(0, 5, place)], std::slice::from_ref(&first), 0, 10, &mut rope), Ok(5));
+            let next = match from_parquet {
+                false => serve(&[extent(0, 10, place)], std::slice::from_ref(&merged), 5, 10, &mut rope),
+                true => crate::history::serve_chunk(&merged, 5, 10, &mut rope),
+            };
+            assert_eq!(next, Ok(5));
+            assert_eq!(split_batches(rope.finish().into_bytes()).unwrap().len(), 1);
+            // As the first of an answer it goes whole, as in Kafka.
+            let mut rope = Rope::new(10_000, usize::MAX, true);
+            let next = match from_parquet {
+                false => serve(&[extent(0, 10, place)], std::slice::from_ref(&merged), 5, 10, &mut rope),
+                true => crate::history::serve_chunk(&merged, 5, 10, &mut rope),
+            };
+            assert_eq!(next, Ok(10));
         }
     }
 

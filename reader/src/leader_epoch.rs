@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use strandline_types::Caller;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::offset_for_leader_epoch::{
-    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopicResult,
+    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition,
+    OffsetForLeaderTopicResult,
 };
 
 impl Reader {
@@ -21,7 +22,8 @@ impl Reader {
         let mut topics = Vec::with_capacity(request.topics.len());
         for asked in request.topics {
             let ends: Option<BTreeMap<i32, i64>> = self.shared.cell.view().topic_by_name(&asked.topic).map(|topic| {
-                let end = |number: i32| topic.partition(number).map(|partition| (number, Watermarks::of(partition).high_watermark));
+                let end =
+                    |number: i32| topic.partition(number).map(|partition| (number, Watermarks::of(partition).high_watermark));
                 asked.partitions.iter().filter_map(|partition| end(partition.partition)).collect()
             });
             let answer = |partition: &OffsetForLeaderPartition| {

@@ -111,13 +111,7 @@ pub(crate) enum NoPlan {
 }
 
 /// Plans a read of at most `limit` bytes from `offset` on. The first extent is taken whatever its size.
-pub(crate) fn plan(
-    index: &Index,
-    at: TopicPartition,
-    offset: i64,
-    isolation: Isolation,
-    limit: u64,
-) -> Result<Plan, NoPlan> {
+pub(crate) fn plan(index: &Index, at: TopicPartition, offset: i64, isolation: Isolation, limit: u64) -> Result<Plan, NoPlan> {
     let topic = index.topics.get(&at.topic_id).ok_or(NoPlan::UnknownPartition)?;
     let partition = topic.partition(at.partition).ok_or(NoPlan::UnknownPartition)?;
     let watermarks = Watermarks::of(partition);
@@ -160,7 +154,9 @@ fn hot(partition: &Partition, offset: i64, end: i64, limit: u64) -> Result<(Vec<
 fn history(topic: &Topic, partition: &Partition, number: i32, offset: i64) -> Result<Source, NoPlan> {
     if offset >= partition.sealed_end {
         let range = partition.fresh_at(offset).ok_or(NoPlan::Broken("no fresh segment covers an offset below the frontier"))?;
-        return fresh(topic, range).map(Source::Segment).ok_or(NoPlan::Broken("a fresh range names a segment that the topic does not have"));
+        return fresh(topic, range)
+            .map(Source::Segment)
+            .ok_or(NoPlan::Broken("a fresh range names a segment that the topic does not have"));
     }
     Ok(topic.sealed_plan_at(number, offset).map_or(Source::SegmentIndex, |(file, range)| Source::Segment(planned(file, range))))
 }
@@ -210,7 +206,16 @@ mod tests {
 
     fn extent(start: i64, end: i64, length: u64) -> Extent {
         let place = ExtentPlace::Inline { seq: Seq(start.unsigned_abs()), position: 0 };
-        Extent { start, end, place, length, ingest_ms: 1, log_append_time: false, max_timestamp_ms: 1, max_timestamp_offset: start }
+        Extent {
+            start,
+            end,
+            place,
+            length,
+            ingest_ms: 1,
+            log_append_time: false,
+            max_timestamp_ms: 1,
+            max_timestamp_offset: start,
+        }
     }
 
     /// Extents of ten offsets and 100 bytes from 20 to 60; a transaction is open from 50 on; two were aborted.
@@ -259,7 +264,9 @@ mod tests {
     #[test]
     fn limits_take_whole_extents_and_at_least_one() {
         let index = index();
-        for (limit, starts) in [(0, vec![20]), (1, vec![20]), (100, vec![20]), (101, vec![20, 30]), (u64::MAX, vec![20, 30, 40, 50])] {
+        for (limit, starts) in
+            [(0, vec![20]), (1, vec![20]), (100, vec![20]), (101, vec![20, 30]), (u64::MAX, vec![20, 30, 40, 50])]
+        {
             assert_eq!(hot_starts(&plan(&index, AT, 20, Isolation::ReadUncommitted, limit).unwrap()), starts, "{limit}");
         }
     }

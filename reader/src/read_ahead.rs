@@ -38,7 +38,12 @@ impl Shared {
     }
 
     /// The file that answers by this plan; none if extents do.
-    pub(crate) async fn history_segment(&self, at: TopicPartition, offset: i64, plan: &Plan) -> Result<Option<Segment>, SourceError> {
+    pub(crate) async fn history_segment(
+        &self,
+        at: TopicPartition,
+        offset: i64,
+        plan: &Plan,
+    ) -> Result<Option<Segment>, SourceError> {
         match &plan.source {
             Source::Nothing | Source::Hot(_) => Ok(None),
             Source::Segment(segment) => Ok(Some(segment.clone())),

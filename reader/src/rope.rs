@@ -26,7 +26,16 @@ pub(crate) struct Rope {
 impl Rope {
     /// At most `limit` bytes, but the first batch whole up to `first_limit` (KIP-74); zstd only where `zstd`.
     pub(crate) fn new(limit: usize, first_limit: usize, zstd: bool) -> Self {
-        Self { pieces: Vec::new(), small: BytesMut::new(), bytes: 0, data_bytes: 0, limit, first_limit, zstd, refused_codec: false }
+        Self {
+            pieces: Vec::new(),
+            small: BytesMut::new(),
+            bytes: 0,
+            data_bytes: 0,
+            limit,
+            first_limit,
+            zstd,
+            refused_codec: false,
+        }
     }
 
     /// Whether a batch of that size and codec still goes in. Once one does not, the rope is full.

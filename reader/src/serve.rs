@@ -1,8 +1,8 @@
 //! One partition's records, from wherever they are, with what to do when the view turns out to be old.
 
 use crate::error::{ServeError, SourceError};
-use crate::hole::serve_hole;
 use crate::history::{Found, serve_chunk};
+use crate::hole::serve_hole;
 use crate::plan::{Isolation, Plan, Segment, Source, Tier, Watermarks};
 use crate::reader::Shared;
 use crate::rebuild::HOLE_TIME_MS;
@@ -44,9 +44,16 @@ pub(crate) struct Want {
 impl Shared {
     /// Fills `rope` from `want.offset` on by `plan`, and by further plans where the first one's source ends early. `bytes` are those
     /// of the plan's extents, if they were read already.
-    pub(crate) async fn serve(&self, want: &Want, plan: Plan, bytes: Option<Vec<Bytes>>, rope: Rope) -> Result<Served, ServeError> {
+    pub(crate) async fn serve(
+        &self,
+        want: &Want,
+        plan: Plan,
+        bytes: Option<Vec<Bytes>>,
+        rope: Rope,
+    ) -> Result<Served, ServeError> {
         let (mut plan, mut bytes) = (plan, bytes);
-        let mut served = Served { rope, watermarks: plan.watermarks, aborted: Vec::new(), next: want.offset, more_history: false };
+        let mut served =
+            Served { rope, watermarks: plan.watermarks, aborted: Vec::new(), next: want.offset, more_history: false };
         let mut missing: Option<String> = None;
         let mut plans = 1;
         loop {
@@ -121,7 +128,14 @@ impl Shared {
         }
     }
 
-    async fn step_segment(&self, segment: &Segment, at: TopicPartition, offset: i64, end: i64, rope: &mut Rope) -> Result<Step, SourceError> {
+    async fn step_segment(
+        &self,
+        segment: &Segment,
+        at: TopicPartition,
+        offset: i64,
+        end: i64,
+        rope: &mut Rope,
+    ) -> Result<Step, SourceError> {
         let before = rope.bytes();
         let damaged = |error: BatchError| SourceError::of_batch(&segment.path, &error);
         let next = match self.history.find(segment, at.partition, offset).await? {
@@ -139,7 +153,8 @@ impl Shared {
         match row {
             Some(row) if row.start_offset <= offset => Ok(segment_of(row)),
             _ => {
-                let object = format!("the segment index's row for offset {offset} of partition {} of topic {}", at.partition, at.topic_id);
+                let object =
+                    format!("the segment index's row for offset {offset} of partition {} of topic {}", at.partition, at.topic_id);
                 Err(SourceError::Missing { object })
             }
         }

@@ -313,8 +313,7 @@ impl Session {
         };
         let failed = !answer.error.is_none();
         let has_data = !answer.records.is_empty();
-        let changed =
-            partition.high_watermark != answer.high_watermark || partition.log_start != answer.log_start_offset;
+        let changed = partition.high_watermark != answer.high_watermark || partition.log_start != answer.log_start_offset;
         // After an error the next answer always counts as changed.
         partition.high_watermark = if failed { -1 } else { answer.high_watermark };
         partition.log_start = answer.log_start_offset;
@@ -363,7 +362,8 @@ mod tests {
 
     fn full(partitions: i32) -> FetchRequest {
         let partition = |partition| FetchPartition { partition, ..FetchPartition::default() };
-        let topic = FetchTopic { topic: "t".to_owned(), partitions: (0..partitions).map(partition).collect(), ..FetchTopic::default() };
+        let topic =
+            FetchTopic { topic: "t".to_owned(), partitions: (0..partitions).map(partition).collect(), ..FetchTopic::default() };
         FetchRequest { session_epoch: 0, topics: vec![topic], ..FetchRequest::default() }
     }
 
@@ -404,11 +404,8 @@ mod tests {
         assert_eq!((next_epoch(0), next_epoch(i32::MAX)), (1, 1));
         let sessions = cache(2, 1 << 20);
         let id = begin(&sessions, 1, 1);
-        let forgotten = strandline_wire::messages::fetch::ForgottenTopic {
-            topic: "t".to_owned(),
-            partitions: vec![0],
-            ..Default::default()
-        };
+        let forgotten =
+            strandline_wire::messages::fetch::ForgottenTopic { topic: "t".to_owned(), partitions: vec![0], ..Default::default() };
         let emptied =
             FetchRequest { session_id: id, session_epoch: 1, forgotten_topics_data: vec![forgotten], ..FetchRequest::default() };
         let opened = sessions.open(&emptied, 7, 1).unwrap();

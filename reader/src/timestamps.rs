@@ -53,7 +53,13 @@ impl Shared {
     }
 
     /// What answers for `offset` (or for the log start, if that is higher), and from where to where.
-    fn next_source(&self, at: TopicPartition, isolation: Isolation, offset: i64, wanted: Wanted) -> Result<(Next, Range<i64>), ServeError> {
+    fn next_source(
+        &self,
+        at: TopicPartition,
+        isolation: Isolation,
+        offset: i64,
+        wanted: Wanted,
+    ) -> Result<(Next, Range<i64>), ServeError> {
         let index = self.cell.view();
         let topic = index.topics.get(&at.topic_id);
         let (topic, partition) = topic.and_then(|topic| Some((topic, topic.partition(at.partition)?))).ok_or(GONE)?;
@@ -62,8 +68,10 @@ impl Shared {
         let next = if range.is_empty() {
             Next::End
         } else if range.start >= partition.frontier {
-            let first = partition.extent_at(range.start).ok_or(ServeError::Broken("no extent covers an offset above the frontier"))?;
-            let mut extents = partition.extents.range(first..).take_while(|extent| extent.start < range.end).filter(|extent| extent.length > 0);
+            let first =
+                partition.extent_at(range.start).ok_or(ServeError::Broken("no extent covers an offset above the frontier"))?;
+            let mut extents =
+                partition.extents.range(first..).take_while(|extent| extent.start < range.end).filter(|extent| extent.length > 0);
             match wanted {
                 Wanted::FirstAtLeast(target_ms) => {
                     let found = extents.find(|extent| extent.visible_max_timestamp_ms() >= target_ms);
@@ -119,7 +127,8 @@ impl Shared {
             segments.push(segment_of(row));
         }
         if segments.is_empty() {
-            let object = format!("the segment index's row for offset {offset} of partition {} of topic {}", at.partition, at.topic_id);
+            let object =
+                format!("the segment index's row for offset {offset} of partition {} of topic {}", at.partition, at.topic_id);
             return Err(SourceError::Missing { object });
         }
         Ok(segments)
@@ -153,7 +162,13 @@ impl Shared {
     }
 
     /// The largest timestamp of at least `at_least` in this source, and where to go on.
-    async fn largest(&self, at: TopicPartition, next: Next, range: &Range<i64>, at_least: i64) -> Result<(Found, Option<i64>), SourceError> {
+    async fn largest(
+        &self,
+        at: TopicPartition,
+        next: Next,
+        range: &Range<i64>,
+        at_least: i64,
+    ) -> Result<(Found, Option<i64>), SourceError> {
         let segments = match next {
             Next::End => return Ok((None, None)),
             Next::Hot(mut best, partial) => {

@@ -283,13 +283,19 @@ fn session_request(id: i32, epoch: i32, partitions: &[(i32, i64)]) -> FetchReque
         partition_max_bytes: 10_000,
         ..FetchPartition::default()
     };
-    let topic = FetchTopic { topic: "t".to_owned(), partitions: partitions.iter().map(wanted).collect(), ..FetchTopic::default() };
+    let topic =
+        FetchTopic { topic: "t".to_owned(), partitions: partitions.iter().map(wanted).collect(), ..FetchTopic::default() };
     let topics = if partitions.is_empty() { Vec::new() } else { vec![topic] };
     FetchRequest { max_bytes: i32::MAX, session_id: id, session_epoch: epoch, topics, ..FetchRequest::default() }
 }
 
 fn answered(response: &FetchResponse) -> Vec<(i32, i64)> {
-    response.responses.iter().flat_map(|topic| &topic.partitions).map(|data| (data.partition_index, data.high_watermark)).collect()
+    response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .map(|data| (data.partition_index, data.high_watermark))
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -147,7 +147,8 @@ fn a_long_log_streams_from_every_tier() {
         for round in 0..4_i64 {
             for batch in 0..12_i64 {
                 let value = |n: i64| vec![(n % 251) as u8; 1_500 + (n % 700) as usize];
-                let records: Vec<Record> = (0..100).map(|n| Record::new(START_MS + round * 100 + batch, &value(n * 31 + batch))).collect();
+                let records: Vec<Record> =
+                    (0..100).map(|n| Record::new(START_MS + round * 100 + batch, &value(n * 31 + batch))).collect();
                 node.produce(at, &[records], Home::Inline, Compression::Lz4).await;
             }
             match round {
@@ -167,7 +168,8 @@ fn a_long_log_streams_from_every_tier() {
         let data = node.fetch_one(at, 1_150, 4 << 20).await;
         let seen = support::check::take_apart(data.records.unwrap(), 1_150);
         assert!(seen.next > 2_400, "{}", seen.next);
-        node.check_timestamps(at, &[START_MS, START_MS + 5, START_MS + 100, START_MS + 205, START_MS + 311, START_MS + 312]).await;
+        node.check_timestamps(at, &[START_MS, START_MS + 5, START_MS + 100, START_MS + 205, START_MS + 311, START_MS + 312])
+            .await;
     });
 }
 

@@ -14,5 +14,5 @@ pub use caller::Caller;
 pub use fixed_hash::{FixedHashMap, FixedHashSet};
 pub use ids::{ChainHash, Incarnation, LeaseNumber, NodeId, ProducerId, Seq, TopicId, TopicPartition};
 pub use object_name::{ObjectName, ObjectNameError};
-pub use rendezvous::rendezvous_weight;
 pub use record::{HeaderRef, RecordRef, TimestampType};
+pub use rendezvous::rendezvous_weight;

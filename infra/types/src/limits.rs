@@ -14,6 +14,10 @@ pub const FRAME_BYTES: usize = 100 * MIB;
 pub const DECODED_MESSAGE_BYTES: usize = 64 * MIB;
 /// Request bytes admitted at once over all connections; a frame is admitted by its length before it is read.
 pub const REQUESTS_IN_FLIGHT_BYTES: usize = 64 * MIB;
+/// The part of them that is kept for requests of at most [`SMALL_REQUEST_BYTES`].
+pub const SMALL_REQUESTS_IN_FLIGHT_BYTES: usize = 8 * MIB;
+/// Larger requests do not keep smaller ones waiting.
+pub const SMALL_REQUEST_BYTES: usize = 64 * KIB;
 /// Requests of one connection that are worked on at once; answers keep their order.
 pub const REQUESTS_IN_FLIGHT_PER_CONNECTION: usize = 64;
 /// What decoding one request may build beside the frame itself, at least; larger frames get eight times their size.

@@ -14,7 +14,8 @@ pub fn caller() -> Caller {
 
 /// A fetch of one partition by name, with version 12, without a session.
 pub fn request(topic: &str, partition: i32, offset: i64, max_bytes: i32) -> FetchRequest {
-    let partition = FetchPartition { partition, fetch_offset: offset, partition_max_bytes: max_bytes, ..FetchPartition::default() };
+    let partition =
+        FetchPartition { partition, fetch_offset: offset, partition_max_bytes: max_bytes, ..FetchPartition::default() };
     let topic = FetchTopic { topic: topic.to_owned(), partitions: vec![partition], ..FetchTopic::default() };
     FetchRequest { max_bytes: i32::MAX, min_bytes: 1, session_epoch: -1, topics: vec![topic], ..FetchRequest::default() }
 }
@@ -87,7 +88,10 @@ impl Node {
         while next < model.end {
             let data = self.fetch_one(at, next, max_bytes).await;
             assert_eq!(ErrorCode::from(data.error_code), ErrorCode::None, "at {next}");
-            assert_eq!((data.high_watermark, data.last_stable_offset, data.log_start_offset), (model.end, model.end, model.log_start));
+            assert_eq!(
+                (data.high_watermark, data.last_stable_offset, data.log_start_offset),
+                (model.end, model.end, model.log_start)
+            );
             let records = data.records.unwrap();
             assert!(!records.is_empty(), "an empty answer below the end, at {next}");
             let part = take_apart(records, next);

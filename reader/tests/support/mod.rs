@@ -75,7 +75,8 @@ impl World {
     /// A node that polls the log only every `poll`.
     pub async fn node(&self, port: u16, sole: bool, poll: Duration) -> Cell {
         let log: Arc<dyn CommitLog> = Arc::new(self.log.for_node());
-        let join = JoinAs { host: "127.0.0.1".to_owned(), port, zone: String::new(), roles: vec![Role::Ingest, Role::Reader], sole };
+        let join =
+            JoinAs { host: "127.0.0.1".to_owned(), port, zone: String::new(), roles: vec![Role::Ingest, Role::Reader], sole };
         let options = CellOptions { join, accept_clock: false, poll };
         Cell::start(self.runtime.clone(), log, Index::default(), options).await.unwrap()
     }

@@ -3,8 +3,8 @@
 use super::Node;
 use std::ops::ControlFlow;
 use strandline_bronze::{
-    CoveredRange, Fetched, FinishedSegment, PartitionSummary, Preference, PushError, ReadError, SegmentFooter, SegmentSpec, SegmentWriter,
-    fresh_path, merge_rows,
+    CoveredRange, Fetched, FinishedSegment, PartitionSummary, Preference, PushError, ReadError, SegmentFooter, SegmentSpec,
+    SegmentWriter, fresh_path, merge_rows,
 };
 use strandline_cell::Submission;
 use strandline_commands::{
@@ -121,7 +121,8 @@ impl Node {
             for (extent, bytes) in extents.iter().zip(reader.bytes_of(&extents).await.unwrap()) {
                 let mut base_offset = extent.start;
                 for batch in split_batches(bytes).unwrap() {
-                    let place = BatchPlace { base_offset, log_append_time_ms: extent.log_append_time.then_some(extent.ingest_ms) };
+                    let place =
+                        BatchPlace { base_offset, log_append_time_ms: extent.log_append_time.then_some(extent.ingest_ms) };
                     for_each_record(&batch.bytes, place, &mut RecordScratch::default(), |record| {
                         if record.offset >= log_start {
                             writer.push(partition, extent.ingest_ms, record).unwrap();
@@ -216,7 +217,11 @@ impl Node {
             let own = &view.topics[&topic];
             own.plans.iter().next().filter(|(_, plan)| plan.file.is_none()).map(|(path, plan)| {
                 let inputs: Vec<NewFile> = plan.inputs.iter().map(|input| own.fresh[input].file.clone()).collect();
-                let covered = plan.ranges.iter().map(|range| CoveredRange { partition: range.partition, start: range.start, end: range.end });
+                let covered = plan.ranges.iter().map(|range| CoveredRange {
+                    partition: range.partition,
+                    start: range.start,
+                    end: range.end,
+                });
                 (path.clone(), inputs, covered.collect::<Vec<_>>())
             })
         };
@@ -234,7 +239,9 @@ impl Node {
             let view = self.cell.view();
             let own = &view.topics[&topic];
             let plan = own.plans.values().next().and_then(|plan| Some((plan.file.clone()?, plan)));
-            plan.map(|(file, plan)| (file, plan.inputs.iter().map(|input| own.fresh[input].file.path.clone()).collect::<Vec<_>>()))
+            plan.map(|(file, plan)| {
+                (file, plan.inputs.iter().map(|input| own.fresh[input].file.path.clone()).collect::<Vec<_>>())
+            })
         };
         let Some((file, inputs)) = planned else { return false };
         let rows = file.ranges.iter().map(|range| SealedRow {
