@@ -1,5 +1,6 @@
 //! An answer that is being worked on, and how it leaves.
 
+use super::pressure::LateFetches;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use std::io::{self, IoSlice};
@@ -18,7 +19,10 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(permit: OwnedSemaphorePermit, work: impl Future<Output = Result<Option<Frame>, Close>> + Send + 'static) -> Self {
+    pub(super) fn new(
+        permit: OwnedSemaphorePermit,
+        work: impl Future<Output = Result<Option<Frame>, Close>> + Send + 'static,
+    ) -> Self {
         Self { work: Box::pin(work), permit }
     }
 
@@ -30,8 +34,9 @@ impl Answer {
     }
 }
 
-/// Writes all segments of a frame, without copying them together.
-pub(super) async fn write_frame<W: AsyncWrite + Unpin>(write: &mut W, frame: &Frame) -> io::Result<()> {
+/// Writes all segments of a frame, without copying them together. A client that does not take it may keep it waiting for as
+/// long as no other needs the room; then the connection is lost, and the client asks again.
+pub(super) async fn write_frame<W: AsyncWrite + Unpin>(write: &mut W, frame: &Frame, late: &LateFetches) -> io::Result<()> {
     const SLICES: usize = 64;
     let segments: Vec<&Bytes> = frame.segments().filter(|segment| !segment.is_empty()).collect();
     let (mut at, mut skip) = (0, 0);
@@ -42,7 +47,7 @@ pub(super) async fn write_frame<W: AsyncWrite + Unpin>(write: &mut W, frame: &Fr
             .enumerate()
             .map(|(number, segment)| IoSlice::new(if number == 0 { &segment[skip..] } else { segment }))
             .collect();
-        let mut written = write.write_vectored(&slices).await?;
+        let mut written = late.unless_stalled(write.write_vectored(&slices)).await.ok_or(io::ErrorKind::TimedOut)??;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -92,7 +97,7 @@ mod tests {
         let segments: Vec<Bytes> = (0..200_usize).map(|n| Bytes::from(vec![n as u8; n % 7])).collect();
         let expected: Vec<u8> = segments.iter().flat_map(|segment| segment.to_vec()).collect();
         let mut slow = Slow(Vec::new());
-        write_frame(&mut slow, &Frame::new(segments)).await.unwrap();
+        write_frame(&mut slow, &Frame::new(segments), &LateFetches::default()).await.unwrap();
         assert_eq!(slow.0, expected);
     }
 }

@@ -3,6 +3,7 @@
 use super::Shared;
 use super::answer::{Answer, write_frame};
 use super::dispatch::Session;
+use super::pressure::Admission;
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,9 +22,9 @@ const READ_BUFFER_BYTES: usize = 2 << 10;
 pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, id: u64) {
     let (read, write) = stream.into_split();
     let (answers, queue) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_PER_CONNECTION);
-    let session = Session::new(shared.services.clone(), peer, id);
+    let session = Session::new(&shared, peer, id);
     let reading = read_requests(&shared, session, BufReader::with_capacity(READ_BUFFER_BYTES, read), answers);
-    let writing = write_answers(write, queue);
+    let writing = write_answers(&shared, write, queue);
     tokio::pin!(reading, writing);
     // When reading ends (the client closed, a bad frame, draining), what was taken is still answered. When writing ends,
     // nobody hears us any more.
@@ -68,12 +69,10 @@ async fn read_requests<R: AsyncRead + Unpin>(
         }
         read.read_exact(&mut prefix[got..]).await?;
         let length = frame_length(prefix)?;
-        let permits = u32::try_from(length.min(limits::REQUESTS_IN_FLIGHT_BYTES)).unwrap_or(u32::MAX);
         // Admission before allocation: while there is no room the socket is not read, and TCP pushes back.
-        let Ok(permit) = shared.in_flight.clone().acquire_many_owned(permits).await else { return Ok(()) };
-        metrics::gauge!("strandline_requests_in_flight_bytes")
-            .set(limits::REQUESTS_IN_FLIGHT_BYTES.saturating_sub(shared.in_flight.available_permits()) as f64);
-        let frame = tokio::time::timeout(IDLE, read_frame(&mut read, length)).await.map_err(|_| Closed::Idle)??;
+        let Some(permit) = shared.admission.admit(length).await else { return Ok(()) };
+        let frame =
+            tokio::time::timeout(IDLE, read_frame(&shared.admission, &mut read, length)).await.map_err(|_| Closed::Idle)??;
         let Some(answer) = session.take(frame, permit).await? else { continue };
         if answers.send(answer).await.is_err() {
             return Ok(());
@@ -81,7 +80,8 @@ async fn read_requests<R: AsyncRead + Unpin>(
     }
 }
 
-async fn read_frame<R: AsyncRead + Unpin>(read: &mut R, length: usize) -> std::io::Result<Bytes> {
+/// While others wait for room, a sender that holds it and sends nothing is not waited for.
+async fn read_frame<R: AsyncRead + Unpin>(admission: &Admission, read: &mut R, length: usize) -> Result<Bytes, Closed> {
     // Memory grows with what really comes, not with what was announced.
     let mut frame = BytesMut::with_capacity(length.min(1 << 20));
     while frame.len() < length {
@@ -90,17 +90,22 @@ async fn read_frame<R: AsyncRead + Unpin>(read: &mut R, length: usize) -> std::i
             frame.reserve(missing.min(frame.len().max(1 << 20)));
         }
         let mut limited = (&mut *read).take(missing as u64);
-        if limited.read_buf(&mut frame).await? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        let more = admission.unless_stalled(length, limited.read_buf(&mut frame)).await.ok_or(Closed::Stalled)?;
+        if more? == 0 {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
         }
     }
     Ok(frame.freeze())
 }
 
-async fn write_answers<W: tokio::io::AsyncWrite + Unpin>(mut write: W, mut queue: mpsc::Receiver<Answer>) -> std::io::Result<()> {
+async fn write_answers<W: tokio::io::AsyncWrite + Unpin>(
+    shared: &Shared,
+    mut write: W,
+    mut queue: mpsc::Receiver<Answer>,
+) -> std::io::Result<()> {
     while let Some(answer) = queue.recv().await {
         match answer.frame().await {
-            Ok(Some(frame)) => write_frame(&mut write, &frame).await?,
+            Ok(Some(frame)) => write_frame(&mut write, &frame, &shared.late_fetches).await?,
             Ok(None) => {}
             // An error with acks=0 has no other way to be heard.
             Err(close) => {
@@ -121,6 +126,8 @@ pub(super) enum Closed {
     Frame(#[from] strandline_wire::FrameError),
     #[error("nothing came for ten minutes")]
     Idle,
+    #[error("a large request stopped coming while others waited for its room")]
+    Stalled,
     #[error("{api} version {version} is not spoken here")]
     Version { api: strandline_wire::ApiKey, version: i16 },
     #[error("the body of {api} version {version} does not decode: {error}")]

@@ -1,9 +1,12 @@
 //! From a frame to the role that answers it.
 
+use super::Shared;
 use super::answer::{Answer, Close};
 use super::connection::Closed;
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 use strandline_cell::Cell;
 use strandline_cluster::Cluster;
 use strandline_groups::Groups;
@@ -13,8 +16,12 @@ use strandline_types::{Caller, limits};
 use strandline_wire::frame::{RequestHeader, encode_response};
 use strandline_wire::messages::RequestBody;
 use strandline_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use strandline_wire::messages::{fetch, join_group};
 use strandline_wire::{ApiKey, ErrorCode, Frame, Message};
 use tokio::sync::OwnedSemaphorePermit;
+
+/// A long poll or a join that was parked when the node began to stop is answered after this: what is at hand is still sent.
+const WORK_WHILE_DRAINING: Duration = Duration::from_millis(200);
 
 /// The roles that this node has, behind one listener.
 #[derive(Clone)]
@@ -43,12 +50,14 @@ pub(super) struct Session {
     produce: ProduceConnection,
     host: String,
     id: u64,
+    shared: Arc<Shared>,
 }
 
 impl Session {
-    pub(super) fn new(services: Services, peer: SocketAddr, id: u64) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, peer: SocketAddr, id: u64) -> Self {
+        let services = shared.services.clone();
         let produce = services.ingest.connection();
-        Self { services, produce, host: format!("/{}", peer.ip()), id }
+        Self { services, produce, host: format!("/{}", peer.ip()), id, shared: shared.clone() }
     }
 
     /// Takes one request. What must happen in order (batches into the commit queue) has happened when this returns; the
@@ -89,7 +98,7 @@ impl Session {
                 }
             })));
         }
-        let work = handle(self.services.clone(), self.id, caller, version, correlation_id, body);
+        let work = handle(self.shared.clone(), self.id, caller, version, correlation_id, body);
         Ok(Some(Answer::new(permit, work)))
     }
 }
@@ -128,8 +137,19 @@ fn invalid_request(api: ApiKey, version: i16, correlation_id: i32) -> Option<Fra
     }
 }
 
+/// What may take long: nothing, if it is not done soon after the node began to stop.
+async fn unless_draining<T>(shared: &Shared, work: impl Future<Output = T>) -> Option<T> {
+    let mut draining = shared.draining.subscribe();
+    let drains = async { draining.wait_for(|draining| *draining).await.is_ok() };
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => Some(done),
+        _ = drains => tokio::time::timeout(WORK_WHILE_DRAINING, work).await.ok(),
+    }
+}
+
 async fn handle(
-    services: Services,
+    shared: Arc<Shared>,
     connection: ConnectionId,
     caller: Caller,
     version: i16,
@@ -144,20 +164,33 @@ async fn handle(
             frame(version, correlation_id, $response)
         };
     }
-    let Services { ingest, reader, groups, cluster, .. } = services;
+    let Services { ingest, reader, groups, cluster, .. } = shared.services.clone();
     match body {
         RequestBody::ApiVersions(request) => answer!(api_versions(&cluster, version, &request)),
         RequestBody::Metadata(request) => answer!(cluster.metadata(&caller, version, request).await),
         RequestBody::Fetch(request) => {
             // The permit is held by the writer until the answer is written; a long poll holds no more than its request's bytes.
-            answer!(reader.fetch(&caller, version, request, connection).await)
+            let wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into()).min(limits::FETCH_WAIT);
+            let nothing = fetch::FetchResponse { session_id: request.session_id, ..fetch::FetchResponse::default() };
+            let fetch = shared.late_fetches.watch(wait, reader.fetch(&caller, version, request, connection));
+            answer!(unless_draining(&shared, fetch).await.unwrap_or(nothing))
         }
         RequestBody::ListOffsets(request) => answer!(reader.list_offsets(&caller, version, request).await),
         RequestBody::OffsetForLeaderEpoch(request) => answer!(reader.offset_for_leader_epoch(&caller, version, request).await),
         RequestBody::InitProducerId(request) => answer!(ingest.init_producer_id(&caller, request).await),
         RequestBody::DeleteRecords(request) => answer!(cluster.delete_records(&caller, version, request).await),
         RequestBody::FindCoordinator(request) => answer!(groups.find_coordinator(&caller, version, request).await),
-        RequestBody::JoinGroup(request) => answer!(groups.join_group(&caller, version, request).await),
+        RequestBody::JoinGroup(request) => {
+            let member_id = request.member_id.clone();
+            let joined = unless_draining(&shared, groups.join_group(&caller, version, request)).await;
+            // It asks again, this node or its next run, and is still the member it was.
+            let error_code = ErrorCode::NotCoordinator.code();
+            answer!(joined.unwrap_or(join_group::JoinGroupResponse {
+                error_code,
+                member_id,
+                ..join_group::JoinGroupResponse::default()
+            }))
+        }
         RequestBody::SyncGroup(request) => answer!(groups.sync_group(&caller, version, request).await),
         RequestBody::Heartbeat(request) => answer!(groups.heartbeat(&caller, version, request).await),
         RequestBody::LeaveGroup(request) => answer!(groups.leave_group(&caller, version, request).await),

@@ -6,9 +6,11 @@
 mod answer;
 mod connection;
 mod dispatch;
+mod pressure;
 
 pub use dispatch::Services;
 
+use pressure::{Admission, LateFetches};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +31,8 @@ pub(crate) struct Shared {
     pub(crate) services: Services,
     pub(crate) runtime: Runtime,
     pub(crate) connections: Arc<Semaphore>,
-    pub(crate) in_flight: Arc<Semaphore>,
+    admission: Admission,
+    late_fetches: LateFetches,
     pub(crate) next_connection: AtomicU64,
     pub(crate) draining: watch::Sender<bool>,
 }
@@ -45,7 +48,8 @@ impl Server {
             services,
             runtime: runtime.clone(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
-            in_flight: Arc::new(Semaphore::new(limits::REQUESTS_IN_FLIGHT_BYTES)),
+            admission: Admission::default(),
+            late_fetches: LateFetches::default(),
             next_connection: AtomicU64::new(1),
             draining: watch::channel(false).0,
         });
