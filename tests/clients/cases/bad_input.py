@@ -78,6 +78,23 @@ def frames_that_lie_about_their_length(case):
     bystander.check()
 
 
+@test(limit_s=90)
+def a_large_frame_that_never_comes_holds_up_nobody(case):
+    """Slow or silent senders of large frames must not take all the room there is for requests."""
+    node, bystander = start(case)
+    silent = []
+    for _ in range(4):
+        connection = Connection(node)
+        connection.send(struct.pack(">i", 60 * 1024 * 1024) + header(PRODUCE, 3))
+        silent.append(connection)
+    time.sleep(1)
+    produced = produce(node, "t", [{"value": b"through"}], message_timeout_ms=8_000)
+    assert produced == [(0, 0)]
+    bystander.check()
+    for connection in silent:
+        connection.socket.close()
+
+
 @test()
 def garbage(case):
     node, bystander = start(case)
@@ -156,6 +173,62 @@ def unknown_apis_and_versions(case):
 
 
 @test()
+def corrupt_batches(case):
+    node, bystander = start(case)
+    good = batch(record(0, b"good") + record(1, b"better"), 2)
+    assert produce_by_hand(node, "t", good) == 0
+    flipped = bytearray(good)
+    flipped[-3] ^= 1
+    big = os.urandom(2_000_000)
+    # What Kafka 4.2 answers; where it answers UNKNOWN_SERVER_ERROR, any other error will do.
+    cases = [
+        ("a bit flipped", bytes(flipped), CORRUPT_MESSAGE),
+        ("a wrong CRC", batch(record(0, b"x"), 1, crc=1), CORRUPT_MESSAGE),
+        ("shorter than it says", good[:-4], INVALID_RECORD),
+        ("cut in the header", good[:40], INVALID_RECORD),
+        ("longer than it is", batch(record(0, b"x"), 1, length=1_000), INVALID_RECORD),
+        ("a negative length", batch(record(0, b"x"), 1, length=-5), CORRUPT_MESSAGE),
+        ("magic 1", batch(record(0, b"x"), 1, magic=1), None),
+        ("magic 9", batch(record(0, b"x"), 1, magic=9), None),
+        ("more records than there are", batch(record(0, b"x"), 2), INVALID_RECORD),
+        ("a billion records", batch(record(0, b"x"), 1_000_000_000), INVALID_RECORD),
+        ("fewer records than there are", batch(record(0, b"x") + record(1, b"y"), 1), INVALID_RECORD),
+        ("no record", batch(b"", 0), INVALID_RECORD),
+        ("a negative count", batch(record(0, b"x"), -1), INVALID_RECORD),
+        ("offsets that jump", batch(record(0, b"x") + record(5, b"y"), 2, last_delta=5), INVALID_RECORD),
+        ("a last offset that lies", batch(record(0, b"x"), 1, last_delta=70), INVALID_RECORD),
+        ("a record longer than the batch", batch(varint(1 << 40) + b"\0" * 10, 1), INVALID_RECORD),
+        ("an unknown codec", batch(record(0, b"x"), 1, codec=6), None),
+        ("gzip that is none", batch(os.urandom(50), 1, codec=1), None),
+        ("snappy that is none", batch(os.urandom(50), 1, codec=2), None),
+        ("lz4 that is none", batch(os.urandom(50), 1, codec=3), None),
+        ("zstd that is none", batch(os.urandom(50), 1, codec=4), None),
+        ("compressed and lying", batch(gzip.compress(record(0, b"x")), 3, codec=1), INVALID_RECORD),
+        ("a control batch", batch(record(0, b"x"), 1, attributes=0x20), INVALID_RECORD),
+        ("two batches", good + good, INVALID_RECORD),
+        ("a time in microseconds", batch(record(0, b"x"), 1, time_ms=1_700_000_000_000_000_000), INVALID_TIMESTAMP),
+        ("too large for the topic", batch(record(0, big), 1), MESSAGE_TOO_LARGE),
+    ]
+    wrong = []
+    for what, records, expected in cases:
+        error = produce_by_hand(node, "t", records)
+        if error in (0, None, -1) or (expected is not None and error != expected):
+            wrong.append(f"{what}: {error}, expected {expected or 'an error'}")
+    assert not wrong, "; ".join(wrong)
+    assert produce_by_hand(node, "t", None) not in (0, None)
+    assert produce_by_hand(node, "missing_partition", good) in (0, UNKNOWN_TOPIC_OR_PARTITION)
+    assert produce_by_hand(node, "t", good, partition=7) == UNKNOWN_TOPIC_OR_PARTITION
+    assert produce_by_hand(node, "t", good, partition=-1) == UNKNOWN_TOPIC_OR_PARTITION
+    assert produce_by_hand(node, "t", good, acks=7) == INVALID_REQUIRED_ACKS
+    # None of it is there, and the topic is well.
+    assert produce_by_hand(node, "t", good) == 0
+    assert [message.value() for message in read_partition(node, "t", 0)] == [b"good", b"better"] * 2
+    node.seal()
+    node.verify()
+    bystander.check()
+
+
+@test()
 def an_error_with_acks_0_closes_the_connection(case):
     node, bystander = start(case)
     with Connection(node) as connection:
@@ -211,3 +284,27 @@ def a_batch_of_many_tiny_records_does_not_grow_in_memory(case):
     assert node.peak_rss_mib() - before < 250, node.peak_rss_mib()
     assert len(read_partition(node, "t", 0)) == 90_000
     bystander.check()
+
+
+@test(limit_s=90)
+def many_connections_and_slow_readers(case):
+    node, bystander = start(case)
+    produce(node, "t", [{"value": os.urandom(10_000)} for _ in range(2_000)])
+    before = node.rss_mib()
+    idle = [Connection(node) for _ in range(500)]
+    # Asks for much and reads nothing.
+    request = (header(FETCH, 4) + struct.pack(">iiiib", -1, 100, 1, 50 << 20, 0) + struct.pack(">i", 1) + string("t") + struct.pack(">iiqi", 1, 0, 0, 50 << 20))
+    for connection in idle[:40]:
+        connection.socket.settimeout(2)
+        try:
+            for _ in range(20):
+                connection.send(frame(request))
+        except (TimeoutError, OSError):
+            pass
+    time.sleep(2)
+    grown = node.peak_rss_mib() - before
+    assert grown < 300, f"{before} MiB grew by {grown}"
+    assert len(read_partition(node, "t", 0)) == 2_000, "slow readers keep others from reading"
+    bystander.check()
+    for connection in idle:
+        connection.socket.close()

@@ -133,3 +133,15 @@ def it_serves_at_once_after_a_stop(case):
     print(f"after a kill {node.serving_after_s:.3f} s")
     assert node.serving_after_s < 2.5, node.serving_after_s
     assert sum(len(read_partition(node, "t", p)) for p in range(12)) == 50_000
+
+
+@test()
+def a_stop_while_consumers_wait_is_quick(case):
+    node = case.node()
+    create_topic(node, "t", 1)
+    waiting = [consumer(node, f"g{n}", fetch_wait_max_ms=20_000) for n in range(5)]
+    for one in waiting:
+        one.subscribe(["t"])
+        one.poll(1)
+    took = node.stop()
+    assert took < 5, f"SIGTERM took {took} s while consumers waited"
