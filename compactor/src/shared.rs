@@ -1,7 +1,7 @@
 //! What every step works with.
 
 use crate::error::WorkError;
-use crate::options::CompactorOptions;
+use crate::options::{CompactorOptions, millis};
 use crate::sealed::SealedFiles;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -85,6 +85,12 @@ impl Shared {
     /// The time of day.
     pub fn now_ms(&self) -> i64 {
         self.cell.runtime().clock.now_ms()
+    }
+
+    /// The time that only goes forward, in milliseconds: what waits and retries go by, so that a clock that was wrong for a
+    /// while does not put them off.
+    pub fn steady_ms(&self) -> i64 {
+        millis(self.cell.runtime().clock.monotonic())
     }
 
     /// The topic as it is now.

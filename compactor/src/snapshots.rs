@@ -234,7 +234,8 @@ fn inline_runs(index: &Index, older_than_ms: i64) -> Vec<(TopicPartition, Extent
                 if !inline || extent.length == 0 {
                     continue;
                 }
-                if !found.is_empty() && bytes.saturating_add(extent.length) > limits::REHOME_BYTES {
+                let full = found.len() >= limits::REHOME_RUNS || bytes.saturating_add(extent.length) > limits::REHOME_BYTES;
+                if !found.is_empty() && full {
                     return found;
                 }
                 bytes = bytes.saturating_add(extent.length);

@@ -42,7 +42,7 @@ impl Backoffs {
                     Retry::LookAgain | Retry::Later | Retry::Stop => (wait_ms * 2).clamp(first_ms, LONGEST_BACKOFF_MS),
                 };
                 report_failure(what, topic_id, &error, wait_ms);
-                self.0.insert(topic_id, (shared.now_ms().saturating_add(wait_ms), wait_ms));
+                self.0.insert(topic_id, (shared.steady_ms().saturating_add(wait_ms), wait_ms));
                 None
             }
         }
@@ -59,14 +59,14 @@ fn report_failure(what: &'static str, topic_id: TopicId, error: &WorkError, wait
     }
 }
 
-/// Waits for a change or until `until_ms`, and never returns sooner than [`LOOK_INTERVAL`], so that a busy log does not
+/// Waits for a change or until `until_ms` (of the time that only goes forward), and never returns sooner than [`LOOK_INTERVAL`], so that a busy log does not
 /// mean a busy task. False when the cell has stopped.
 async fn wait(shared: &Shared, watch: &mut Watch, until_ms: Option<i64>) -> bool {
     let runtime = shared.cell.runtime();
     runtime.sleep(LOOK_INTERVAL).await;
     match until_ms {
         Some(until_ms) => {
-            let left_ms = until_ms.saturating_sub(shared.now_ms()).max(0).unsigned_abs();
+            let left_ms = until_ms.saturating_sub(shared.steady_ms()).max(0).unsigned_abs();
             tokio::select! {
                 biased;
                 () = watch.changed() => {}
@@ -102,9 +102,12 @@ pub(crate) async fn convert(shared: Arc<Shared>) {
     loop {
         let paused = shared.conversion_paused.load(Ordering::Relaxed);
         let due = if paused { Vec::new() } else { shared.conversions_due() };
-        let now_ms = shared.now_ms();
-        let when = |backoffs: &Backoffs, topic_id: TopicId, due_ms: i64| due_ms.max(backoffs.until_ms(topic_id));
-        let ready = due.iter().find(|due| when(&backoffs, due.topic_id, due.due_ms) <= now_ms);
+        let (now_ms, steady_ms) = (shared.now_ms(), shared.steady_ms());
+        // What is due by the time of day, by the time that waits go by.
+        let when = |backoffs: &Backoffs, topic_id: TopicId, due_ms: i64| {
+            steady_ms.saturating_add(due_ms.saturating_sub(now_ms)).max(backoffs.until_ms(topic_id))
+        };
+        let ready = due.iter().find(|due| when(&backoffs, due.topic_id, due.due_ms) <= steady_ms);
         if let Some(ready) = ready.copied() {
             let result = shared.convert_once(ready.topic_id).await;
             backoffs.note(&shared, "a conversion", ready.topic_id, result);
@@ -130,7 +133,7 @@ pub(crate) async fn upkeep(shared: Arc<Shared>) {
             let fresh =
                 shared.cell.view().topics.get(&topic_id).is_some_and(|topic| !topic.fresh.is_empty() || !topic.plans.is_empty());
             any_fresh |= fresh;
-            if !fresh || backoffs.until_ms(topic_id) > shared.now_ms() {
+            if !fresh || backoffs.until_ms(topic_id) > shared.steady_ms() {
                 continue;
             }
             if shared.seal_wanted(topic_id) {
@@ -150,8 +153,8 @@ pub(crate) async fn upkeep(shared: Arc<Shared>) {
             backoffs.note(&shared, "emptying a deleted topic", TopicId::ZERO, result);
         }
         let dropped = !shared.cell.view().dropped.is_empty();
-        let look_again = (any_fresh || dropped).then(|| shared.now_ms().saturating_add(millis(SEAL_LOOK_INTERVAL)));
-        let next_ms = if worked { Some(shared.now_ms()) } else { look_again };
+        let look_again = (any_fresh || dropped).then(|| shared.steady_ms().saturating_add(millis(SEAL_LOOK_INTERVAL)));
+        let next_ms = if worked { Some(shared.steady_ms()) } else { look_again };
         if !wait(&shared, &mut watch, next_ms).await {
             return;
         }
@@ -165,7 +168,7 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
     loop {
         let due = shared.manifests_due();
         for topic_id in &due {
-            if backoffs.until_ms(*topic_id) <= shared.now_ms() {
+            if backoffs.until_ms(*topic_id) <= shared.steady_ms() {
                 let result = shared.write_manifest_once(*topic_id).await;
                 backoffs.note(&shared, "a manifest", *topic_id, result);
             }
@@ -173,7 +176,7 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
                 return;
             }
         }
-        let next_ms = shared.manifests_due().iter().map(|topic_id| backoffs.until_ms(*topic_id).max(shared.now_ms())).min();
+        let next_ms = shared.manifests_due().iter().map(|topic_id| backoffs.until_ms(*topic_id).max(shared.steady_ms())).min();
         if !pause(&shared, shared.options.manifest_interval).await || !wait(&shared, &mut watch, next_ms).await {
             return;
         }
@@ -184,8 +187,8 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
 async fn log_upkeep(shared: &Shared, first_seen_ms: &mut Option<i64>) -> Result<(), WorkError> {
     let uncopied = shared.uncopied().await?;
     if uncopied.worth_it {
-        let since_ms = *first_seen_ms.get_or_insert(shared.now_ms());
-        let late = shared.now_ms().saturating_sub(since_ms) >= millis(shared.options.log_copy_interval);
+        let since_ms = *first_seen_ms.get_or_insert(shared.steady_ms());
+        let late = shared.steady_ms().saturating_sub(since_ms) >= millis(shared.options.log_copy_interval);
         if late || uncopied.entries >= limits::LOG_COPY_ENTRIES {
             shared.copy_log_once(false).await?;
             *first_seen_ms = None;
@@ -205,7 +208,7 @@ pub(crate) async fn log(shared: Arc<Shared>) {
     let mut measured = false;
     loop {
         let mut next_ms = None;
-        if backoffs.until_ms(TopicId::ZERO) > shared.now_ms() {
+        if backoffs.until_ms(TopicId::ZERO) > shared.steady_ms() {
             next_ms = Some(backoffs.until_ms(TopicId::ZERO));
         } else {
             if !measured {
@@ -250,7 +253,7 @@ pub(crate) async fn garbage(shared: Arc<Shared>) {
             continue;
         }
         backoffs.note(&shared, "a round over the garbage list", TopicId::ZERO, result);
-        let now_ms = shared.now_ms();
+        let now_ms = shared.steady_ms();
         let (last_ms, last_seq) = *swept.get_or_insert((now_ms, Seq::ZERO));
         if now_ms.saturating_sub(last_ms) < millis(shared.options.sweep_interval) {
             continue;

@@ -40,7 +40,9 @@ impl Shared {
             // Half for waiting, half for the conversion itself and the manifest.
             let wait_ms = millis(TopicConfig::of(&topic.configs).bronze_freshness) / 2;
             let enough = backlog.bytes >= self.options.conversion_bytes || backlog.extents >= limits::CONVERSION_EXTENTS as u64;
-            let due_ms = if enough { i64::MIN } else { topic_oldest_ms.saturating_add(wait_ms) };
+            // A clock that was ahead has left its time in the log: that would put conversions off until it has come.
+            let ahead = topic_oldest_ms > self.now_ms().saturating_add(wait_ms);
+            let due_ms = if enough || ahead { i64::MIN } else { topic_oldest_ms.saturating_add(wait_ms) };
             due.push(ConvertDue { topic_id: topic.id, due_ms, backlog });
         }
         drop(view);

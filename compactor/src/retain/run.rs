@@ -7,13 +7,15 @@ use crate::sealed::row_keys;
 use crate::shared::Shared;
 use strandline_bronze::Day;
 use strandline_cell::Submission;
-use strandline_commands::{Command, DropSealed, ExpireProducer, ExpireProducers, LeaseKind, MoveLogStart, NewFile};
+use strandline_commands::{Command, DropSealed, ExpireProducer, ExpireProducers, LeaseKind, MoveLogStart, NewFile, command_bytes};
 use strandline_index::Topic;
 use strandline_topic_config::TopicConfig;
 use strandline_types::{TopicId, limits};
 
 /// Commands of one commit.
 const COMMIT_COMMANDS: usize = 1_024;
+/// Bytes of commands of one commit.
+const COMMIT_BYTES: usize = limits::ENTRY_BYTES / 4;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 
@@ -39,7 +41,10 @@ impl Shared {
             let rules = Rules { retention_ms: config.retention_ms, retention_bytes: config.retention_bytes };
             self.move_log_starts(&topic, rules).await?;
             drop(topic);
-            self.drop_sealed(topic_id, config.bronze_retention_ms).await?;
+            let kept_ms = if config.bronze_follows_log { Some(None) } else { config.bronze_retention_ms.map(Some) };
+            if let Some(kept_ms) = kept_ms {
+                self.drop_sealed(topic_id, kept_ms).await?;
+            }
         }
         self.remove_dropped_rows(topic_id).await
     }
@@ -75,9 +80,9 @@ impl Shared {
         self.commit_all(commands).await
     }
 
-    /// Sealed files that nobody can read through Kafka any more and that have been kept long enough.
-    async fn drop_sealed(&self, topic_id: TopicId, bronze_retention_ms: Option<i64>) -> Result<(), WorkError> {
-        let Some(retention_ms) = bronze_retention_ms else { return Ok(()) };
+    /// Sealed files that nobody can read through Kafka any more and that are older than `kept_ms`. None: whatever their age, for
+    /// `retention.bytes` and DeleteRecords free space too.
+    async fn drop_sealed(&self, topic_id: TopicId, kept_ms: Option<i64>) -> Result<(), WorkError> {
         let Some(topic) = self.topic(topic_id) else { return Ok(()) };
         if topic.partitions.iter().all(|partition| partition.log_start == 0) {
             return Ok(());
@@ -85,10 +90,11 @@ impl Shared {
         let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
         let sealed = self.sealed_files(topic_id).await?;
         let is_old = |file: &NewFile| {
+            let Some(kept_ms) = kept_ms else { return true };
             // The file's newest record; a file without timestamps goes by its day.
             let newest_ms = file.ranges.iter().map(|range| range.max_timestamp_ms).max().filter(|ms| *ms >= 0);
             let newest_ms = newest_ms.unwrap_or(i64::from(file.ingest_day).saturating_add(1).saturating_mul(DAY_MS));
-            now_ms.saturating_sub(newest_ms) > retention_ms
+            now_ms.saturating_sub(newest_ms) > kept_ms
         };
         let is_below = |file: &NewFile| {
             file.ranges
@@ -150,12 +156,59 @@ impl Shared {
     }
 
     /// Commits commands that are independent of one another; refusals mean that something changed, the next round looks again.
-    async fn commit_all(&self, mut commands: Vec<Command>) -> Result<(), WorkError> {
-        while !commands.is_empty() {
-            let rest = commands.split_off(commands.len().min(COMMIT_COMMANDS));
-            let submission = Submission { commands: std::mem::replace(&mut commands, rest), ..Submission::default() };
-            self.cell.submit(submission).await?;
+    async fn commit_all(&self, commands: Vec<Command>) -> Result<(), WorkError> {
+        for commands in commits_of(commands) {
+            self.cell.submit(Submission { commands, ..Submission::default() }).await?;
         }
         Ok(())
+    }
+}
+
+/// Splits commands so that each commit fits into an entry with room to spare: a command that names a file names every partition
+/// in it, and an entry that is too large would be refused for ever.
+fn commits_of(commands: Vec<Command>) -> Vec<Vec<Command>> {
+    let mut commits = Vec::new();
+    let (mut commit, mut bytes) = (Vec::new(), 0);
+    for command in commands {
+        let added = command_bytes(&command);
+        if !commit.is_empty() && (commit.len() >= COMMIT_COMMANDS || bytes + added > COMMIT_BYTES) {
+            commits.push(std::mem::take(&mut commit));
+            bytes = 0;
+        }
+        bytes += added;
+        commit.push(command);
+    }
+    if !commit.is_empty() {
+        commits.push(commit);
+    }
+    commits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strandline_commands::FileRange;
+
+    fn drops(files: usize, partitions: i32) -> Vec<Command> {
+        let range = |partition| FileRange { partition, start: 1 << 40, end: 1 << 41, rows: 1 << 40, ..FileRange::default() };
+        let drop_file = |at: usize| DropSealed {
+            lease: at as u64,
+            topic_id: vec![7; 16],
+            file: Some(NewFile { ranges: (0..partitions).map(range).collect(), ..NewFile::default() }),
+        };
+        (0..files).map(|at| drop_file(at).into()).collect()
+    }
+
+    #[test]
+    fn commits_are_bounded_in_count_and_bytes_and_lose_nothing() {
+        let few = drops(2_500, 1);
+        assert_eq!(commits_of(few.clone()).iter().map(Vec::len).collect::<Vec<_>>(), [1_024, 1_024, 452]);
+        assert_eq!(commits_of(few.clone()).concat(), few);
+        let large = drops(600, 2_000);
+        assert!(large.iter().map(command_bytes).sum::<usize>() > limits::ENTRY_BYTES);
+        let commits = commits_of(large.clone());
+        assert!(commits.iter().all(|commit| commit.iter().map(command_bytes).sum::<usize>() <= limits::ENTRY_BYTES / 4));
+        assert_eq!(commits.concat(), large);
+        assert!(commits_of(Vec::new()).is_empty());
     }
 }

@@ -100,7 +100,7 @@ async fn pause(world: &Arc<World>, dice: &Dice, node: &Arc<Node>) {
     // Now and then it is the network to the log alone.
     let whole = dice.chance(70);
     world.core.trace(format!("{} is paused for {} ms, {}", node.name(), length.as_millis(), if whole { "whole" } else { "from the log" }));
-    node.log.faults().pause();
+    node.log_gate.set_paused(true);
     node.gate.set_paused(whole);
     let (world, dice, node) = (world.clone(), dice.clone(), node.clone());
     let zombie = dice.chance(50);
@@ -114,7 +114,7 @@ async fn pause(world: &Arc<World>, dice: &Dice, node: &Arc<Node>) {
         world.core.runtime.sleep(length - half).await;
         if !node.gate.is_dead() {
             world.core.trace(format!("{} goes on", node.name()));
-            node.log.faults().resume();
+            node.log_gate.set_paused(false);
             node.gate.set_paused(false);
         }
     });

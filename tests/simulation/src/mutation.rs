@@ -19,18 +19,29 @@ pub enum Mutation {
     FloorPassesExtents,
     /// Rows of a sealed file are not written before the plan is done (C2).
     RowsForgotten,
+    /// A rule of the fold does not hold.
+    #[cfg(feature = "mutations")]
+    Fold(strandline_index::mutations::Rule),
 }
 
 impl Mutation {
-    /// All of them, with the number of seeds within which each is found.
+    /// Those that need no switch in the code under test, with the number of seeds within which each is found.
     pub const ALL: [(Mutation, u64); 8] = [
         (Mutation::LogForgets, 3),
         (Mutation::StoreForgets, 3),
         (Mutation::DeletedEarly, 3),
         (Mutation::StaleReads, 3),
-        (Mutation::TrimAtOnce, 40),
-        (Mutation::OldFloor, 40),
+        (Mutation::TrimAtOnce, 10),
+        (Mutation::OldFloor, 10),
         (Mutation::FloorPassesExtents, 5),
         (Mutation::RowsForgotten, 5),
+    ];
+
+    /// Rules of the fold, switched off by a feature of its crate.
+    #[cfg(feature = "mutations")]
+    pub const SWITCHES: [(Mutation, u64); 3] = [
+        (Mutation::Fold(strandline_index::mutations::Rule::NextCommit), 10),
+        (Mutation::Fold(strandline_index::mutations::Rule::Horizon), 60),
+        (Mutation::Fold(strandline_index::mutations::Rule::Duplicates), 5),
     ];
 }

@@ -42,6 +42,7 @@ pub(crate) struct Node {
     pub log: MemoryCommitLog,
     pub faults: FaultPlan,
     pub gate: Gate,
+    pub log_gate: Gate,
     runtime: Runtime,
 }
 
@@ -49,11 +50,13 @@ impl Node {
     /// Starts from the floor's snapshot and the log, with empty memory.
     pub async fn start(world: &World, slot: usize, run: u64, gate: Gate, log: MemoryCommitLog, faults: FaultPlan) -> Result<Self, String> {
         let core = world.core.clone();
+        let log_gate = Gate::new();
         let stream = 1_000 + 1_000 * slot as u64 + run;
         let dice = |part: u64| Dice::new(world.seed, stream * 16 + part);
         let clock = world.clocks[slot].clone();
         let runtime = Runtime { clock, random: dice(0).random(), spawner: world.core.runtime.spawner.new_group() };
-        let node_log: Arc<dyn CommitLog> = Arc::new(NodeLog::new(log.clone(), core.clone(), dice(1), !world.shape.sole));
+        let own_log = Arc::new(NodeLog::new(log.clone(), log_gate.clone(), core.clone(), dice(1), !world.shape.sole));
+        let node_log: Arc<dyn CommitLog> = own_log.clone();
         let faulty = Faults::new(Arc::new(world.bucket.clone()), faults.clone(), &Runtime { spawner: core.runtime.spawner.clone(), ..runtime.clone() });
         let store = Arc::new(NodeStore { inner: Arc::new(faulty), gate: gate.clone() });
         let policy = if world.shape.retries { RetryPolicy::default() } else { RetryPolicy::once() };
@@ -67,6 +70,7 @@ impl Node {
             poll: Duration::from_millis(900),
         };
         let cell = Cell::start(runtime.clone(), node_log.clone(), index, options).await.map_err(|error| error.to_string())?;
+        own_log.started();
         let cache = Cache::simple(CACHE_BYTES);
         let ingest_options = IngestOptions { wait_for_sequence: !world.shape.sole, ..IngestOptions::default() };
         let ingest = Ingest::new(ingest_options, cell.clone(), objects.clone(), Some(cache.clone()));
@@ -75,7 +79,7 @@ impl Node {
         let extents = ExtentReader::new(node_log, objects.clone(), Purpose::Fresh);
         let compactor = Compactor::new(world.shape.compactor.clone(), cell.clone(), objects, segment_index, extents);
         compactor.run();
-        Ok(Self { slot, run, cell, ingest, reader, groups, compactor, cache, log, faults, gate, runtime })
+        Ok(Self { slot, run, cell, ingest, reader, groups, compactor, cache, log, faults, gate, log_gate, runtime })
     }
 
     /// The name in the trace.
@@ -86,7 +90,7 @@ impl Node {
     /// Ends it as a crash does: tasks stop where they stand, and nothing more leaves it.
     pub fn kill(&self) {
         self.gate.kill();
-        self.log.faults().pause();
+        self.log_gate.kill();
         self.runtime.spawner.group().abort_all();
         // Its first step ends the compactor's tasks; what it would do then cannot leave a dead node.
         let _ = self.compactor.stop(Duration::ZERO).now_or_never();

@@ -3,12 +3,14 @@
 
 use crate::core::{Core, locked};
 use crate::dice::Dice;
+use crate::gate::Gate;
 use crate::mutation::Mutation;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use strandline_commands::{Commit, DecodedEntry, EntryBody, decode, encode};
 use strandline_commit_log::{AppendError, CommitLog, Entry, Floor, FloorError, MemoryCommitLog, Payload, ReadError, Tail, TrimError};
@@ -16,19 +18,26 @@ use strandline_types::Seq;
 
 /// How long entries stay below the floor: longer than an append may take before the floor is looked at again, with
 /// something to spare for the read before it. (A day in a real cell.)
-const ENTRIES_STAY: Duration = Duration::from_secs(75);
+const ENTRIES_STAY: Duration = Duration::from_secs(45);
 
 pub(crate) struct NodeLog {
     inner: MemoryCommitLog,
+    gate: Gate,
     core: Arc<Core>,
     dice: Dice,
-    floor: Mutex<Option<Floor>>,
+    /// From when on the planted fault of an old floor counts: a node starts from the true one.
+    lies: AtomicBool,
     forwards: bool,
 }
 
 impl NodeLog {
-    pub fn new(inner: MemoryCommitLog, core: Arc<Core>, dice: Dice, forwards: bool) -> Self {
-        Self { inner, core, dice, floor: Mutex::default(), forwards }
+    pub fn new(inner: MemoryCommitLog, gate: Gate, core: Arc<Core>, dice: Dice, forwards: bool) -> Self {
+        Self { inner, gate, core, dice, lies: AtomicBool::new(false), forwards }
+    }
+
+    /// The node has started.
+    pub fn started(&self) {
+        self.lies.store(true, Ordering::Relaxed);
     }
 
     /// A copy of an earlier commit that was forwarded and lands again, as an entry of its own: the fold refuses it (A4, A6).
@@ -54,6 +63,7 @@ impl NodeLog {
 #[async_trait]
 impl CommitLog for NodeLog {
     async fn append(&self, at: Seq, entry: Entry) -> Result<(), AppendError> {
+        self.gate.pass().await;
         if self.forwards
             && self.dice.chance(3)
             && let Some(copy) = self.land_again(entry.hash_before)
@@ -66,11 +76,17 @@ impl CommitLog for NodeLog {
         if self.core.mutated(Mutation::LogForgets) && self.dice.chance(3) && entry.payload.length > 0 {
             return Ok(());
         }
-        self.inner.append(at, entry).await
+        let answer = self.inner.append(at, entry).await;
+        // A node that was paused meanwhile hears the answer when it runs again.
+        self.gate.pass().await;
+        answer
     }
 
     async fn read(&self, from: Seq, max_bytes: usize) -> Result<Tail, ReadError> {
-        let tail = self.inner.read(from, max_bytes).await?;
+        self.gate.pass().await;
+        let tail = self.inner.read(from, max_bytes).await;
+        self.gate.pass().await;
+        let tail = tail?;
         match tail {
             Tail::Rows { rows, head, store_time_ms } if self.core.mutated(Mutation::StaleReads) && self.dice.chance(50) => {
                 let kept = rows.len().saturating_sub(5);
@@ -82,18 +98,23 @@ impl CommitLog for NodeLog {
     }
 
     async fn read_payload(&self, at: Seq, range: Range<u64>) -> Result<Bytes, ReadError> {
-        self.inner.read_payload(at, range).await
+        self.gate.pass().await;
+        let answer = self.inner.read_payload(at, range).await;
+        self.gate.pass().await;
+        answer
     }
 
     async fn floor(&self) -> Result<Floor, ReadError> {
-        let floor = self.inner.floor().await?;
-        if self.core.mutated(Mutation::OldFloor) {
-            return Ok(locked(&self.floor).get_or_insert(Floor::default()).clone());
-        }
-        Ok(floor)
+        self.gate.pass().await;
+        let floor = self.inner.floor().await;
+        self.gate.pass().await;
+        let floor = floor?;
+        let lies = self.core.mutated(Mutation::OldFloor) && self.lies.load(Ordering::Relaxed);
+        Ok(if lies { Floor { seq: Seq(1), ..floor } } else { floor })
     }
 
     async fn raise_floor(&self, expected: Floor, mut to: Floor) -> Result<(), FloorError> {
+        self.gate.pass().await;
         let expected = match self.core.mutated(Mutation::OldFloor) {
             true => self.inner.floor().await.unwrap_or(expected),
             false => expected,
@@ -106,13 +127,14 @@ impl CommitLog for NodeLog {
         self.inner.raise_floor(expected, to.clone()).await?;
         self.core.trace(format!("the floor is at {}", to.seq));
         let first = self.core.oracle().index().first_inline_reference();
-        if first.is_some_and(|first| first < to.seq) && !self.core.mutated(Mutation::FloorPassesExtents) {
+        if first.is_some_and(|first| first < to.seq) {
             self.core.fail(format!("the floor {} passed {first:?}, to which extents refer (D6)", to.seq));
         }
         Ok(())
     }
 
     async fn trim(&self, below: Seq) -> Result<(), TrimError> {
+        self.gate.pass().await;
         drop(self.core.oracle());
         let now = self.core.clock().monotonic();
         let due = {

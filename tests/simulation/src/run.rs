@@ -46,6 +46,11 @@ pub fn run_seed(seed: u64) -> Result<Finished, String> {
 /// As [`run_seed`].
 pub fn run_mutated(seed: u64, mutation: Option<Mutation>) -> Result<Finished, String> {
     let _listening = Listening::start();
+    #[cfg(feature = "mutations")]
+    strandline_index::mutations::switch_off(match mutation {
+        Some(Mutation::Fold(rule)) => Some(rule),
+        _ => None,
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().map_err(|error| error.to_string())?;
     let result = runtime.block_on(async {
         let world = World::new(seed, mutation);
@@ -143,7 +148,7 @@ async fn come_to_rest(world: &Arc<World>) {
         clock.set_skew_ms(0);
     }
     for node in world.live() {
-        node.log.faults().resume();
+        node.log_gate.set_paused(false);
         node.gate.set_paused(false);
         node.log.faults().set_rates(Default::default());
         node.log.faults().set_delays(Default::default());

@@ -183,6 +183,17 @@ impl World {
         !locked(&self.graves).is_empty()
     }
 
+    /// Log start and end that anybody can have been told of when a node is asked. A sole node's own view is all that anybody
+    /// knows of: an entry that is in its log and not folded yet has been told to nobody.
+    pub fn known_bounds(&self, node: &Node, at: TopicPartition) -> Option<(i64, i64)> {
+        if !self.shape.sole {
+            return self.core.oracle().bounds(at);
+        }
+        let view = node.cell.view();
+        let partition = view.partition(at.topic_id, at.partition)?;
+        Some((partition.log_start, partition.next_offset))
+    }
+
     pub fn topics(&self) -> Vec<TopicInfo> {
         locked(&self.topics).iter().filter(|topic| !topic.deleted).cloned().collect()
     }

@@ -3,6 +3,7 @@
 use super::{Context, topic_id};
 use crate::outcome::{Outcome, Refusal};
 use crate::state::{Claim, Group, GroupOffset, Index};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use strandline_commands::{ClaimGroup, CommitOffsets, DeleteGroup, DeleteOffsets, ExpireGroup, StoreGroup};
@@ -56,7 +57,7 @@ impl Index {
         group.protocol_type.clone_from(&command.protocol_type);
         group.protocol_name.clone_from(&command.protocol_name);
         group.leader.clone_from(&command.leader);
-        group.members.clone_from(&command.members);
+        group.members = command.members.iter().map(detached).collect();
         group.stable = command.stable;
         (group.last_changed, group.last_changed_ms) = (context.seq, context.now_ms);
         context.folded.groups.push(command.group.clone());
@@ -149,6 +150,16 @@ fn demand_member(group: &Group, command: &CommitOffsets) -> Result<(), Refusal> 
         return Err(Refusal::IllegalGeneration);
     }
     Ok(())
+}
+
+/// A copy of its own: the decoded bytes are slices of the whole entry, which would stay in memory with them (I11).
+pub(crate) fn detached(member: &strandline_commands::GroupMember) -> strandline_commands::GroupMember {
+    let mut member = member.clone();
+    member.assignment = Bytes::copy_from_slice(&member.assignment);
+    for protocol in &mut member.protocols {
+        protocol.metadata = Bytes::copy_from_slice(&protocol.metadata);
+    }
+    member
 }
 
 fn member_bytes(member: &strandline_commands::GroupMember) -> usize {

@@ -9,7 +9,9 @@ mod references;
 mod topics;
 
 pub use cell::FOLD_VERSION;
+pub(crate) use groups::detached;
 
+use crate::mutations::{Rule, holds};
 use crate::outcome::{CommitOutcome, FoldError, Folded, Outcome, Refusal};
 use crate::state::Index;
 use bytes::Bytes;
@@ -40,7 +42,7 @@ impl Context<'_> {
 /// The name in a path, if it may still be used.
 pub(crate) fn object_name(path: &str, horizon: Seq) -> Result<ObjectName, Refusal> {
     let name: ObjectName = path.parse().map_err(|_| Refusal::Malformed { what: "an object's name" })?;
-    if name.seq < horizon { Err(Refusal::BelowHorizon) } else { Ok(name) }
+    if name.seq < horizon && holds(Rule::Horizon) { Err(Refusal::BelowHorizon) } else { Ok(name) }
 }
 
 pub(crate) fn topic_id(bytes: &[u8]) -> Result<TopicId, Refusal> {
@@ -102,7 +104,7 @@ impl Index {
             }
         } else {
             match self.nodes.get_mut(&incarnation) {
-                Some(run) if commit.n == run.last_n.wrapping_add(1) => run.last_n = commit.n,
+                Some(run) if commit.n == run.last_n.wrapping_add(1) || !holds(Rule::NextCommit) => run.last_n = commit.n,
                 _ => return refused,
             }
         }

@@ -2,6 +2,7 @@
 
 use super::references::{References, references};
 use super::{Context, topic_id};
+use crate::mutations::{Rule, holds};
 use crate::outcome::{BatchOutcome, Outcome, Refusal};
 use crate::state::{Extent, ExtentPlace, Index, Partition, Producer, ProducerPartition, RecentBatch};
 use std::collections::BTreeMap;
@@ -100,19 +101,14 @@ impl Index {
                 return Ok(Outcome::Producer { producer_id: command.producer_id, producer_epoch: producer.epoch });
             }
         }
-        // A new one, one that was forgotten, or one whose epochs are used up.
-        if self.producers.len() >= limits::PRODUCERS {
-            return Err(Refusal::Limit { what: "producers" });
-        }
+        // A new one, one that was forgotten, or one whose epochs are used up. It is remembered once it writes: ids that are
+        // only given out cost nothing.
         let mut producer_id = self.cell.next_producer_id;
         // An id that a client made up is in use all the same.
         while self.producers.contains_key(&producer_id) {
             producer_id = producer_id.checked_add(1).ok_or(Refusal::Limit { what: "producer ids" })?;
         }
         self.cell.next_producer_id = producer_id.checked_add(1).ok_or(Refusal::Limit { what: "producer ids" })?;
-        let producer =
-            Producer { epoch: 0, last_active: context.seq, last_active_ms: context.now_ms, partitions: Default::default() };
-        self.producers.insert(producer_id, Arc::new(producer));
         Ok(Outcome::Producer { producer_id, producer_epoch: 0 })
     }
 
@@ -143,17 +139,17 @@ fn shifted(place: ExtentPlace, by: u64) -> ExtentPlace {
     }
 }
 
-/// Whether the batch is new, known already, or out of order. Without state any sequence is accepted; a higher epoch starts
-/// at 0 again.
+/// Whether the batch is new, known already, or out of order, by what this partition remembers. Without state any sequence is
+/// accepted; a higher epoch starts at 0 again.
 fn judge(partition: &Partition, producers: &BTreeMap<ProducerId, Arc<Producer>>, batch: &Batch) -> Result<Verdict, Refusal> {
     if batch.producer_id < 0 {
         return Ok(Verdict::New);
     }
-    match producers.get(&batch.producer_id) {
-        Some(producer) if batch.producer_epoch < producer.epoch => return Err(Refusal::InvalidProducerEpoch),
-        None if producers.len() >= limits::PRODUCERS => return Err(Refusal::Limit { what: "producers" }),
-        _ => {}
+    if !producers.contains_key(&batch.producer_id) && producers.len() >= limits::PRODUCERS {
+        return Err(Refusal::Limit { what: "producers" });
     }
+    // An idempotent producer raises its epoch partition by partition, and what it sent to others before goes on under the old
+    // one: fencing it there would make it send those records again, as new ones.
     let Some(known) = partition.producers.get(&batch.producer_id) else { return Ok(Verdict::New) };
     if batch.producer_epoch < known.epoch {
         return Err(Refusal::InvalidProducerEpoch);
@@ -165,6 +161,9 @@ fn judge(partition: &Partition, producers: &BTreeMap<ProducerId, Arc<Producer>>,
     let duplicate =
         known.batches.iter().find(|recent| recent.first_sequence == batch.base_sequence && recent.last_sequence == last_sequence);
     if let Some(recent) = duplicate {
+        if !holds(Rule::Duplicates) {
+            return Ok(Verdict::New);
+        }
         return Ok(Verdict::Duplicate(*recent));
     }
     match known.batches.back() {

@@ -473,7 +473,7 @@ fn group(message: GroupMessage) -> Option<(String, Group)> {
         protocol_type: message.protocol_type,
         protocol_name: message.protocol_name,
         leader: message.leader,
-        members: message.members,
+        members: message.members.iter().map(crate::fold::detached).collect(),
         stable: message.stable,
         last_changed: Seq(message.last_changed),
         last_changed_ms: message.last_changed_ms,

@@ -6,7 +6,7 @@ use strandline_types::{Seq, TopicPartition};
 /// One producer id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Producer {
-    /// The highest epoch seen or given out; lower ones are fenced.
+    /// The highest epoch seen; the next one that it is given is higher. Each partition fences by what it has seen itself.
     pub epoch: i32,
     /// The seq of its last activity.
     pub last_active: Seq,

@@ -37,7 +37,7 @@ async fn fetch(node: &Node, topic: &TopicInfo, at: TopicPartition, offset: i64, 
 }
 
 async fn read_once(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, dice: &Dice) {
-    let Some((log_start, end)) = world.core.oracle().bounds(at) else { return };
+    let Some((log_start, end)) = world.known_bounds(node, at) else { return };
     let offset = match dice.below(6) {
         0 => log_start,
         1 => end.saturating_sub(1).max(log_start),
@@ -69,7 +69,7 @@ fn check_fetched(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartiti
         }
         ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut | ErrorCode::NotLeaderOrFollower => {
             world.core.trace(format!("{what}: {code}"));
-            if world.is_calm() {
+            if world.is_calm() && !node.cell.is_stopped() {
                 world.core.fail(format!("{what}: {code}, without any fault"));
             }
             return;
@@ -134,7 +134,7 @@ async fn list_end(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartit
     if !topic.permanent {
         return;
     }
-    let Some((log_start, end)) = world.core.oracle().bounds(at) else { return };
+    let Some((log_start, end)) = world.known_bounds(node, at) else { return };
     for (timestamp, least) in [(-1, end), (-2, log_start)] {
         let partition = ListOffsetsPartition { partition_index: at.partition, timestamp, ..ListOffsetsPartition::default() };
         let topics = vec![ListOffsetsTopic { name: topic.name.clone(), partitions: vec![partition] }];
@@ -165,7 +165,7 @@ async fn list_end(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartit
 
 /// An offset that a consumer got from one node must not be 'out of range' at another that lags.
 async fn beyond_the_end(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, dice: &Dice) {
-    let Some((log_start, end)) = world.core.oracle().bounds(at) else { return };
+    let Some((log_start, end)) = world.known_bounds(node, at) else { return };
     let offset = end + dice.below(3) as i64;
     let Some(data) = fetch(node, topic, at, offset, 1_000, 0).await else { return };
     check_fetched(world, node, topic, at, offset, (log_start, end), data);
@@ -179,6 +179,8 @@ pub(crate) async fn read_all(world: &World, node: &Node, topic: &TopicInfo, at: 
     while next < end {
         let records = match node.reader.read_records(at, next, max_bytes).await {
             Ok(records) => records,
+            // Its view was trimmed away under it: it begins anew, and is read then.
+            Err(_) if node.cell.is_stopped() || node.gate.is_dead() => return,
             Err(error) => return world.core.fail(format!("{what}: {error}")),
         };
         let limit = world.core.oracle().bounds(at).map_or(end, |(_, end)| end);

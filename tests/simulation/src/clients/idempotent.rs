@@ -31,6 +31,7 @@ pub(crate) struct Idempotent {
     producer: u32,
     dice: Dice,
     producer_id: i64,
+    epoch: i16,
     topic: TopicInfo,
     at: TopicPartition,
     window: VecDeque<InFlight>,
@@ -60,6 +61,7 @@ impl Idempotent {
                 producer,
                 dice,
                 producer_id: answer.producer_id,
+                epoch: answer.producer_epoch,
                 topic,
                 at,
                 window: VecDeque::new(),
@@ -115,7 +117,7 @@ impl Idempotent {
             .iter()
             .map(|at| {
                 let in_flight = &self.window[*at];
-                let sender = Sender { producer_id: self.producer_id, producer_epoch: 0, base_sequence: in_flight.base_sequence };
+                let sender = Sender { producer_id: self.producer_id, producer_epoch: self.epoch, base_sequence: in_flight.base_sequence };
                 (in_flight.ids.clone(), batch(&in_flight.ids, world.start_ms, compression(&self.dice), Some(sender)))
             })
             .collect();
@@ -160,6 +162,7 @@ impl Idempotent {
         if let Some(code) = fenced {
             world.core.fail(format!("producer {} was told {code}, which nothing explains", self.producer));
         }
+        self.begin_anew_if_overtaken(&open, &told);
         // Their order in the log is that of their sequences.
         while self.window.front().is_some_and(|batch| batch.acked) {
             let Some(done) = self.window.pop_front() else { break };
@@ -172,5 +175,24 @@ impl Idempotent {
             }
         }
         true
+    }
+
+    /// The very first batch was lost on its way, and a later one got in first through another node: without state any sequence
+    /// is accepted, as in Kafka. What the Java client does then: a new epoch, and what is not acknowledged once more from 0.
+    fn begin_anew_if_overtaken(&mut self, open: &[usize], told: &[Told]) {
+        let refused = matches!(told.first(), Some(Told::Error(ErrorCode::OutOfOrderSequenceNumber)));
+        let is_first = open.first().is_some_and(|at| self.window[*at].base_sequence == 0);
+        if !refused || !is_first || !self.window.iter().any(|batch| batch.acked) {
+            return;
+        }
+        self.epoch += 1;
+        self.next_sequence = 0;
+        self.last_offset = -1;
+        self.window.retain(|batch| !batch.acked);
+        for batch in &mut self.window {
+            batch.base_sequence = self.next_sequence;
+            self.next_sequence += batch.ids.len() as i32;
+        }
+        self.world.core.trace(format!("producer {} was overtaken by itself, and begins epoch {}", self.producer, self.epoch));
     }
 }
