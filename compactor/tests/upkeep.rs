@@ -209,6 +209,34 @@ async fn retention_by_size_counts_bytes_as_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_log_start_that_was_moved_by_size_or_by_hand_frees_sealed_files_unless_bronze_has_an_age_of_its_own() {
+    let mut world = World::new(10);
+    let node = world.start().await;
+    let default = world.create_topic(&node, 7, "default", 1, &[]).await;
+    let by_size = world.create_topic(&node, 8, "size", 1, &[("retention.ms", "-1"), ("retention.bytes", "0")]).await;
+    let aged = world.create_topic(&node, 9, "aged", 1, &[("strandline.bronze.retention.ms", "700000000")]).await;
+    let never = world.create_topic(&node, 10, "never", 1, &[("strandline.bronze.retention.ms", "-1")]).await;
+    for topic in [default, by_size, aged, never] {
+        world.produce(&node, topic, 0, 4).await;
+        node.compactor.seal_everything(topic).await.unwrap();
+        if topic != by_size {
+            node.cell.submit(Submission::one(MoveLogStart { topic_id: topic.0.to_vec(), partition: 0, to: -1 })).await.unwrap();
+        }
+    }
+    node.compactor.retain_once().await.unwrap();
+    let dropped = |node: &Node| -> BTreeSet<String> {
+        let view = node.cell.view();
+        let paths = view.garbage.keys().filter_map(|path| path.strip_prefix("bronze/")?.split('/').next().map(str::to_owned));
+        paths.collect()
+    };
+    assert_eq!(dropped(&node), BTreeSet::from(["default".to_owned(), "size".to_owned()]));
+    world.runtime.sleep(Duration::from_millis(700_000_100)).await;
+    node.compactor.retain_once().await.unwrap();
+    assert!(dropped(&node).contains("aged") && !dropped(&node).contains("never"));
+    world.check(&node, false).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sealed_object_that_a_late_put_brought_back_is_swept_and_a_live_one_is_not() {
     let mut world = World::new(7);
     let node = world.start().await;

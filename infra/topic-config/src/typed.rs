@@ -78,6 +78,8 @@ pub struct TopicConfig {
     pub retention_bytes: Option<u64>,
     /// Age at which sealed files go; None: never. Never below `retention_ms`.
     pub bronze_retention_ms: Option<i64>,
+    /// Sealed files go with the log: as soon as they lie below every log start, whatever moved it and whatever their age.
+    pub bronze_follows_log: bool,
     /// The latency class.
     pub latency: LatencyClass,
     /// How soon an acknowledged record is a row.
@@ -127,6 +129,7 @@ impl TopicConfig {
                 -2 => retention_ms,
                 value => unlimited(value),
             },
+            bronze_follows_log: long(configs, names::BRONZE_RETENTION_MS) == -2,
             latency: latency(configs, cleanup),
             bronze_freshness: Duration::from_millis(u64::try_from(long(configs, names::BRONZE_FRESHNESS_MS)).unwrap_or(0)),
             bronze_seal_ms: Some(long(configs, names::BRONZE_SEAL_MS)).filter(|value| *value > 0),

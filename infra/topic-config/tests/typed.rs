@@ -22,7 +22,11 @@ fn the_defaults_are_kafkas() {
     assert_eq!(config.timestamp_type, TimestampType::Create);
     assert_eq!((config.timestamp_before_max_ms, config.timestamp_after_max_ms), (i64::MAX, 3_600_000));
     assert_eq!((config.retention_ms, config.retention_bytes), (Some(604_800_000), None));
-    assert_eq!(config.bronze_retention_ms, Some(604_800_000));
+    assert_eq!((config.bronze_retention_ms, config.bronze_follows_log), (Some(604_800_000), true));
+    for (value, kept_ms) in [("-1", None), ("604800001", Some(604_800_001))] {
+        let config = TopicConfig::of(&configs(&[("strandline.bronze.retention.ms", value)]));
+        assert_eq!((config.bronze_retention_ms, config.bronze_follows_log), (kept_ms, false));
+    }
     assert_eq!(
         (config.latency, config.bronze_freshness, config.bronze_seal_ms),
         (LatencyClass::Standard, Duration::from_secs(10), None)

@@ -35,6 +35,8 @@ pub const TOPIC_NAME_BYTES: usize = 249;
 
 /// Largest entry, without its payload.
 pub const ENTRY_BYTES: usize = 16 * MIB;
+/// Commands of one submission: well below an entry, so that what is taken in can always be written.
+pub const SUBMISSION_COMMAND_BYTES: usize = ENTRY_BYTES / 4 * 3;
 /// Payload bytes that one entry carries inline at most (embedded log).
 pub const ENTRY_PAYLOAD_BYTES: usize = 32 * MIB;
 /// Inline payload of an entry where the log is not a local file.
@@ -203,6 +205,8 @@ pub const GARBAGE_BATCH: usize = 1_000;
 pub const LOG_COPY_BYTES: usize = 32 * MIB;
 /// Inline batches that one `Rehome` moves.
 pub const REHOME_BYTES: u64 = 32 * MIB as u64;
+/// The same, in runs: their places have to fit into one entry of the log.
+pub const REHOME_RUNS: usize = 50_000;
 /// A sealed file's aim.
 pub const SEALED_FILE_BYTES: u64 = 128 * MIB as u64;
 /// Below this a topic waits for the end of the UTC day instead of the hour.
