@@ -11,6 +11,7 @@ use strandline_runtime::Runtime;
 
 #[tokio::main]
 async fn main() {
+    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
     let mut arguments = std::env::args().skip(1);
     let bootstrap = arguments.next().expect("HOST:PORT");
     let records: i64 = arguments.next().map_or(100_000, |count| count.parse().unwrap());

@@ -105,16 +105,19 @@ impl Consumer {
         match std::mem::replace(&mut group.state, State::Out) {
             State::Joining(join) => group.state = State::Joining(join),
             State::Arrived(result) => return result.and_then(|joined| self.take_in(joined)),
-            State::Out => self.rejoin(),
+            State::Out => self.rejoin(BTreeMap::new()),
             State::In { member, connection, heartbeats } => match group.pulse.take() {
                 None => group.state = State::In { member, connection, heartbeats },
-                Some(Change::Rebalance) => self.rejoin(),
+                Some(Change::Rebalance) => {
+                    let commit = self.positions_to_commit();
+                    self.rejoin(commit);
+                }
                 Some(Change::Lost) => {
                     // Somebody else may read these by now: nothing of them is committed.
                     group.member_id.clear();
                     group.generation = -1;
                     self.positions.clear();
-                    self.rejoin();
+                    self.rejoin(BTreeMap::new());
                 }
                 Some(Change::Fatal(error)) => return Err(error),
             },
@@ -122,8 +125,12 @@ impl Consumer {
         Ok(())
     }
 
-    fn rejoin(&mut self) {
-        let commit = if self.options.auto_commit.is_some() { self.known_positions() } else { BTreeMap::new() };
+    /// What is committed before a rebalance takes partitions away.
+    fn positions_to_commit(&self) -> BTreeMap<PartitionName, i64> {
+        if self.options.auto_commit.is_some() { self.known_positions() } else { BTreeMap::new() }
+    }
+
+    fn rejoin(&mut self, commit: BTreeMap<PartitionName, i64>) {
         if !self.is_cooperative() {
             self.positions.clear();
         }
@@ -149,6 +156,8 @@ impl Consumer {
         let Joined { member, connection, assignment, partitions } = joined;
         let owned: BTreeSet<PartitionName> = self.positions.keys().cloned().collect();
         let gives_up = owned.difference(&assignment).next().is_some();
+        // A cooperative member went on reading while it joined: what it gives up is committed as far as it came.
+        let commit = self.positions_to_commit();
         self.positions.retain(|name, _| assignment.contains(name));
         self.epoch += 1;
         let (epoch, start) = (self.epoch, self.options.start);
@@ -162,7 +171,7 @@ impl Consumer {
         group.partitions = partitions;
         if gives_up {
             // What was given up can be read by its new owner once we are back (KIP-429).
-            self.rejoin();
+            self.rejoin(commit);
             return Ok(());
         }
         let spawner = self.client.runtime().spawner.new_group();
