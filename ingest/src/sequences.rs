@@ -62,7 +62,7 @@ fn must_wait(index: &Index, partition: TopicPartition, batch: &Batch) -> bool {
         }
         // The producer's first batch here comes through another node, perhaps. (Or the partition is a new one, where its
         // producers go on with their sequences: then nothing comes, and this one is taken.)
-        None if index.producers.get(&batch.producer_id).is_some_and(|known| known.epoch == batch.producer_epoch) => 0,
+        None if batch.producer_id < index.cell.next_producer_id => 0,
         None => return false,
     };
     is_ahead(batch.base_sequence, expected)

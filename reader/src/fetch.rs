@@ -64,10 +64,12 @@ impl Reader {
             }
         };
         let wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into()).min(shared.options.longest_wait);
+        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(1).clamp(1, shared.options.answer_bytes);
         let terms = Terms {
             isolation: Isolation::from_wire(request.isolation_level),
-            max_bytes: usize::try_from(request.max_bytes).unwrap_or(1).clamp(1, shared.options.answer_bytes),
-            min_bytes: u64::try_from(request.min_bytes).unwrap_or(0),
+            max_bytes,
+            // More than the answer may hold would be waited for in vain.
+            min_bytes: u64::try_from(request.min_bytes).unwrap_or(0).min(max_bytes as u64),
             zstd: version >= ZSTD_FROM_VERSION,
             deadline: began + wait,
         };
@@ -128,7 +130,9 @@ impl Shared {
                 Ok((_, plan)) => {
                     let bytes = plan.available.min(limit as u64);
                     round.bytes += bytes;
-                    left -= usize::try_from(bytes).unwrap_or(left).min(left);
+                    // Extents are read whole, however little of them is wanted: what is read is what is bounded.
+                    let read = if matches!(plan.source, Source::Hot(_)) { plan.available } else { bytes };
+                    left -= usize::try_from(read).unwrap_or(left).min(left);
                 }
                 Err(error) => {
                     round.failed = true;

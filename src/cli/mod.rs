@@ -68,10 +68,19 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("strandline: {error:#}");
+            eprintln!("strandline: {}", explained(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error with its causes, each said once: many errors name their cause in their own words.
+fn explained(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
 }
 
 /// Runs a command that speaks Kafka.

@@ -3,6 +3,8 @@
 use crate::http::{BronzeTopic, IndexReport, VerifyResult};
 use crate::node::{Node, NodeOptions};
 use anyhow::{Context as _, bail};
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -100,43 +102,55 @@ pub(super) enum IndexCommand {
 }
 
 pub(super) fn bronze(command: BronzeCommand) -> anyhow::Result<ExitCode> {
+    let out;
+    let mut code = ExitCode::SUCCESS;
     match command {
         BronzeCommand::List { topic, at } => {
             let topics: Vec<BronzeTopic> = serde_json::from_str(&at.ask(Method::Get, &with_topic("/bronze", topic.as_deref()))?)?;
-            print_topics(&topics);
+            out = topic_lines(&topics);
         }
-        BronzeCommand::Schema { topic, at } => print!("{}", at.ask(Method::Get, &format!("/bronze/{topic}/schema"))?),
-        BronzeCommand::Head { topic, rows, at } => print!("{}", at.ask(Method::Get, &format!("/bronze/{topic}/head?rows={rows}"))?),
-        BronzeCommand::Seal { topic, at } => print!("{}", at.ask(Method::Post, &with_topic("/bronze/seal", topic.as_deref()))?),
+        BronzeCommand::Schema { topic, at } => out = at.ask(Method::Get, &format!("/bronze/{topic}/schema"))?,
+        BronzeCommand::Head { topic, rows, at } => out = at.ask(Method::Get, &format!("/bronze/{topic}/head?rows={rows}"))?,
+        BronzeCommand::Seal { topic, at } => out = at.ask(Method::Post, &with_topic("/bronze/seal", topic.as_deref()))?,
         BronzeCommand::Manifest { topic, at } => {
             let manifest: serde_json::Value = serde_json::from_str(&at.ask(Method::Get, &format!("/bronze/{topic}/manifest"))?)?;
-            println!("{}", serde_json::to_string_pretty(&manifest)?);
+            out = serde_json::to_string_pretty(&manifest)? + "\n";
         }
         BronzeCommand::Verify { topic, at } => {
-            let results: Vec<VerifyResult> = serde_json::from_str(&at.ask(Method::Post, &with_topic("/bronze/verify", topic.as_deref()))?)?;
-            return Ok(print_verified(&results));
+            let results: Vec<VerifyResult> =
+                serde_json::from_str(&at.ask(Method::Post, &with_topic("/bronze/verify", topic.as_deref()))?)?;
+            (out, code) = verified_lines(&results);
         }
     }
-    Ok(ExitCode::SUCCESS)
+    say(&out)?;
+    Ok(code)
 }
 
 pub(super) fn index(command: IndexCommand) -> anyhow::Result<ExitCode> {
+    let mut out = String::new();
+    let mut code = ExitCode::SUCCESS;
     match command {
         IndexCommand::Inspect { at } => {
             let report: IndexReport = serde_json::from_str(&at.ask(Method::Get, "/index")?)?;
-            return Ok(print_index(&report));
+            (out, code) = index_lines(&report);
         }
-        IndexCommand::Snapshot { at } => print!("{}", at.ask(Method::Post, "/index/snapshot")?),
+        IndexCommand::Snapshot { at } => out = at.ask(Method::Post, "/index/snapshot")?,
         IndexCommand::Rebuild { data } => {
             strandline_telemetry::start_logs("warn", strandline_config::LogFormat::Text)?;
             let report = super::small_runtime()?.block_on(crate::rebuild::rebuild(&data))?;
             for line in &report.lines {
-                println!("{line}");
+                writeln!(out, "{line}")?;
             }
-            println!("{} records lost, {} files adopted, {} moved to lost/", report.records_lost, report.adopted, report.set_aside);
+            writeln!(out, "{} files adopted, {} moved to lost/", report.adopted, report.set_aside)?;
+            writeln!(
+                out,
+                "{} records are known to be lost; what came after the last copy of the log is not known at all",
+                report.records_lost
+            )?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    say(&out)?;
+    Ok(code)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -200,46 +214,52 @@ fn with_topic(path: &str, topic: Option<&str>) -> String {
     topic.map_or_else(|| path.to_owned(), |topic| format!("{path}?topic={topic}"))
 }
 
-fn print_topics(topics: &[BronzeTopic]) {
+/// Writes to standard output; a reader that went away, as `head` does, is no failure.
+fn say(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(()),
+    }
+}
+
+fn topic_lines(topics: &[BronzeTopic]) -> String {
     if topics.is_empty() {
-        println!("there are no topics");
+        return "there are no topics\n".to_owned();
     }
-    for topic in topics {
+    let of_file = |file: &crate::http::BronzeFile| {
+        let kind = if file.sealed { "sealed" } else { "fresh" };
+        format!("  {kind:<6} {:>12} rows {:>14} bytes  {}\n", file.rows, file.size, file.path)
+    };
+    let of_topic = |topic: &BronzeTopic| {
         let rows: u64 = topic.files.iter().map(|file| file.rows).sum();
-        println!("{}  {rows} rows in {} files, {} records not in a file yet", topic.topic, topic.files.len(), topic.records_in_wal);
-        for file in &topic.files {
-            let kind = if file.sealed { "sealed" } else { "fresh" };
-            println!("  {kind:<6} {:>12} rows {:>14} bytes  {}", file.rows, file.size, file.path);
-        }
-    }
+        let (name, files, waiting) = (&topic.topic, topic.files.len(), topic.records_in_wal);
+        let head = format!("{name}  {rows} rows in {files} files, {waiting} records not in a file yet\n");
+        head + &topic.files.iter().map(of_file).collect::<String>()
+    };
+    topics.iter().map(of_topic).collect()
 }
 
-fn print_verified(results: &[VerifyResult]) -> ExitCode {
-    let bad: Vec<&VerifyResult> = results.iter().filter(|result| !result.problems.is_empty()).collect();
-    for result in &bad {
-        for problem in &result.problems {
-            println!("{}: {problem}", result.path);
-        }
-    }
+fn verified_lines(results: &[VerifyResult]) -> (String, ExitCode) {
+    let problems =
+        results.iter().flat_map(|result| result.problems.iter().map(|problem| format!("{}: {problem}\n", result.path)));
+    let bad = results.iter().filter(|result| !result.problems.is_empty()).count();
     let rows: u64 = results.iter().map(|result| result.rows).sum();
-    println!("{} files, {rows} rows, {} of the files damaged", results.len(), bad.len());
-    if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let summary = format!("{} files, {rows} rows, {bad} of the files damaged\n", results.len());
+    let code = if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    (problems.collect::<String>() + &summary, code)
 }
 
-fn print_index(report: &IndexReport) -> ExitCode {
-    println!("cluster        {} (epoch {}, fold version {})", report.cluster_id, report.cell_epoch, report.fold_version);
-    println!("entry          {} (chain {})", report.seq, report.chain_hash);
-    println!("digest         {} ({} bytes as a snapshot)", report.digest, report.snapshot_bytes);
-    println!("floor          {} (snapshot {})", report.floor, report.floor_snapshot.as_deref().unwrap_or("none"));
-    println!("log copied to  {}; horizon {}", report.log_copied, report.horizon);
-    for (id, host, port) in &report.nodes {
-        println!("node           {id} at {host}:{port}");
-    }
-    for (name, count) in &report.counts {
-        println!("{name:<15}{count}");
-    }
-    for violation in &report.violations {
-        println!("BROKEN: {violation}");
-    }
-    if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+fn index_lines(report: &IndexReport) -> (String, ExitCode) {
+    let mut lines = vec![
+        format!("cluster        {} (epoch {}, fold version {})", report.cluster_id, report.cell_epoch, report.fold_version),
+        format!("entry          {} (chain {})", report.seq, report.chain_hash),
+        format!("digest         {} ({} bytes as a snapshot)", report.digest, report.snapshot_bytes),
+        format!("floor          {} (snapshot {})", report.floor, report.floor_snapshot.as_deref().unwrap_or("none")),
+        format!("log copied to  {}; horizon {}", report.log_copied, report.horizon),
+    ];
+    lines.extend(report.nodes.iter().map(|(id, host, port)| format!("node           {id} at {host}:{port}")));
+    lines.extend(report.counts.iter().map(|(name, count)| format!("{name:<15}{count}")));
+    lines.extend(report.violations.iter().map(|violation| format!("BROKEN: {violation}")));
+    let code = if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    (lines.join("\n") + "\n", code)
 }

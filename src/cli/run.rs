@@ -56,7 +56,8 @@ impl RunArgs {
         for setting in &self.settings {
             let (key, value) = setting.split_once('=').with_context(|| format!("--set takes KEY=VALUE, not `{setting}`"))?;
             let known = strandline_config::SETTINGS.iter().find(|known| known.key == key);
-            let known = known.with_context(|| format!("there is no setting `{key}`; `strandline run --print-config` lists them all"))?;
+            let known =
+                known.with_context(|| format!("there is no setting `{key}`; `strandline run --print-config` lists them all"))?;
             flags.push((known.key, value.to_owned()));
         }
         Ok(load(self.config.as_deref(), std::env::vars(), &flags)?)

@@ -181,9 +181,8 @@ async fn print_all(
 
 fn is_at(consumer: &Consumer, ends: &BTreeMap<PartitionName, i64>) -> bool {
     let progress = consumer.progress();
-    ends.iter().all(|(name, end)| {
-        progress.get(name).and_then(|progress| progress.position).is_some_and(|position| position >= *end)
-    })
+    ends.iter()
+        .all(|(name, end)| progress.get(name).and_then(|progress| progress.position).is_some_and(|position| position >= *end))
 }
 
 fn print(fetched: &Fetched, format: &Format, max: Option<u64>, printed: &mut Printed) -> anyhow::Result<()> {

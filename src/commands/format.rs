@@ -128,7 +128,10 @@ mod tests {
         let json: Value = serde_json::from_str(&written(&Format::Json)).unwrap();
         assert_eq!(json["value"], "v\"\n");
         assert_eq!(json["headers"], json!([["a", "1"], ["b", null]]));
-        assert_eq!(written(&Format::template(r"%t/%p@%o %T %K %V [%h] %k 100%% %q\n")), "topic/3@7 1000 -1 3 [a=1,b=null] null 100% %q\n");
+        assert_eq!(
+            written(&Format::template(r"%t/%p@%o %T %K %V [%h] %k 100%% %q\n")),
+            "topic/3@7 1000 -1 3 [a=1,b=null] null 100% %q\n"
+        );
         assert_eq!(text_or_hex(Some(&[0xff, 1])), json!({"hex": "ff01"}));
     }
 }

@@ -175,7 +175,15 @@ async fn describe(admin: &Admin, group: &str, members: bool) -> anyhow::Result<(
         let lag = current.zip(end).map(|(current, end)| (end - current).max(0));
         total += lag.unwrap_or(0);
         let (client, host) = readers.get(name).copied().unwrap_or(("-", "-"));
-        rows.push(vec![name.0.clone(), name.1.to_string(), show(current), show(end), show(lag), client.to_owned(), host.to_owned()]);
+        rows.push(vec![
+            name.0.clone(),
+            name.1.to_string(),
+            show(current),
+            show(end),
+            show(lag),
+            client.to_owned(),
+            host.to_owned(),
+        ]);
     }
     table::print(&["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "CLIENT", "HOST"], &rows)?;
     println!("lag in all: {total}");

@@ -18,7 +18,14 @@ use strandline_wire::ErrorCode;
 #[derive(Debug, Clone, clap::Args)]
 pub struct BootstrapArgs {
     /// One or more brokers to begin with, separated by commas
-    #[arg(long, short = 'b', value_name = "HOST:PORT", env = "STRANDLINE_BOOTSTRAP", default_value = "127.0.0.1:9092", global = true)]
+    #[arg(
+        long,
+        short = 'b',
+        value_name = "HOST:PORT",
+        env = "STRANDLINE_BOOTSTRAP",
+        default_value = "127.0.0.1:9092",
+        global = true
+    )]
     pub bootstrap: String,
 }
 
@@ -32,11 +39,17 @@ impl BootstrapArgs {
 /// A client's error with what to do about it, where there is something.
 fn explain(error: ClientError) -> anyhow::Error {
     let advice = match error.code() {
-        Some(ErrorCode::UnknownTopicOrPartition) => "`strandline topic list` shows those there are, `strandline topic create` makes one",
+        Some(ErrorCode::UnknownTopicOrPartition) => {
+            "`strandline topic list` shows those there are, `strandline topic create` makes one"
+        }
         Some(ErrorCode::TopicAlreadyExists) => "`strandline topic alter` changes it; --if-not-exists takes it as it is",
         Some(ErrorCode::GroupIdNotFound) => "`strandline group list` shows those there are",
-        Some(ErrorCode::NonEmptyGroup | ErrorCode::UnknownMemberId) => "the group has members: stop its consumers first (`strandline group describe` shows them)",
-        Some(ErrorCode::MessageTooLarge) => "raise the topic's max.message.bytes (`strandline topic alter --set`), or send less at once",
+        Some(ErrorCode::NonEmptyGroup | ErrorCode::UnknownMemberId) => {
+            "the group has members: stop its consumers first (`strandline group describe` shows them)"
+        }
+        Some(ErrorCode::MessageTooLarge) => {
+            "raise the topic's max.message.bytes (`strandline topic alter --set`), or send less at once"
+        }
         Some(ErrorCode::PolicyViolation) => "the cluster's rules forbid it",
         _ => return anyhow!(error),
     };

@@ -227,7 +227,9 @@ async fn delete(admin: &Admin, names: &[String], if_exists: bool) -> anyhow::Res
     for (name, result) in admin.delete_topics(&names).await.map_err(explain)? {
         match result {
             Ok(()) => println!("deleted {name}"),
-            Err(error) if if_exists && error.code() == Some(ErrorCode::UnknownTopicOrPartition) => println!("{name} does not exist"),
+            Err(error) if if_exists && error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
+                println!("{name} does not exist")
+            }
             Err(error) => failed = Some(error),
         }
     }

@@ -1,10 +1,10 @@
 //! Traffic at a steady rate through one producer.
 
+use super::DemoArgs;
 use super::histogram::{Histogram, show};
 use super::node::DemoNode;
 use super::screen::{Screen, bytes};
 use super::tally::Tally;
-use super::DemoArgs;
 use crate::node::NodeStatus;
 use anyhow::{Context as _, ensure};
 use std::collections::VecDeque;

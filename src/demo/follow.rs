@@ -44,7 +44,8 @@ impl Follow {
         tokio::try_join!(self.member(), self.member())?;
         let came = lock(&self.progress).clone();
         let committed = self.client.admin().group_offsets(GROUP, None).await.context("the group's offsets")?;
-        let is_missing = |(name, end): &(&PartitionName, i64)| committed.get(*name).map(|committed| committed.offset) != Some(*end);
+        let is_missing =
+            |(name, end): &(&PartitionName, i64)| committed.get(*name).map(|committed| committed.offset) != Some(*end);
         let not_committed = came.partitions().filter(is_missing).map(|(name, _)| name.clone()).collect();
         Ok(Followed { came, not_committed })
     }

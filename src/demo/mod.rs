@@ -68,7 +68,12 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let started = runtime.clock.monotonic();
     let node = DemoNode::start(&folder.path).await?;
     let serving = runtime.clock.monotonic() - started;
-    screen.say(&format!("Serving Kafka clients on {} after {} ms; metrics and more on http://{}", node.kafka(), serving.as_millis(), node.http()));
+    screen.say(&format!(
+        "Serving Kafka clients on {} after {} ms; metrics and more on http://{}",
+        node.kafka(),
+        serving.as_millis(),
+        node.http()
+    ));
     let summary = match work(&args, &runtime, &screen, &node).await {
         Ok(summary) => summary,
         Err(error) => {
@@ -138,7 +143,9 @@ impl Folder {
                 (std::env::temp_dir().join(name), !args.keep)
             }
         };
-        if path.exists() && std::fs::read_dir(&path).with_context(|| format!("cannot look into {}", path.display()))?.next().is_some() {
+        if path.exists()
+            && std::fs::read_dir(&path).with_context(|| format!("cannot look into {}", path.display()))?.next().is_some()
+        {
             bail!("{} is not empty; the demo wants a new folder: name another with --data, or leave --data out", path.display());
         }
         std::fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;

@@ -35,7 +35,8 @@ impl Summary {
             verdict
         };
         let group = check(self.followed.came.differences(sent), "the group");
-        let not_committed = self.followed.not_committed.iter().map(|name| format!("{}-{} is not committed to its end", name.0, name.1));
+        let not_committed =
+            self.followed.not_committed.iter().map(|name| format!("{}-{} is not committed to its end", name.0, name.1));
         let commits = check(not_committed.collect(), "the group");
         let replay = check(self.replayed.came.differences(sent), "the replay");
         let mut left = Vec::new();
@@ -50,14 +51,55 @@ impl Summary {
 
         println!();
         for (name, value) in [
-            ("sent and acknowledged", format!("{} events, {}, {:.0} events/s", sent.events(), bytes(sent.bytes), sent.events() as f64 / self.fed.elapsed.as_secs_f64())),
-            ("acknowledged after", format!("p50 {}, p99 {} (durable on disk)", show(self.fed.latency.quantile(0.5)), show(self.fed.latency.quantile(0.99)))),
-            ("queryable after", format!("p50 {}, p99 {} at most", show(self.fed.freshness.quantile(0.5)), show(self.fed.freshness.quantile(0.99)))),
-            ("read along by a group of two", format!("{group} {} events, once each, in order, the same", self.followed.came.events())),
+            (
+                "sent and acknowledged",
+                format!(
+                    "{} events, {}, {:.0} events/s",
+                    sent.events(),
+                    bytes(sent.bytes),
+                    sent.events() as f64 / self.fed.elapsed.as_secs_f64()
+                ),
+            ),
+            (
+                "acknowledged after",
+                format!(
+                    "p50 {}, p99 {} (durable on disk)",
+                    show(self.fed.latency.quantile(0.5)),
+                    show(self.fed.latency.quantile(0.99))
+                ),
+            ),
+            (
+                "queryable after",
+                format!(
+                    "p50 {}, p99 {} at most",
+                    show(self.fed.freshness.quantile(0.5)),
+                    show(self.fed.freshness.quantile(0.99))
+                ),
+            ),
+            (
+                "read along by a group of two",
+                format!("{group} {} events, once each, in order, the same", self.followed.came.events()),
+            ),
             ("its offsets committed", format!("{commits} {} partitions", self.followed.came.partitions().count())),
             ("sealed", format!("{sealed} in {}", show(self.sealing))),
-            ("read back from Parquet", format!("{replay} {} events in {}, {}/s", self.replayed.came.events(), show(self.replayed.elapsed), bytes((self.replayed.came.bytes as f64 / self.replayed.elapsed.as_secs_f64().max(0.001)) as u64))),
-            ("files as the manifests say", format!("{manifests} {} files, {} rows, {}", total(files, |one| one.files), total(files, |one| one.rows), bytes(total(files, |one| one.bytes)))),
+            (
+                "read back from Parquet",
+                format!(
+                    "{replay} {} events in {}, {}/s",
+                    self.replayed.came.events(),
+                    show(self.replayed.elapsed),
+                    bytes((self.replayed.came.bytes as f64 / self.replayed.elapsed.as_secs_f64().max(0.001)) as u64)
+                ),
+            ),
+            (
+                "files as the manifests say",
+                format!(
+                    "{manifests} {} files, {} rows, {}",
+                    total(files, |one| one.files),
+                    total(files, |one| one.rows),
+                    bytes(total(files, |one| one.bytes))
+                ),
+            ),
         ] {
             println!("  {name:<30}{value}");
         }

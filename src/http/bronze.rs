@@ -90,7 +90,7 @@ async fn files(parts: &Parts, id: TopicId) -> Result<Vec<ManifestFile>, Failure>
         let planned = topic.plans.values().filter_map(|plan| plan.file.as_ref());
         let sealed_inputs = |segment: &&strandline_index::FreshSegment| {
             segment.live_ranges > 0
-                && !segment.plan.as_ref().and_then(|path| topic.plans.get(path)).is_some_and(|plan| plan.file.is_some())
+                && segment.plan.as_ref().and_then(|path| topic.plans.get(path)).is_none_or(|plan| plan.file.is_none())
         };
         let fresh = topic.fresh.values().filter(sealed_inputs).map(|segment| &segment.file);
         for file in planned.chain(fresh) {
@@ -102,13 +102,18 @@ async fn files(parts: &Parts, id: TopicId) -> Result<Vec<ManifestFile>, Failure>
     Ok(files.into_values().collect())
 }
 
-pub(super) async fn list(State(parts): State<Arc<Parts>>, Query(query): Query<TopicQuery>) -> Result<Json<Vec<BronzeTopic>>, Failure> {
+pub(super) async fn list(
+    State(parts): State<Arc<Parts>>,
+    Query(query): Query<TopicQuery>,
+) -> Result<Json<Vec<BronzeTopic>>, Failure> {
     if let Some(name) = &query.topic {
         find(&parts, name)?;
     }
     let topics: Vec<(String, TopicId, i64)> = {
         let view = parts.cell.view();
-        let of = |topic: &strandline_index::Topic| topic.partitions.iter().map(|partition| partition.next_offset - partition.frontier).sum();
+        let of = |topic: &strandline_index::Topic| {
+            topic.partitions.iter().map(|partition| partition.next_offset - partition.frontier).sum()
+        };
         view.topics
             .values()
             .filter(|topic| query.topic.as_ref().is_none_or(|name| *name == topic.name))
@@ -136,7 +141,10 @@ pub(super) async fn list(State(parts): State<Arc<Parts>>, Query(query): Query<To
     Ok(Json(listed))
 }
 
-pub(super) async fn manifest(State(parts): State<Arc<Parts>>, Path(topic): Path<String>) -> Result<Json<serde_json::Value>, Failure> {
+pub(super) async fn manifest(
+    State(parts): State<Arc<Parts>>,
+    Path(topic): Path<String>,
+) -> Result<Json<serde_json::Value>, Failure> {
     let id = find(&parts, &topic)?;
     parts.compactor.write_manifest_once(id).await?;
     let Ok(root) = parts.objects.get(Purpose::Manifest, &root_path(&topic, id)).await else {
@@ -164,11 +172,17 @@ pub(super) async fn schema(State(parts): State<Arc<Parts>>, Path(topic): Path<St
 }
 
 /// The first rows of a topic's newest file, as JSON lines.
-pub(super) async fn head(State(parts): State<Arc<Parts>>, Path(topic): Path<String>, Query(query): Query<HeadQuery>) -> Result<String, Failure> {
+pub(super) async fn head(
+    State(parts): State<Arc<Parts>>,
+    Path(topic): Path<String>,
+    Query(query): Query<HeadQuery>,
+) -> Result<String, Failure> {
     let id = find(&parts, &topic)?;
     let wanted = query.rows.unwrap_or(10).min(1_000);
     let Some(file) = files(&parts, id).await?.into_iter().next_back() else {
-        return Err(Failure::not_found(format!("nothing of topic `{topic}` is in Parquet yet; `strandline bronze seal` hurries it")));
+        return Err(Failure::not_found(format!(
+            "nothing of topic `{topic}` is in Parquet yet; `strandline bronze seal` hurries it"
+        )));
     };
     let bytes = parts.objects.get(Purpose::Read, &file.path).await?;
     let rows = parts.runtime.spawner.blocking("read a file", move || -> anyhow::Result<String> {
@@ -211,7 +225,10 @@ pub(super) async fn seal(State(parts): State<Arc<Parts>>, Query(query): Query<To
     Ok("sealed\n".to_owned())
 }
 
-pub(super) async fn verify(State(parts): State<Arc<Parts>>, Query(query): Query<TopicQuery>) -> Result<Json<Vec<VerifyResult>>, Failure> {
+pub(super) async fn verify(
+    State(parts): State<Arc<Parts>>,
+    Query(query): Query<TopicQuery>,
+) -> Result<Json<Vec<VerifyResult>>, Failure> {
     let topics: Vec<TopicId> = match &query.topic {
         Some(name) => vec![find(&parts, name)?],
         None => parts.cell.view().topics.keys().copied().collect(),

@@ -68,7 +68,12 @@ pub(super) async fn inspect(State(parts): State<Arc<Parts>>) -> Result<Json<Inde
             floor_snapshot: floor.snapshot.map(|snapshot| snapshot.key),
             log_copied: index.cell.log_copied.0,
             horizon: index.cell.horizon.0,
-            nodes: index.slots.iter().filter(|(_, slot)| slot.holder.is_some()).map(|(id, slot)| (*id, slot.host.clone(), slot.port)).collect(),
+            nodes: index
+                .slots
+                .iter()
+                .filter(|(_, slot)| slot.holder.is_some())
+                .map(|(id, slot)| (*id, slot.host.clone(), slot.port))
+                .collect(),
             counts: counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
             violations: index.violations(),
         }

@@ -21,7 +21,9 @@ pub enum FolderError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// A newer build wrote it.
-    #[error("the data folder {path} has format {found}, this strandline knows up to {FOLDER_FORMAT}: use the newer strandline that wrote it")]
+    #[error(
+        "the data folder {path} has format {found}, this strandline knows up to {FOLDER_FORMAT}: use the newer strandline that wrote it"
+    )]
     Newer {
         /// The folder.
         path: PathBuf,

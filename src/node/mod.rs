@@ -86,15 +86,19 @@ impl Node {
         let metrics = Metrics::install().context("metrics could not be started")?;
         let folder = Folder::open(&settings.data)?;
         // The port first: an address that is taken is found before anything is opened.
-        let listener = TcpListener::bind(&settings.listen)
-            .await
-            .with_context(|| format!("cannot listen on {} (is another broker running there? choose another with --listen)", settings.listen))?;
+        let listener = TcpListener::bind(&settings.listen).await.with_context(|| {
+            format!("cannot listen on {} (is another broker running there? choose another with --listen)", settings.listen)
+        })?;
         let listen = listener.local_addr().context("the listening address")?;
         let advertise = advertised(&settings, listen)?;
 
         let store = FolderStore::open(folder.path("store"), folder.path("tmp"), runtime.spawner.clone()).await?;
         let objects = Objects::new(Arc::new(store), RetryPolicy::default(), &runtime);
-        self_test(&objects).await.context("the object store does not keep its promises")?;
+        match self_test(&objects).await {
+            // Deletes, retention and readers need a node even then.
+            Err(error) if error.is_full() => tracing::error!(%error, "the disk is full: records are refused until there is room"),
+            tested => tested.context("the object store does not keep its promises")?,
+        }
         let log_options = LogOptions { min_free_bytes: settings.min_free_bytes, ..LogOptions::default() };
         let log = Arc::new(EmbeddedCommitLog::open(&folder.path("commit-log"), log_options, runtime.clone()).await?);
         let shared_log: Arc<dyn CommitLog> = log.clone();
@@ -206,14 +210,22 @@ impl Node {
 pub async fn seal(parts: &Parts, topic: Option<&str>) -> anyhow::Result<()> {
     let topics: Vec<(String, strandline_types::TopicId)> = {
         let view = parts.cell.view();
-        view.topics.values().filter(|known| topic.is_none_or(|name| name == known.name)).map(|known| (known.name.clone(), known.id)).collect()
+        view.topics
+            .values()
+            .filter(|known| topic.is_none_or(|name| name == known.name))
+            .map(|known| (known.name.clone(), known.id))
+            .collect()
     };
     if let (Some(name), true) = (topic, topics.is_empty()) {
         anyhow::bail!("there is no topic `{name}`");
     }
     for (name, id) in topics {
         parts.compactor.seal_everything(id).await.with_context(|| format!("topic `{name}` could not be sealed"))?;
-        parts.compactor.write_manifest_once(id).await.with_context(|| format!("the manifest of topic `{name}` could not be written"))?;
+        parts
+            .compactor
+            .write_manifest_once(id)
+            .await
+            .with_context(|| format!("the manifest of topic `{name}` could not be written"))?;
     }
     Ok(())
 }

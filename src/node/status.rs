@@ -69,7 +69,8 @@ impl NodeStatus {
                     }
                 }
                 for segment in topic.fresh.values().filter(|segment| segment.live_ranges > 0) {
-                    let sealed = segment.plan.as_ref().and_then(|plan| topic.plans.get(plan)).is_some_and(|plan| plan.file.is_some());
+                    let sealed =
+                        segment.plan.as_ref().and_then(|plan| topic.plans.get(plan)).is_some_and(|plan| plan.file.is_some());
                     if !sealed {
                         status.fresh_segments += 1;
                         status.fresh_bytes += segment.file.size;

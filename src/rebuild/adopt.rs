@@ -108,14 +108,26 @@ pub(super) async fn sealed_files(index: &Index, objects: &Objects, report: &mut 
 /// Everything it covers lies below what the index knows to be sealed.
 fn known_sealed(index: &Index, found: &Found) -> bool {
     let Some(topic) = index.topics.get(&found.topic_id) else { return false };
-    found.file.ranges.iter().all(|range| topic.partition(range.partition).is_some_and(|partition| range.end <= partition.sealed_end))
+    found
+        .file
+        .ranges
+        .iter()
+        .all(|range| topic.partition(range.partition).is_some_and(|partition| range.end <= partition.sealed_end))
 }
 
 type Frontiers = BTreeMap<(TopicId, i32), i64>;
 
 fn frontiers(index: &Index, adoptable: impl Fn(&strandline_index::Partition) -> bool) -> Frontiers {
-    let of_topic = |topic: &Topic| (0..).zip(&topic.partitions).map(|(number, partition)| (number, partition.frontier, adoptable(partition))).collect::<Vec<_>>();
-    let all = index.topics.iter().flat_map(|(id, topic)| of_topic(topic).into_iter().map(move |(number, frontier, free)| ((*id, number), frontier, free)));
+    let of_topic = |topic: &Topic| {
+        (0..)
+            .zip(&topic.partitions)
+            .map(|(number, partition)| (number, partition.frontier, adoptable(partition)))
+            .collect::<Vec<_>>()
+    };
+    let all = index
+        .topics
+        .iter()
+        .flat_map(|(id, topic)| of_topic(topic).into_iter().map(move |(number, frontier, free)| ((*id, number), frontier, free)));
     all.filter(|(_, _, free)| *free).map(|(place, frontier, _)| (place, frontier)).collect()
 }
 
@@ -133,6 +145,10 @@ async fn adopt_one(
         Ok(None) => return set_aside(objects, path, "it covers nothing", report).await,
         Err(reason) => return set_aside(objects, path, &reason, report).await,
     };
+    if index.dropped.contains_key(&found.topic_id) {
+        // Its topic was deleted: the sweep of dropped topics takes it.
+        return Ok(());
+    }
     if !index.topics.contains_key(&found.topic_id) {
         return set_aside(objects, path, "its topic is not known", report).await;
     }
@@ -153,7 +169,8 @@ async fn adopt_one(
 async fn set_aside(objects: &Objects, path: &str, reason: &str, report: &mut Report) -> anyhow::Result<()> {
     let bytes = objects.get(Purpose::Rebuild, path).await?;
     let crc = crc32c(std::slice::from_ref(&bytes));
-    objects.put_new(Purpose::Rebuild, &format!("lost/{path}"), vec![bytes], crc).await?;
+    // The CRC in the name: another file of the same name may have been set aside before.
+    objects.put_new(Purpose::Rebuild, &format!("lost/{crc:08x}/{path}"), vec![bytes], crc).await?;
     objects.delete(Purpose::Rebuild, path).await?;
     report.set_aside += 1;
     report.say(format!("moved {path} to lost/: {reason}"));
@@ -166,7 +183,9 @@ pub(super) async fn missing_fresh(index: &Index, objects: &Objects, report: &mut
     for (id, topic) in &index.topics {
         for segment in topic.fresh.values() {
             match objects.head(Purpose::Rebuild, &segment.file.path).await {
-                Ok(_) => continue,
+                Ok(there) if there.size == segment.file.size => continue,
+                // Cut, or what an earlier rebuild that did not end put in its place.
+                Ok(_) => set_aside(objects, &segment.file.path, "it is not of the size that the index knows", report).await?,
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -186,7 +205,11 @@ fn empty_file(topic: &Topic, lost: &NewFile) -> anyhow::Result<(NewFile, Vec<byt
     let spec = SegmentSpec {
         topic: topic.name.clone(),
         topic_id: topic.id,
-        covered: lost.ranges.iter().map(|range| CoveredRange { partition: range.partition, start: range.start, end: range.end }).collect(),
+        covered: lost
+            .ranges
+            .iter()
+            .map(|range| CoveredRange { partition: range.partition, start: range.start, end: range.end })
+            .collect(),
         plan: lost.path.clone(),
         key: preference(topic.key_format),
         value: preference(topic.value_format),
@@ -210,6 +233,34 @@ fn empty_file(topic: &Topic, lost: &NewFile) -> anyhow::Result<(NewFile, Vec<byt
         ranges: lost.ranges.iter().map(none).collect(),
     };
     Ok((file, written.bytes))
+}
+
+/// Offsets that sealed files should answer for and none does. They stay unanswered (a storage error for who asks), so they
+/// are at least named.
+pub(super) async fn missing_sealed(index: &Index, objects: &Objects, report: &mut Report) -> anyhow::Result<()> {
+    let mut covered: BTreeMap<(TopicId, i32), Vec<(i64, i64)>> = BTreeMap::new();
+    let mut listed = objects.list(Purpose::Rebuild, "bronze");
+    while let Some(found) = listed.try_next().await? {
+        for row in rows_of_file(objects, &found.path, found.size).await.unwrap_or_default() {
+            let place = (row.topic_partition.topic_id, row.topic_partition.partition);
+            covered.entry(place).or_default().push((row.start_offset, row.end_offset));
+        }
+    }
+    for (id, topic) in &index.topics {
+        for (number, partition) in (0..).zip(&topic.partitions) {
+            let mut ranges = covered.remove(&(*id, number)).unwrap_or_default();
+            ranges.sort_unstable();
+            let mut at = partition.log_start;
+            for (start, end) in ranges.into_iter().chain([(partition.sealed_end, partition.sealed_end)]) {
+                let gap_end = start.min(partition.sealed_end);
+                if gap_end > at {
+                    lose(report, topic, number, at, gap_end, gap_end - at);
+                }
+                at = at.max(end);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Batches whose bytes were only in the lost log, or in a WAL segment that is gone.

@@ -9,6 +9,7 @@ mod past;
 
 use crate::node::Folder;
 use anyhow::{Context as _, bail};
+use futures::TryStreamExt;
 use std::path::Path;
 use std::sync::Arc;
 use strandline_commands::{Command, Commit, EntryBody, Rebuilt, encode};
@@ -57,7 +58,8 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     let mut report = Report::default();
 
     let mut index = past::newest_index(&objects, &mut report).await?;
-    let epoch = index.cell.cell_epoch.checked_add(1).context("the cell's epoch")?;
+    // Beyond every epoch that any name tells of: none is ever used twice.
+    let epoch = past::newest_epoch(&objects).await?.max(index.cell.cell_epoch).checked_add(1).context("the cell's epoch")?;
     apply(&mut index, &runtime, vec![Rebuilt { cell_epoch: epoch }.into()], &mut report)?;
     for commands in adopt::fresh_files(&index, &objects, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
@@ -67,11 +69,15 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     }
     let replaced = adopt::missing_fresh(&index, &objects, &mut report).await?;
     apply(&mut index, &runtime, replaced, &mut report)?;
+    adopt::missing_sealed(&index, &objects, &mut report).await?;
     let lost = adopt::lost_extents(&index, &objects, &mut report).await?;
     apply(&mut index, &runtime, lost, &mut report)?;
     let violations = index.violations();
     if !violations.is_empty() {
-        bail!("the rebuilt index breaks its own rules, which is a defect of strandline; nothing was written: {}", violations.join("; "));
+        bail!(
+            "the rebuilt index breaks its own rules, which is a defect of strandline; the log was not begun: {}",
+            violations.join("; ")
+        );
     }
 
     let snapshot = encode_snapshot(&index);
@@ -79,12 +85,20 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     let key = name.to_string();
     let crc = crc32c(std::slice::from_ref(&snapshot));
     objects.put_new(Purpose::Rebuild, &key, vec![snapshot], crc).await?;
+    // Manifests tell of seqs that the lost log may have reached: the next start writes them anew.
+    let mut manifests = objects.list(Purpose::Rebuild, "manifest");
+    while let Some(found) = manifests.try_next().await? {
+        objects.delete(Purpose::Rebuild, &found.path).await?;
+    }
     // Derived, and older than what was adopted: the next start makes it anew from the footers.
     match std::fs::remove_file(folder.path("segment-index.redb")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context("the segment index could not be removed"),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).context("the segment index could not be removed");
+        }
         _ => {}
     }
-    let floor = Floor { seq: index.cell.seq.next(), snapshot: Some(SnapshotRef { seq: index.cell.seq, key, digest: name.digest }) };
+    let floor =
+        Floor { seq: index.cell.seq.next(), snapshot: Some(SnapshotRef { seq: index.cell.seq, key, digest: name.digest }) };
     begin(&log_dir, &floor, index.cell.hash, &*runtime.random)?;
     report.say(format!("the cell goes on as epoch {epoch} after entry {}; start the node as usual", index.cell.seq));
     Ok(report)

@@ -29,7 +29,11 @@ pub(super) async fn newest_index(objects: &Objects, report: &mut Report) -> anyh
             continue;
         }
         if name.from > index.cell.seq.next() {
-            report.say(format!("a copy of the log is missing: entries {} to {} are not known", index.cell.seq.next(), name.from.0 - 1));
+            report.say(format!(
+                "a copy of the log is missing: entries {} to {} are not known",
+                index.cell.seq.next(),
+                name.from.0 - 1
+            ));
             break;
         }
         let bytes = objects.get(Purpose::Rebuild, &name.to_string()).await?;
@@ -49,6 +53,20 @@ pub(super) async fn newest_index(objects: &Objects, report: &mut Report) -> anyh
     }
     report.say(format!("the snapshot and the copies of the log reach to entry {}", index.cell.seq));
     Ok(index)
+}
+
+/// The largest epoch in any name of a snapshot or a copy of the log.
+pub(super) async fn newest_epoch(objects: &Objects) -> anyhow::Result<u32> {
+    let mut newest = 0;
+    for prefix in [SNAPSHOT_PREFIX, LOG_COPY_PREFIX] {
+        let mut listed = objects.list(Purpose::Rebuild, prefix.trim_end_matches('/'));
+        while let Some(found) = listed.try_next().await? {
+            let of_snapshot = found.path.parse::<SnapshotName>().map(|name| name.cell_epoch).ok();
+            let of_copy = found.path.parse::<LogCopyName>().map(|name| name.cell_epoch).ok();
+            newest = newest.max(of_snapshot.or(of_copy).unwrap_or(0));
+        }
+    }
+    Ok(newest)
 }
 
 async fn newest_snapshot(objects: &Objects, report: &mut Report) -> anyhow::Result<Index> {

@@ -1,6 +1,6 @@
 //! An answer that is being worked on, and how it leaves.
 
-use super::pressure::LateFetches;
+use super::pressure::{Admission, LateFetches};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use std::io::{self, IoSlice};
@@ -12,10 +12,12 @@ use tokio::sync::OwnedSemaphorePermit;
 #[derive(Debug)]
 pub(super) struct Close(pub(super) &'static str);
 
-/// What will be written, once it is known. Holds the request's admission until then.
+/// What will be written, once it is known. Holds the request's admission until then, or until its turn comes if the work may
+/// wait for others: what is parked must not keep out those that it waits for.
 pub(super) struct Answer {
     work: BoxFuture<'static, Result<Option<Frame>, Close>>,
     permit: OwnedSemaphorePermit,
+    parks: bool,
 }
 
 impl Answer {
@@ -23,20 +25,31 @@ impl Answer {
         permit: OwnedSemaphorePermit,
         work: impl Future<Output = Result<Option<Frame>, Close>> + Send + 'static,
     ) -> Self {
-        Self { work: Box::pin(work), permit }
+        Self { work: Box::pin(work), permit, parks: false }
+    }
+
+    /// The work may wait for other clients (Fetch, JoinGroup, SyncGroup).
+    pub(super) fn that_parks(self) -> Self {
+        Self { parks: true, ..self }
     }
 
     /// Finishes the work; None answers nothing (acks=0).
     pub(super) async fn frame(self) -> Result<Option<Frame>, Close> {
+        let permit = (!self.parks).then_some(self.permit);
         let frame = self.work.await;
-        drop(self.permit);
+        drop(permit);
         frame
     }
 }
 
 /// Writes all segments of a frame, without copying them together. A client that does not take it may keep it waiting for as
 /// long as no other needs the room; then the connection is lost, and the client asks again.
-pub(super) async fn write_frame<W: AsyncWrite + Unpin>(write: &mut W, frame: &Frame, late: &LateFetches) -> io::Result<()> {
+pub(super) async fn write_frame<W: AsyncWrite + Unpin>(
+    write: &mut W,
+    frame: &Frame,
+    late: &LateFetches,
+    admission: &Admission,
+) -> io::Result<()> {
     const SLICES: usize = 64;
     let segments: Vec<&Bytes> = frame.segments().filter(|segment| !segment.is_empty()).collect();
     let (mut at, mut skip) = (0, 0);
@@ -47,7 +60,8 @@ pub(super) async fn write_frame<W: AsyncWrite + Unpin>(write: &mut W, frame: &Fr
             .enumerate()
             .map(|(number, segment)| IoSlice::new(if number == 0 { &segment[skip..] } else { segment }))
             .collect();
-        let mut written = late.unless_stalled(write.write_vectored(&slices)).await.ok_or(io::ErrorKind::TimedOut)??;
+        let mut written =
+            late.unless_stalled(admission, write.write_vectored(&slices)).await.ok_or(io::ErrorKind::TimedOut)??;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -97,7 +111,7 @@ mod tests {
         let segments: Vec<Bytes> = (0..200_usize).map(|n| Bytes::from(vec![n as u8; n % 7])).collect();
         let expected: Vec<u8> = segments.iter().flat_map(|segment| segment.to_vec()).collect();
         let mut slow = Slow(Vec::new());
-        write_frame(&mut slow, &Frame::new(segments), &LateFetches::default()).await.unwrap();
+        write_frame(&mut slow, &Frame::new(segments), &LateFetches::default(), &Admission::default()).await.unwrap();
         assert_eq!(slow.0, expected);
     }
 }

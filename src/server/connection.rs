@@ -16,6 +16,8 @@ use tokio::sync::mpsc;
 
 /// Kafka's `connections.max.idle.ms`.
 const IDLE: Duration = Duration::from_secs(10 * 60);
+/// A client that sends no more still gets its answers, for so long.
+const LAST_ANSWERS: Duration = Duration::from_secs(60);
 /// Small frames come with one read; large ones go past this buffer, straight into their own memory.
 const READ_BUFFER_BYTES: usize = 2 << 10;
 
@@ -30,12 +32,15 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     // nobody hears us any more.
     tokio::select! {
         result = &mut reading => {
+            let lost = matches!(&result, Err(Closed::Io(_)));
             if let Err(closed) = result {
                 tracing::debug!(%peer, %closed, "connection closes");
             }
-            tokio::select! {
-                result = &mut writing => log_write(peer, result),
-                () = shared.services.cell.stopped() => {}
+            if !lost {
+                tokio::select! {
+                    result = tokio::time::timeout(LAST_ANSWERS, &mut writing) => log_write(peer, result.unwrap_or(Ok(()))),
+                    () = shared.services.cell.stopped() => {}
+                }
             }
         }
         result = &mut writing => log_write(peer, result),
@@ -70,7 +75,8 @@ async fn read_requests<R: AsyncRead + Unpin>(
         read.read_exact(&mut prefix[got..]).await?;
         let length = frame_length(prefix)?;
         // Admission before allocation: while there is no room the socket is not read, and TCP pushes back.
-        let Some(permit) = shared.admission.admit(length).await else { return Ok(()) };
+        let admitted = tokio::time::timeout(limits::REQUEST_WAIT, shared.admission.admit(length)).await;
+        let Some(permit) = admitted.map_err(|_| Closed::Busy)? else { return Ok(()) };
         let frame =
             tokio::time::timeout(IDLE, read_frame(&shared.admission, &mut read, length)).await.map_err(|_| Closed::Idle)??;
         let Some(answer) = session.take(frame, permit).await? else { continue };
@@ -90,7 +96,7 @@ async fn read_frame<R: AsyncRead + Unpin>(admission: &Admission, read: &mut R, l
             frame.reserve(missing.min(frame.len().max(1 << 20)));
         }
         let mut limited = (&mut *read).take(missing as u64);
-        let more = admission.unless_stalled(length, limited.read_buf(&mut frame)).await.ok_or(Closed::Stalled)?;
+        let more = admission.unless_stalled(limited.read_buf(&mut frame)).await.ok_or(Closed::Stalled)?;
         if more? == 0 {
             return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
         }
@@ -105,7 +111,7 @@ async fn write_answers<W: tokio::io::AsyncWrite + Unpin>(
 ) -> std::io::Result<()> {
     while let Some(answer) = queue.recv().await {
         match answer.frame().await {
-            Ok(Some(frame)) => write_frame(&mut write, &frame, &shared.late_fetches).await?,
+            Ok(Some(frame)) => write_frame(&mut write, &frame, &shared.late_fetches, &shared.admission).await?,
             Ok(None) => {}
             // An error with acks=0 has no other way to be heard.
             Err(close) => {
@@ -126,6 +132,8 @@ pub(super) enum Closed {
     Frame(#[from] strandline_wire::FrameError),
     #[error("nothing came for ten minutes")]
     Idle,
+    #[error("there was no room for a request for too long")]
+    Busy,
     #[error("a large request stopped coming while others waited for its room")]
     Stalled,
     #[error("{api} version {version} is not spoken here")]

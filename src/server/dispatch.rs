@@ -16,7 +16,7 @@ use strandline_types::{Caller, limits};
 use strandline_wire::frame::{RequestHeader, encode_response};
 use strandline_wire::messages::RequestBody;
 use strandline_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use strandline_wire::messages::{fetch, join_group};
+use strandline_wire::messages::{fetch, join_group, sync_group};
 use strandline_wire::{ApiKey, ErrorCode, Frame, Message};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -99,7 +99,9 @@ impl Session {
             })));
         }
         let work = handle(self.shared.clone(), self.id, caller, version, correlation_id, body);
-        Ok(Some(Answer::new(permit, work)))
+        let answer = Answer::new(permit, work);
+        let parks = matches!(api, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup);
+        Ok(Some(if parks { answer.that_parks() } else { answer }))
     }
 }
 
@@ -191,7 +193,11 @@ async fn handle(
                 ..join_group::JoinGroupResponse::default()
             }))
         }
-        RequestBody::SyncGroup(request) => answer!(groups.sync_group(&caller, version, request).await),
+        RequestBody::SyncGroup(request) => {
+            let synced = unless_draining(&shared, groups.sync_group(&caller, version, request)).await;
+            let error_code = ErrorCode::NotCoordinator.code();
+            answer!(synced.unwrap_or(sync_group::SyncGroupResponse { error_code, ..sync_group::SyncGroupResponse::default() }))
+        }
         RequestBody::Heartbeat(request) => answer!(groups.heartbeat(&caller, version, request).await),
         RequestBody::LeaveGroup(request) => answer!(groups.leave_group(&caller, version, request).await),
         RequestBody::OffsetCommit(request) => answer!(groups.offset_commit(&caller, version, request).await),

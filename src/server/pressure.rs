@@ -56,18 +56,21 @@ impl Admission {
     pub(super) async fn admit(&self, length: usize) -> Option<OwnedSemaphorePermit> {
         let is_small = length <= limits::SMALL_REQUEST_BYTES;
         let (room, bytes) = if is_small { (&self.small, length) } else { (&self.large, length.min(LARGE_BYTES)) };
-        let _counted = (!is_small).then(|| Counted::new(&self.waiting));
+        let _counted = (room.available_permits() < bytes).then(|| Counted::new(&self.waiting));
         let permit = room.clone().acquire_many_owned(u32::try_from(bytes).ok()?).await.ok()?;
         let free = self.small.available_permits() + self.large.available_permits();
         metrics::gauge!("strandline_requests_in_flight_bytes").set(limits::REQUESTS_IN_FLIGHT_BYTES.saturating_sub(free) as f64);
         Some(permit)
     }
 
-    /// One read of a request of this length; nothing once it has stalled and others wait for its room.
-    pub(super) async fn unless_stalled<T>(&self, length: usize, read: impl Future<Output = T>) -> Option<T> {
-        let is_small = length <= limits::SMALL_REQUEST_BYTES;
-        let is_needed = || if is_small { self.small.available_permits() == 0 } else { self.waiting.load(Ordering::Relaxed) > 0 };
-        unless_stalled(read, is_needed).await
+    /// Someone waits for room.
+    fn is_short(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// One read of a request; nothing once it has stalled and others wait for its room.
+    pub(super) async fn unless_stalled<T>(&self, read: impl Future<Output = T>) -> Option<T> {
+        unless_stalled(read, || self.is_short()).await
     }
 }
 
@@ -86,9 +89,10 @@ impl LateFetches {
         fetch.await
     }
 
-    /// One write of an answer; nothing once it has stalled and Fetches are late.
-    pub(super) async fn unless_stalled<T>(&self, write: impl Future<Output = T>) -> Option<T> {
-        unless_stalled(write, || self.0.load(Ordering::Relaxed) > 0).await
+    /// One write of an answer; nothing once it has stalled and Fetches are late, or requests wait for room: those that are
+    /// queued behind this answer hold some.
+    pub(super) async fn unless_stalled<T>(&self, admission: &Admission, write: impl Future<Output = T>) -> Option<T> {
+        unless_stalled(write, || self.0.load(Ordering::Relaxed) > 0 || admission.is_short()).await
     }
 }
 
@@ -113,33 +117,35 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_holds_room_and_stalls_gives_way_only_to_others() {
-        let admission = Arc::new(Admission::default());
+        let admission = Admission::default();
         let held = admission.admit(60 << 20).await;
-        let alone =
-            tokio::time::timeout(Duration::from_secs(60), admission.unless_stalled(60 << 20, std::future::pending::<()>())).await;
+        let alone = tokio::time::timeout(Duration::from_secs(60), admission.unless_stalled(std::future::pending::<()>())).await;
         assert!(alone.is_err(), "nobody else needs it");
-        let other = tokio::spawn({
-            let admission = admission.clone();
-            async move { admission.admit(1 << 20).await.is_some() }
-        });
         assert!(admission.admit(100).await.is_some(), "small requests do not wait");
-        assert_eq!(admission.unless_stalled(60 << 20, std::future::pending::<()>()).await, None);
-        drop(held);
-        assert!(other.await.unwrap());
+        let other = admission.admit(1 << 20);
+        let stalled = async {
+            let given_up = admission.unless_stalled(std::future::pending::<()>()).await;
+            drop(held);
+            given_up
+        };
+        let (admitted, given_up) = tokio::join!(other, stalled);
+        assert_eq!((admitted.is_some(), given_up), (true, None));
         assert_eq!(admission.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_taken_is_given_up_when_fetches_are_late() {
-        let late = Arc::new(LateFetches::default());
-        let alone = tokio::time::timeout(Duration::from_secs(60), late.unless_stalled(std::future::pending::<()>())).await;
+        let late = LateFetches::default();
+        let alone = tokio::time::timeout(
+            Duration::from_secs(60),
+            late.unless_stalled(&Admission::default(), std::future::pending::<()>()),
+        )
+        .await;
         assert!(alone.is_err());
-        let fetch = tokio::spawn({
-            let late = late.clone();
-            async move { late.watch(Duration::from_secs(1), tokio::time::sleep(Duration::from_secs(30))).await }
-        });
-        assert_eq!(late.unless_stalled(std::future::pending::<()>()).await, None);
-        fetch.await.unwrap();
+        let fetch = late.watch(Duration::from_secs(1), tokio::time::sleep(Duration::from_secs(30)));
+        let admission = Admission::default();
+        let stalled = late.unless_stalled(&admission, std::future::pending::<()>());
+        assert_eq!(tokio::join!(fetch, stalled), ((), None));
         assert_eq!(late.0.load(Ordering::Relaxed), 0);
     }
 }

@@ -249,7 +249,10 @@ impl Cell {
         submission: Submission,
     ) -> Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError> {
         let bytes = submission.bytes();
-        if bytes > limits::ENTRY_PAYLOAD_BYTES || submission.commands.len() > limits::ENTRY_COMMANDS {
+        let commands: usize = submission.commands.iter().map(strandline_commands::command_bytes).sum();
+        let objects: usize = submission.objects.iter().map(|object| object.path.len() + 32).sum();
+        let too_large = bytes > limits::ENTRY_PAYLOAD_BYTES || commands + objects > limits::SUBMISSION_COMMAND_BYTES;
+        if too_large || submission.commands.len() > limits::ENTRY_COMMANDS {
             return Err(SubmitError::TooLarge);
         }
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);

@@ -36,8 +36,6 @@ enum Halt {
     Log(#[from] ReadError),
     #[error(transparent)]
     Append(AppendError),
-    #[error("the commit could not be encoded: {0}")]
-    Encode(#[from] strandline_commands::EncodeError),
 }
 
 const READ_BYTES: usize = 4 << 20;
@@ -72,17 +70,20 @@ impl Driver {
             return Err(StartError::Clock { behind_ms });
         }
         let nonce = runtime.random.id().to_vec();
+        let began = runtime.clock.monotonic();
+        let mut tries = 0_u32;
         let incarnation = loop {
             let entry = join_entry(&runtime, &index, &options, &nonce)?;
             let at = index.cell.seq.next();
             match log.append(at, entry).await {
-                Ok(())
-                | Err(
-                    AppendError::Conflict { .. }
-                    | AppendError::Gap { .. }
-                    | AppendError::Ambiguous { .. }
-                    | AppendError::Unavailable { .. },
-                ) => {}
+                Ok(()) | Err(AppendError::Conflict { .. } | AppendError::Gap { .. }) => {}
+                Err(error @ (AppendError::Ambiguous { .. } | AppendError::Unavailable { .. })) => {
+                    let waited = runtime.clock.monotonic().saturating_sub(began);
+                    if waited > limits::REQUEST_WAIT {
+                        return Err(error.into());
+                    }
+                    tracing::warn!(%error, "the node cannot join its cell yet");
+                }
                 Err(error) => return Err(error.into()),
             }
             // Whatever happened, what the log holds says whether this node has joined.
@@ -97,7 +98,11 @@ impl Driver {
                 None if index.cell.seq >= at && index.cell.fold_version > FOLD_VERSION => {
                     return Err(StartError::Refused { reason: "the cell's fold version is newer than this build".to_owned() });
                 }
-                None => runtime.sleep(Duration::from_millis(1 + runtime.random.below(20))).await,
+                None => {
+                    tries = tries.saturating_add(1);
+                    let wait = 1 + runtime.random.below(20_u64 << tries.min(6));
+                    runtime.sleep(Duration::from_millis(wait)).await;
+                }
             }
         };
         let node_id = index.nodes.get(&incarnation).map_or(-1, |run| run.node_id);
@@ -231,7 +236,18 @@ impl Driver {
         while let Some(packed) = &self.unresolved {
             let commit = packed.commit(self.shared.incarnation, self.n);
             let payload = Payload::new(packed.chunks.clone());
-            let (at, entry) = entry(&self.shared, commit, payload)?;
+            let (at, entry) = match entry(&self.shared, commit, payload) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    // Nothing was written: those who wait hear it, and the cell goes on.
+                    tracing::error!(%error, "a commit could not be encoded");
+                    if let Some(packed) = self.unresolved.take() {
+                        packed.fail(&SubmitError::TooLarge);
+                    }
+                    self.n -= 1;
+                    return Ok(());
+                }
+            };
             let bytes = entry.bytes.clone();
             match self.shared.log.append(at, entry.clone()).await {
                 Ok(()) => self.appended(at, bytes, &entry.payload).await?,
@@ -440,7 +456,7 @@ async fn replay(log: &dyn CommitLog, index: &mut Index) -> Result<(), StartError
     }
 }
 
-fn entry(shared: &Shared, commit: Commit, payload: Payload) -> Result<(Seq, Entry), Halt> {
+fn entry(shared: &Shared, commit: Commit, payload: Payload) -> Result<(Seq, Entry), strandline_commands::EncodeError> {
     let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
     let body = EntryBody {
         time_ms: shared.runtime.clock.now_ms(),

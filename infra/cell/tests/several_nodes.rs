@@ -1,5 +1,7 @@
 //! Several nodes over one log in memory: every commit has one outcome, and all nodes fold the same.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests may, as tests do
+
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! Random commands, good ones and bad ones: every invariant holds after every entry, a node that starts from a snapshot
 //! anywhere folds the same, and a commit counts once however often it comes.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests may, as tests do
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use strandline_commands::*;
@@ -345,7 +347,7 @@ impl Player {
                 });
             }
             Step::Join => {
-                let sole = self.generation % 2 == 0;
+                let sole = self.generation.is_multiple_of(2);
                 let command = join(u8::try_from(seq % 251).unwrap()).kind.map(|kind| match kind {
                     CommandKind::Join(join) => Join { sole, ..join }.into(),
                     other => other.into(),

@@ -52,6 +52,13 @@ impl SelfTestError {
     }
 }
 
+impl SelfTestError {
+    /// The store has no room: nothing is known of its promises, and a node that may free some should start.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Failed { source, .. } if Cause::of(source) == Cause::Full)
+    }
+}
+
 struct Test<'a> {
     store: &'a dyn ObjectStore,
     path: Path,

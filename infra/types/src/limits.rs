@@ -195,6 +195,10 @@ pub const CONVERSION_INPUT_BYTES: u64 = 32 * MIB as u64;
 pub const CONVERSION_EXTENTS: usize = 50_000;
 /// Fresh segments that one merge or one sealed file is made of.
 pub const SEAL_INPUTS: usize = 512;
+/// Record bytes that one merge takes in, and up to which inputs are read whole; so much may come from few bytes of a file.
+pub const MERGE_RECORD_BYTES: u64 = 1_536 * MIB as u64;
+/// Record bytes of one sealed file, so that a seal of rows that compress very well has an end.
+pub const SEAL_RECORD_BYTES: u64 = 6_144 * MIB as u64;
 /// Fresh segments of similar size that are merged into one.
 pub const MERGE_SEGMENTS: usize = 16;
 /// Sealed files remembered by the compactor for manifests; beyond it they are listed again from the segment index.

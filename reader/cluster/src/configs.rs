@@ -230,7 +230,9 @@ impl Cluster {
             .map(|(name, ..)| name.as_str())
             .collect();
         if !nulls.is_empty() {
-            return Err(Refused::config(&ConfigError::Null { names: nulls.join(",") }));
+            // As Kafka: a malformed request, where CreateTopics calls it a wrong configuration.
+            let message = format!("Null value not supported for : {}", nulls.join(", "));
+            return Err(Refused::new(ErrorCode::InvalidRequest, message));
         }
         let mut result = if change.replace_all { BTreeMap::new() } else { topic.configs.clone() };
         let mut commands = Vec::new();
