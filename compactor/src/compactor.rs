@@ -86,7 +86,7 @@ impl Compactor {
         self.shared.merge_once(topic_id).await
     }
 
-    /// Completes open plans and seals what is due; `force` seals every fresh segment.
+    /// Completes open plans and seals what is due; `force` seals every fresh segment that is there now.
     ///
     /// # Errors
     /// As above.
@@ -94,12 +94,22 @@ impl Compactor {
         self.shared.seal_once(topic_id, force).await
     }
 
-    /// Converts everything stable, seals it, and writes the manifests: what `strandline bronze seal` asks for.
+    /// Converts everything that is stable now, seals it, and writes the manifests: what `strandline bronze seal` asks for. What is
+    /// produced meanwhile is not waited for.
     ///
     /// # Errors
     /// As above.
     pub async fn seal_everything(&self, topic_id: TopicId) -> Result<SealProgress, WorkError> {
-        while self.shared.convert_once(topic_id).await? {}
+        let ends: Vec<i64> = {
+            let topic = self.shared.topic(topic_id);
+            let ends = topic.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.last_stable_offset());
+            ends.collect()
+        };
+        let is_behind = || {
+            let topic = self.shared.topic(topic_id);
+            topic.is_some_and(|topic| topic.partitions.iter().zip(&ends).any(|(partition, end)| partition.frontier < *end))
+        };
+        while is_behind() && self.shared.convert_once(topic_id).await? {}
         let progress = self.shared.seal_once(topic_id, true).await?;
         self.shared.write_manifest_once(topic_id).await?;
         Ok(progress)
@@ -126,8 +136,9 @@ impl Compactor {
     /// # Errors
     /// As above.
     pub async fn collect_once(&self) -> Result<usize, WorkError> {
-        self.shared.empty_dropped_once().await?;
-        self.shared.collect_once().await
+        let emptied = self.shared.empty_dropped_once().await;
+        let collected = self.shared.collect_once().await?;
+        emptied.map(|()| collected)
     }
 
     /// One search for orphans in `wal/`, `fresh/` and `bronze/`. Returns how many went.

@@ -7,7 +7,9 @@ use crate::sealed::row_keys;
 use crate::shared::Shared;
 use strandline_bronze::Day;
 use strandline_cell::Submission;
-use strandline_commands::{Command, DropSealed, ExpireProducer, ExpireProducers, LeaseKind, MoveLogStart, NewFile, command_bytes};
+use strandline_commands::{
+    Command, DropSealed, ExpireProducer, ExpireProducers, LeaseKind, MoveLogStart, NewFile, command_bytes,
+};
 use strandline_index::Topic;
 use strandline_topic_config::TopicConfig;
 use strandline_types::{TopicId, limits};

@@ -46,20 +46,31 @@ pub(crate) fn ended_before_ms(topic_id: TopicId, interval_ms: i64, now_ms: i64) 
     (now_ms - spread).div_euclid(interval_ms) * interval_ms
 }
 
-/// Whether the topic's oldest day has something to seal now, and of which day. `seen_boundary_ms` is what this returned at the
-/// last look (merges renew a segment's time, a boundary that passed counts all the same).
+/// Whether a segment has rows that a forced seal is to reach: per partition, offsets before `ends`. So a seal that is asked for on
+/// a topic that is being written has an end.
+fn is_asked_for(segment: &FreshSegment, ends: &[i64]) -> bool {
+    let end_of = |partition| usize::try_from(partition).ok().and_then(|partition| ends.get(partition));
+    segment.file.ranges.iter().any(|range| end_of(range.partition).is_some_and(|end| range.start < *end))
+}
+
+/// Whether the topic's oldest day has something to seal now, and of which day; with `forced` ends, whether anything before them is
+/// there. `seen_boundary_ms` is what [`boundary_ms`] was at the last look (merges renew a segment's time, a boundary that passed
+/// counts all the same).
 pub(crate) fn seal_due(
     topic: &Topic,
     timing: SealTiming,
     now_ms: i64,
     seen_boundary_ms: Option<i64>,
-    force: bool,
+    forced: Option<&[i64]>,
 ) -> Option<(i32, SealReason)> {
-    let free = || topic.fresh.values().filter(|segment| segment.plan.is_none() && is_live(segment));
+    let free = || {
+        let free = topic.fresh.values().filter(|segment| segment.plan.is_none() && is_live(segment));
+        free.filter(move |segment| forced.is_none_or(|ends| is_asked_for(segment, ends)))
+    };
     let day = free().map(|segment| segment.file.ingest_day).min()?;
     let of_day = || free().filter(|segment| segment.file.ingest_day == day);
     let bytes: u64 = of_day().map(|segment| segment.file.size).sum();
-    if force {
+    if forced.is_some() {
         return Some((day, SealReason::Forced));
     }
     if bytes >= timing.file_bytes {
@@ -94,19 +105,23 @@ fn is_live(segment: &FreshSegment) -> bool {
 }
 
 /// Whole fresh segments of `day` for one sealed file: per partition they follow what is sealed without a gap, together they
-/// fill a file (or are all there is), in as few partitions as possible. Empty if an open plan is in the way.
-pub(crate) fn choose_inputs(topic: &Topic, day: i32, file_bytes: u64) -> Vec<ObjectName> {
+/// fill a file (or are all there is), in as few partitions as possible; with `forced` ends, of those that begin before them. Empty
+/// if an open plan is in the way.
+pub(crate) fn choose_inputs(topic: &Topic, day: i32, file_bytes: u64, forced: Option<&[i64]>) -> Vec<ObjectName> {
     let queues = fresh_queues(topic);
     let mut next: BTreeMap<i32, usize> = queues.keys().map(|partition| (*partition, 0)).collect();
     let places = places_of(&queues);
     let mut chosen = Vec::new();
     let mut partitions: BTreeSet<i32> = BTreeSet::new();
-    let mut bytes = 0_u64;
+    let (mut bytes, mut record_bytes) = (0_u64, 0_u64);
     loop {
         // Ready: at the head of the queue of every partition that it answers for.
         let heads = next.iter().filter_map(|(partition, at)| queues.get(partition)?.get(*at));
         let ready = heads.filter(|name| {
-            let of_day = topic.fresh.get(name).is_some_and(|segment| segment.plan.is_none() && segment.file.ingest_day == day);
+            let of_day = topic.fresh.get(name).is_some_and(|segment| {
+                let asked_for = forced.is_none_or(|ends| is_asked_for(segment, ends));
+                asked_for && segment.plan.is_none() && segment.file.ingest_day == day
+            });
             of_day && places.get(name).is_some_and(|places| places.iter().all(|(partition, at)| next.get(partition) == Some(at)))
         });
         let added = |name: &ObjectName| {
@@ -114,16 +129,18 @@ pub(crate) fn choose_inputs(topic: &Topic, day: i32, file_bytes: u64) -> Vec<Obj
         };
         let ready: BTreeSet<ObjectName> = ready.copied().collect();
         let best = ready.into_iter().min_by_key(|name| (added(name), *name));
-        let Some((name, size)) = best.and_then(|name| Some((name, topic.fresh.get(&name)?.file.size))) else { break };
+        let Some((name, file)) = best.and_then(|name| Some((name, &topic.fresh.get(&name)?.file))) else { break };
         // One more would make the file far larger than its aim: it is the next file's.
-        if !chosen.is_empty() && bytes.saturating_add(size) > file_bytes.saturating_add(file_bytes / 2) {
+        let too_large = bytes.saturating_add(file.size) > file_bytes.saturating_add(file_bytes / 2);
+        let too_much = record_bytes.saturating_add(file.record_bytes) > limits::SEAL_RECORD_BYTES;
+        if !chosen.is_empty() && (too_large || too_much) {
             break;
         }
         for (partition, at) in places.get(&name).into_iter().flatten() {
             partitions.insert(*partition);
             next.insert(*partition, at + 1);
         }
-        bytes = bytes.saturating_add(size);
+        (bytes, record_bytes) = (bytes.saturating_add(file.size), record_bytes.saturating_add(file.record_bytes));
         chosen.push(name);
         if bytes >= file_bytes || chosen.len() >= limits::SEAL_INPUTS {
             break;
@@ -198,27 +215,27 @@ pub(crate) mod tests {
     #[test]
     fn size_hour_and_day_make_a_seal_due() {
         let small = topic_with(1, &[(0, 1 << 20, 1_000, vec![0])]);
-        assert_eq!(seal_due(&small, TIMING, 2 * HOUR_MS, None, false), None);
-        assert_eq!(seal_due(&small, TIMING, 2 * HOUR_MS, None, true), Some((0, SealReason::Forced)));
-        assert_eq!(seal_due(&small, TIMING, DAY_MS - 1, None, false), None);
-        assert_eq!(seal_due(&small, TIMING, DAY_MS, None, false), Some((0, SealReason::Time)));
+        assert_eq!(seal_due(&small, TIMING, 2 * HOUR_MS, None, None), None);
+        assert_eq!(seal_due(&small, TIMING, 2 * HOUR_MS, None, Some(&[i64::MAX])), Some((0, SealReason::Forced)));
+        assert_eq!(seal_due(&small, TIMING, DAY_MS - 1, None, None), None);
+        assert_eq!(seal_due(&small, TIMING, DAY_MS, None, None), Some((0, SealReason::Time)));
         let medium = topic_with(1, &[(0, 9 << 20, 1_000, vec![0])]);
-        assert_eq!(seal_due(&medium, TIMING, HOUR_MS - 1, None, false), None);
-        assert_eq!(seal_due(&medium, TIMING, HOUR_MS, None, false), Some((0, SealReason::Time)));
+        assert_eq!(seal_due(&medium, TIMING, HOUR_MS - 1, None, None), None);
+        assert_eq!(seal_due(&medium, TIMING, HOUR_MS, None, None), Some((0, SealReason::Time)));
         let full = topic_with(1, &[(0, 50 << 20, 1_000, vec![0]), (0, 50 << 20, 1_000, vec![0])]);
-        assert_eq!(seal_due(&full, TIMING, 2_000, None, false), Some((0, SealReason::Full)));
+        assert_eq!(seal_due(&full, TIMING, 2_000, None, None), Some((0, SealReason::Full)));
         let own = SealTiming { interval_ms: Some(60_000), ..TIMING };
-        assert_eq!(seal_due(&small, own, 59_999, None, false), None);
-        assert_eq!(seal_due(&small, own, 60_000, None, false), Some((0, SealReason::Time)));
-        assert_eq!(seal_due(&topic_with(1, &[]), TIMING, DAY_MS, None, true), None);
+        assert_eq!(seal_due(&small, own, 59_999, None, None), None);
+        assert_eq!(seal_due(&small, own, 60_000, None, None), Some((0, SealReason::Time)));
+        assert_eq!(seal_due(&topic_with(1, &[]), TIMING, DAY_MS, None, Some(&[i64::MAX])), None);
     }
 
     #[test]
     fn a_merge_after_the_boundary_does_not_put_a_seal_off() {
         let merged = topic_with(1, &[(0, 9 << 20, HOUR_MS + 5, vec![0])]);
-        assert_eq!(seal_due(&merged, TIMING, HOUR_MS + 10, None, false), None);
-        assert_eq!(seal_due(&merged, TIMING, HOUR_MS + 10, Some(0), false), Some((0, SealReason::Time)));
-        assert_eq!(seal_due(&merged, TIMING, HOUR_MS + 10, Some(HOUR_MS), false), None);
+        assert_eq!(seal_due(&merged, TIMING, HOUR_MS + 10, None, None), None);
+        assert_eq!(seal_due(&merged, TIMING, HOUR_MS + 10, Some(0), None), Some((0, SealReason::Time)));
+        assert_eq!(seal_due(&merged, TIMING, HOUR_MS + 10, Some(HOUR_MS), None), None);
     }
 
     #[test]
@@ -239,7 +256,7 @@ pub(crate) mod tests {
             4,
             &[(0, 60, 0, vec![0, 1]), (0, 60, 0, vec![2, 3]), (0, 60, 0, vec![0, 1]), (0, 10, 0, vec![0, 1, 2, 3])],
         );
-        assert_eq!(choose_inputs(&topic, 0, 100), vec![name(0), name(2)]);
+        assert_eq!(choose_inputs(&topic, 0, 100, None), vec![name(0), name(2)]);
     }
 
     proptest! {
@@ -252,7 +269,7 @@ pub(crate) mod tests {
             segments.sort_by_key(|(day, ..)| *day);
             let topic = topic_with(4, &segments);
             let day = segments[0].0;
-            let chosen: BTreeSet<_> = choose_inputs(&topic, day, file_bytes).into_iter().collect();
+            let chosen: BTreeSet<_> = choose_inputs(&topic, day, file_bytes, None).into_iter().collect();
             prop_assert!(!chosen.is_empty());
             for partition in &topic.partitions {
                 let taken: Vec<bool> = partition.fresh.iter().map(|range| chosen.contains(&range.segment)).collect();

@@ -25,11 +25,18 @@ pub struct SealProgress {
 }
 
 impl Shared {
-    /// Completes what is open, then seals what is due (`force`: everything there is, file by file) until nothing is.
+    /// Completes what is open, then seals what is due until nothing is; `force`: everything that is there now, file by file, and
+    /// nothing of what comes meanwhile.
     pub async fn seal_once(&self, topic_id: TopicId, force: bool) -> Result<SealProgress, WorkError> {
         let _one = self.sealing.lock().await;
         let mut progress = SealProgress::default();
-        if self.open_plan(topic_id).is_none() && self.next_seal(topic_id, force).is_none() {
+        let ends: Option<Vec<i64>> = {
+            let view = self.cell.view();
+            let topic = view.topics.get(&topic_id).filter(|_| force);
+            topic.map(|topic| topic.partitions.iter().map(|partition| partition.frontier).collect())
+        };
+        let forced = ends.as_deref();
+        if self.open_plan(topic_id).is_none() && self.next_seal(topic_id, forced).is_none() {
             return Ok(progress);
         }
         let lease = self.lease(LeaseKind::Seal, &topic_id.0).await?;
@@ -39,7 +46,7 @@ impl Shared {
                 progress.sealed.push(path);
                 continue;
             }
-            let Some(inputs) = self.next_seal(topic_id, force) else { break };
+            let Some(inputs) = self.next_seal(topic_id, forced) else { break };
             let command = SealPlan { lease: lease.0, topic_id: topic_id.0.to_vec(), inputs };
             match self.commit_one(command).await?.0 {
                 Outcome::Planned { .. } => {}
@@ -52,7 +59,7 @@ impl Shared {
 
     /// Whether there is something to complete or to seal in this topic.
     pub fn seal_wanted(&self, topic_id: TopicId) -> bool {
-        let wanted = self.open_plan(topic_id).is_some() || self.next_seal(topic_id, false).is_some();
+        let wanted = self.open_plan(topic_id).is_some() || self.next_seal(topic_id, None).is_some();
         if !wanted {
             self.remember_boundary(topic_id);
         }
@@ -75,8 +82,8 @@ impl Shared {
         self.cell.view().topics.get(&topic_id)?.plans.keys().next().cloned()
     }
 
-    /// The inputs of the next file, if one is due.
-    fn next_seal(&self, topic_id: TopicId, force: bool) -> Option<Vec<String>> {
+    /// The inputs of the next file, if one is due, or before the `forced` ends.
+    fn next_seal(&self, topic_id: TopicId, forced: Option<&[i64]>) -> Option<Vec<String>> {
         let now_ms = self.now_ms();
         let seen = self.memory().seal_boundaries.get(&topic_id).copied();
         let view = self.cell.view();
@@ -85,8 +92,8 @@ impl Shared {
             return None;
         }
         let timing = self.timing(topic);
-        let (day, _) = seal_due(topic, timing, now_ms, seen, force)?;
-        let inputs = choose_inputs(topic, day, timing.file_bytes);
+        let (day, _) = seal_due(topic, timing, now_ms, seen, forced)?;
+        let inputs = choose_inputs(topic, day, timing.file_bytes, forced);
         let paths: Vec<String> = inputs.iter().filter_map(|name| Some(topic.fresh.get(name)?.file.path.clone())).collect();
         (!paths.is_empty()).then_some(paths)
     }
