@@ -38,25 +38,25 @@ pub(crate) fn choose_merge(topic: &Topic, merge_segments: usize, file_bytes: u64
 /// The first run of at least `merge_segments` neighbours below `bound`.
 fn small_run(topic: &Topic, order: &[ObjectName], bound: u64, merge_segments: usize) -> Option<Vec<ObjectName>> {
     let mut run: Vec<ObjectName> = Vec::new();
-    let (mut day, mut bytes) = (None, 0_u64);
+    let (mut day, mut bytes, mut record_bytes) = (None, 0_u64, 0_u64);
     for name in order {
         let segment = topic.fresh.get(name)?;
-        let (size, of_day) = (segment.file.size, segment.file.ingest_day);
-        let fits =
-            segment.plan.is_none() && size < bound && (run.is_empty() || (day == Some(of_day) && bytes + size <= MERGE_BYTES));
+        let (size, records, of_day) = (segment.file.size, segment.file.record_bytes, segment.file.ingest_day);
+        let in_memory = bytes + size <= MERGE_BYTES && record_bytes.saturating_add(records) <= limits::MERGE_RECORD_BYTES;
+        let fits = segment.plan.is_none() && size < bound && (run.is_empty() || (day == Some(of_day) && in_memory));
         if fits && run.len() < limits::SEAL_INPUTS {
             run.push(*name);
-            (day, bytes) = (Some(of_day), bytes + size);
+            (day, bytes, record_bytes) = (Some(of_day), bytes + size, record_bytes.saturating_add(records));
             continue;
         }
         if run.len() >= merge_segments.max(2) {
             return Some(run);
         }
         run.clear();
-        bytes = 0;
+        (bytes, record_bytes) = (0, 0);
         if segment.plan.is_none() && size < bound {
             run.push(*name);
-            (day, bytes) = (Some(of_day), size);
+            (day, bytes, record_bytes) = (Some(of_day), size, records);
         }
     }
     (run.len() >= merge_segments.max(2)).then_some(run)
@@ -162,6 +162,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::policy::choose_inputs;
     use crate::seal::policy::tests::{name, topic_with};
     use proptest::prelude::*;
 
@@ -175,6 +176,22 @@ mod tests {
         assert!(choose_merge(&topic_with(1, &of_days), 16, 128 << 20).is_empty());
         let large: Vec<_> = (0..32).map(|at| (0, 9 << 20, at, vec![0])).collect();
         assert!(choose_merge(&topic_with(1, &large), 16, 128 << 20).is_empty());
+    }
+
+    #[test]
+    fn what_compresses_very_well_is_bounded_by_its_records() {
+        let segments: Vec<_> = (0..16).map(|at| (0, 1_000, at, vec![0])).collect();
+        let mut topic = topic_with(1, &segments);
+        for segment in topic.fresh.values_mut() {
+            segment.file.record_bytes = limits::MERGE_RECORD_BYTES / 4;
+        }
+        assert_eq!(choose_merge(&topic, 4, 128 << 20), (0..4).map(name).collect::<Vec<_>>());
+        assert!(choose_merge(&topic, 5, 128 << 20).is_empty());
+        assert_eq!(choose_inputs(&topic, 0, 128 << 20, None).len(), 16);
+        for segment in topic.fresh.values_mut() {
+            segment.file.record_bytes = limits::SEAL_RECORD_BYTES / 2 + 1;
+        }
+        assert_eq!(choose_inputs(&topic, 0, 128 << 20, None), [name(0)]);
     }
 
     #[test]

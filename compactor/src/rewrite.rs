@@ -3,6 +3,7 @@
 //! Inputs that fit into a conversion's memory are read whole; larger ones are read partition by partition, range by range.
 
 use crate::error::WorkError;
+use crate::garbage::is_referenced;
 use crate::shared::Shared;
 use bytes::Bytes;
 use std::ops::ControlFlow;
@@ -11,8 +12,8 @@ use strandline_bronze::{
     SegmentWriter, TAIL_GUESS_BYTES, merge_rows, read,
 };
 use strandline_commands::NewFile;
-use strandline_object_store::{Purpose, crc32c};
-use strandline_types::RecordRef;
+use strandline_object_store::{GetError, Purpose, crc32c};
+use strandline_types::{ObjectName, RecordRef, limits};
 
 /// Record bytes that one ranged read brings.
 const RANGED_READ_BYTES: u64 = 4 << 20;
@@ -39,7 +40,7 @@ impl From<ReadError> for RewriteError {
 
 impl Shared {
     /// Writes one file of `files`: rows within `spec.covered` that lie at or above `keep_from` of their partition. Inputs whose
-    /// bytes are damaged are kept under `corrupt/` and left out: their offsets are a hole.
+    /// bytes are damaged are kept under `corrupt/` and left out, as are those that are gone: their offsets are a hole.
     pub(crate) async fn rewrite(
         &self,
         purpose: Purpose,
@@ -48,7 +49,9 @@ impl Shared {
         keep_from: Vec<(i32, i64)>,
     ) -> Result<FinishedSegment, WorkError> {
         let bytes: u64 = files.iter().map(|file| file.size).sum();
-        let whole = bytes <= self.options.whole_input_bytes;
+        let record_bytes: u64 = files.iter().map(|file| file.record_bytes).sum();
+        // What is small only because it compresses well is not small to work on.
+        let whole = bytes <= self.options.whole_input_bytes && record_bytes <= limits::MERGE_RECORD_BYTES;
         let mut inputs = Vec::new();
         for file in files {
             match self.open_input(purpose, &file, whole).await? {
@@ -79,8 +82,33 @@ impl Shared {
         }
     }
 
-    /// Opens an input; the inner error says how its bytes are damaged.
+    /// Opens an input; the inner error says how its bytes are damaged, or that they are gone.
     async fn open_input(&self, purpose: Purpose, file: &NewFile, whole: bool) -> Result<Result<Input, String>, WorkError> {
+        match self.try_open_input(purpose, file, whole).await {
+            Err(WorkError::Get(error @ (GetError::NotFound { .. } | GetError::OutOfRange { .. })))
+                if self.is_lost(purpose, file).await? =>
+            {
+                Ok(Err(error.to_string()))
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether a file is gone or cut off although the index of now names it: else it is only the view that was old.
+    async fn is_lost(&self, purpose: Purpose, file: &NewFile) -> Result<bool, WorkError> {
+        self.cell.barrier().await?;
+        let Ok(name) = file.path.parse::<ObjectName>() else { return Ok(false) };
+        if !is_referenced(&self.cell.view(), &file.path, name) {
+            return Ok(false);
+        }
+        match self.objects.head(purpose, &file.path).await {
+            Ok(object) => Ok(object.size != file.size),
+            Err(error) if error.is_not_found() => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn try_open_input(&self, purpose: Purpose, file: &NewFile, whole: bool) -> Result<Result<Input, String>, WorkError> {
         let opened = |footer: Result<SegmentFooter, FooterError>, whole| match footer {
             Ok(footer) => Ok(Input { file: file.clone(), footer, whole }),
             Err(error) => Err(error.to_string()),
@@ -189,15 +217,18 @@ impl Shared {
         Ok(None)
     }
 
-    /// Keeps a damaged input under `corrupt/`; its offsets become a hole.
+    /// Keeps what there is of a damaged input under `corrupt/`; its offsets become a hole.
     async fn keep_damaged(&self, purpose: Purpose, file: &NewFile, reason: &str) -> Result<(), WorkError> {
         metrics::counter!("strandline_corrupt_files").increment(1);
         tracing::error!(
             path = file.path,
             reason,
-            "a Parquet file is damaged: it is kept under corrupt/ and its offsets become a hole"
+            "a Parquet file is damaged or gone: what there is of it is kept under corrupt/ and its offsets become a hole"
         );
-        let bytes = self.objects.get(purpose, &file.path).await?;
+        let bytes = match self.objects.get(purpose, &file.path).await {
+            Err(GetError::NotFound { .. }) => return Ok(()),
+            got => got?,
+        };
         let chunks = vec![bytes];
         let crc = crc32c(&chunks);
         Ok(self.objects.put_new(purpose, &format!("corrupt/{}", file.path), chunks, crc).await?)

@@ -3,3 +3,5 @@
 mod collect;
 mod dropped;
 pub(crate) mod orphans;
+
+pub(crate) use orphans::is_referenced;

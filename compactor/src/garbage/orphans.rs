@@ -23,7 +23,8 @@ pub(crate) fn is_orphan(index: &Index, path: &str) -> bool {
     name.seq < index.cell.horizon && !index.garbage.contains_key(path) && !is_referenced(index, path, name)
 }
 
-fn is_referenced(index: &Index, path: &str, name: ObjectName) -> bool {
+/// Whether the index names an object of `wal/` or `fresh/`.
+pub(crate) fn is_referenced(index: &Index, path: &str, name: ObjectName) -> bool {
     if path.starts_with("wal/") {
         return index.wal_objects.contains_key(&name);
     }
