@@ -123,6 +123,37 @@ async fn work_that_is_cut_off_at_any_await_is_completed_by_the_next_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_forced_seal_of_a_topic_that_is_being_written_ends() {
+    let mut world = World::new(10);
+    world.options.conversion_bytes = 1;
+    world.options.sealed_file_bytes = 1;
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 1, &[]).await;
+    for _ in 0..4 {
+        world.produce(&node, topic, 0, 2).await;
+    }
+    let mut work = Box::pin(node.compactor.seal_everything(topic));
+    let mut conversion = Box::pin(node.compactor.convert_once(topic));
+    let mut rounds = 0;
+    let progress = loop {
+        if let std::task::Poll::Ready(progress) = futures::poll!(&mut work) {
+            break progress.unwrap();
+        }
+        // Another one converts what comes in, too.
+        world.produce(&node, topic, 0, 1).await;
+        if futures::poll!(&mut conversion).is_ready() {
+            conversion = Box::pin(node.compactor.convert_once(topic));
+        }
+        rounds += 1;
+        assert!(rounds < 300, "the seal runs after what is produced");
+    };
+    assert!(rounds > 0 && progress.sealed.len() >= 4);
+    let view = node.cell.view();
+    let partition = &view.topics[&topic].partitions[0];
+    assert!(partition.sealed_end >= 8 && partition.sealed_end < partition.next_offset, "{}", partition.sealed_end);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_decoded_is_set_aside_and_stops_nothing() {
     let mut world = World::new(4);
     let node = world.start().await;
@@ -142,8 +173,11 @@ async fn what_cannot_be_decoded_is_set_aside_and_stops_nothing() {
     assert_eq!(world.append(&node, topic, 1, bytes.clone().into(), 1, world::START_MS, 0).await, 0);
     world.produce(&node, topic, 0, 2).await;
     world.produce(&node, topic, 1, 2).await;
+    world.faults.add(Fault::nth(Operation::Put, 1, Effect::Before).below("fresh"));
+    node.compactor.convert_once(topic).await.unwrap_err();
+    world.faults.clear();
     assert!(node.compactor.convert_once(topic).await.unwrap());
-    assert_eq!(world.paths("corrupt").await.len(), 2);
+    assert_eq!(world.paths("corrupt").await.len(), 2, "what is tried again is kept once");
     for path in world.paths("corrupt").await {
         let kept = world.plain_objects().get(Purpose::Read, &path).await.unwrap();
         assert_eq!(kept.len(), bytes.len(), "{path}");
@@ -169,6 +203,31 @@ async fn a_fresh_file_that_is_damaged_becomes_a_hole_and_is_kept() {
         node.cell.view().topics[&topic].partitions[0].sealed_end,
         node.cell.view().topics[&topic].partitions[0].next_offset
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_file_that_is_gone_or_cut_off_becomes_a_hole_and_stops_no_seal() {
+    for (whole, gone) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut world = World::new(12);
+        if !whole {
+            world.options.whole_input_bytes = 0;
+        }
+        let node = world.start().await;
+        let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+        fill(&mut world, &node, topic, 3).await;
+        let path = world.paths("fresh").await[1].clone();
+        if gone {
+            world.plain_objects().delete(Purpose::Garbage, &path).await.unwrap();
+        } else {
+            let bytes = world.plain_objects().get(Purpose::Read, &path).await.unwrap();
+            world.plain_objects().put_replace(Purpose::Fresh, &path, bytes.slice(..bytes.len() / 2)).await.unwrap();
+        }
+        node.compactor.seal_everything(topic).await.unwrap();
+        let kept = if gone { Vec::new() } else { vec![format!("corrupt/{path}")] };
+        assert_eq!(world.paths("corrupt").await, kept);
+        world.check(&node, true).await;
+        assert!(node.cell.view().topics[&topic].partitions.iter().all(|partition| partition.sealed_end == partition.next_offset));
+    }
 }
 
 #[tokio::test(start_paused = true)]

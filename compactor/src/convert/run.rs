@@ -171,12 +171,11 @@ impl Shared {
     async fn set_aside(&self, plan: &ConversionPlan, quarantined: &Quarantined) -> Result<(), WorkError> {
         let Quarantined { partition, start, end, bytes, reason } = quarantined;
         metrics::counter!("strandline_corrupt_batches").increment(1);
-        let path = format!(
-            "corrupt/{}/{}/p{partition:05}-o{start:020}-{end:020}-{}",
-            plan.topic,
-            plan.topic_id.id8(),
-            self.cell.name_object()
-        );
+        let chunks = vec![bytes.clone()];
+        let crc = crc32c(&chunks);
+        // A name that follows from what it holds: a conversion that is tried again keeps it once.
+        let (topic, id8) = (&plan.topic, plan.topic_id.id8());
+        let path = format!("corrupt/{topic}/{id8}/p{partition:05}-o{start:020}-{end:020}-{crc:08x}");
         tracing::error!(
             topic = plan.topic,
             partition,
@@ -186,8 +185,6 @@ impl Shared {
             reason,
             "records could not be converted: their bytes were set aside and their offsets are a hole in bronze"
         );
-        let chunks = vec![bytes.clone()];
-        let crc = crc32c(&chunks);
         Ok(self.objects.put_new(Purpose::Fresh, &path, chunks, crc).await?)
     }
 }
