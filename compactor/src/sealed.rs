@@ -9,6 +9,9 @@ use strandline_commands::{FileRange, NewFile};
 use strandline_segment_index::{PutError, ReadError, RemoveError, RowKey, SealedRow};
 use strandline_types::{TopicId, TopicPartition, limits};
 
+/// How often a topic's files are listed anew because they changed meanwhile.
+const LOADS: usize = 8;
+
 /// A topic's sealed files by path.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct SealedFiles {
@@ -68,42 +71,58 @@ impl Shared {
         self.load_sealed_files(topic_id).await
     }
 
-    /// The same, read anew.
+    /// The same, read anew. A file that is added or removed while the rows are read may be missed by the scan, or be found after
+    /// it is gone: the list counts only if nothing was.
     pub async fn load_sealed_files(&self, topic_id: TopicId) -> Result<Arc<SealedFiles>, WorkError> {
+        for _ in 0..LOADS {
+            let before = self.memory().sealed_changed.get(&topic_id).copied();
+            let files = Arc::new(self.scan_sealed_files(topic_id).await?);
+            let mut memory = self.memory();
+            if memory.sealed_changed.get(&topic_id).copied() != before {
+                continue;
+            }
+            let remembered: usize = memory.sealed.values().map(|files| files.files.len()).sum();
+            if remembered + files.files.len() > limits::SEALED_FILES_REMEMBERED {
+                memory.sealed.clear();
+            }
+            memory.sealed.insert(topic_id, files.clone());
+            return Ok(files);
+        }
+        let reason = format!("the sealed files of topic {topic_id} change faster than they can be listed");
+        Err(WorkError::SegmentIndex { reason, retriable: true })
+    }
+
+    async fn scan_sealed_files(&self, topic_id: TopicId) -> Result<SealedFiles, WorkError> {
         let mut files = SealedFiles::default();
         // Ends are above 0, so this key lies before every row of the topic.
         let mut after = Some(RowKey { topic_partition: TopicPartition { topic_id, partition: 0 }, end_offset: 0 });
-        'scan: loop {
+        loop {
             let rows = self.segment_index.scan_all(after, limits::SEGMENT_INDEX_SCAN_ROWS).await?;
-            let Some(last) = rows.last() else { break };
+            let Some(last) = rows.last() else { return Ok(files) };
             after = Some(last.key());
             for row in rows {
                 if row.topic_partition.topic_id != topic_id {
-                    break 'scan;
+                    return Ok(files);
                 }
                 files.add(row);
             }
         }
-        let files = Arc::new(files);
-        let mut memory = self.memory();
-        let remembered: usize = memory.sealed.values().map(|files| files.files.len()).sum();
-        if remembered + files.files.len() > limits::SEALED_FILES_REMEMBERED {
-            memory.sealed.clear();
-        }
-        memory.sealed.insert(topic_id, files.clone());
-        Ok(files)
     }
 
     /// A file's rows were written: what is remembered follows.
     pub fn remember_sealed(&self, topic_id: TopicId, file: &NewFile) {
-        if let Some(known) = self.memory().sealed.get_mut(&topic_id) {
+        let mut memory = self.memory();
+        memory.sealed_has_changed(topic_id);
+        if let Some(known) = memory.sealed.get_mut(&topic_id) {
             Arc::make_mut(known).files.insert(file.path.clone(), file.clone());
         }
     }
 
     /// A file's rows were removed.
     pub fn forget_sealed(&self, topic_id: TopicId, path: &str) {
-        if let Some(known) = self.memory().sealed.get_mut(&topic_id) {
+        let mut memory = self.memory();
+        memory.sealed_has_changed(topic_id);
+        if let Some(known) = memory.sealed.get_mut(&topic_id) {
             Arc::make_mut(known).files.remove(path);
         }
     }

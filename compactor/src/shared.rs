@@ -38,6 +38,10 @@ pub(crate) struct Shared {
 pub(crate) struct Memory {
     /// Sealed files per topic, as the segment index lists them.
     pub sealed: BTreeMap<TopicId, Arc<SealedFiles>>,
+    /// Per topic, which of this run's changes to the segment index was its last.
+    pub sealed_changed: BTreeMap<TopicId, u64>,
+    /// Changes of this run to the segment index.
+    pub sealed_changes: u64,
     /// Per topic, the boundary of time that its seals were last held against.
     pub seal_boundaries: BTreeMap<TopicId, i64>,
     /// Per topic, what its manifests say.
@@ -52,6 +56,14 @@ pub(crate) struct Memory {
     pub emptied: BTreeMap<TopicId, i64>,
     /// The horizon that the last search for orphans went up to.
     pub orphans_below: Seq,
+}
+
+impl Memory {
+    /// Rows of the topic were written or removed.
+    pub fn sealed_has_changed(&mut self, topic_id: TopicId) {
+        self.sealed_changes += 1;
+        self.sealed_changed.insert(topic_id, self.sealed_changes);
+    }
 }
 
 impl Shared {
