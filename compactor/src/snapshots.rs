@@ -8,6 +8,7 @@ use crate::log_copy::{LOG_COPY_PREFIX, LogCopyName};
 use crate::options::millis;
 use crate::shared::Shared;
 use futures::TryStreamExt;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use strandline_cell::Submission;
@@ -22,6 +23,8 @@ use strandline_wal::WalSegmentBuilder;
 pub const SNAPSHOT_PREFIX: &str = "index/";
 /// Rounds of re-homing before one snapshot.
 const REHOME_ROUNDS: usize = 64;
+/// When so many runs cannot be read, re-homing waits for the next snapshot.
+const UNREADABLE_RUNS: usize = 1_000;
 
 /// A snapshot's key: `index/<cell epoch>-<seq>-<digest>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,24 +180,49 @@ impl Shared {
         Ok(())
     }
 
-    /// Moves inline batches that are old and still above the frontier into WAL segments, so that the floor can pass.
+    /// Moves inline batches that are old and still above the frontier into WAL segments, so that the floor can pass. What cannot be
+    /// read stays where it is, and the floor below it: nothing of that is in the way of a snapshot.
     pub async fn rehome_once(&self) -> Result<(), WorkError> {
+        let mut unreadable = BTreeSet::new();
         for _ in 0..REHOME_ROUNDS {
             let older_than_ms = self.now_ms().saturating_sub(millis(self.options.rehome_age));
-            let runs = inline_runs(&self.cell.view(), older_than_ms);
-            if runs.is_empty() {
+            let runs = inline_runs(&self.cell.view(), older_than_ms, &unreadable);
+            if runs.is_empty() || unreadable.len() >= UNREADABLE_RUNS {
                 return Ok(());
             }
-            self.rehome(runs).await?;
+            self.rehome(runs, &mut unreadable).await?;
         }
         Ok(())
     }
 
-    async fn rehome(&self, runs: Vec<(TopicPartition, Extent)>) -> Result<(), WorkError> {
+    /// Moves runs; adds those that cannot be read to `unreadable`.
+    async fn rehome(
+        &self,
+        runs: Vec<(TopicPartition, Extent)>,
+        unreadable: &mut BTreeSet<(TopicPartition, i64)>,
+    ) -> Result<(), WorkError> {
         let name = self.cell.name_object();
         let mut builder = WalSegmentBuilder::new();
-        for (partition, extent) in &runs {
-            builder.push(*partition, self.extent_bytes(*partition, extent).await?);
+        let mut read = Vec::with_capacity(runs.len());
+        for (partition, extent) in runs {
+            match self.extent_bytes(partition, &extent).await {
+                Ok(bytes) => {
+                    builder.push(partition, bytes);
+                    read.push((partition, extent));
+                }
+                Err(error) => {
+                    metrics::counter!("strandline_rehome_unreadable").increment(1);
+                    tracing::warn!(%error, "a batch could not be moved out of the log: the log is not trimmed beyond it");
+                    unreadable.insert((partition, extent.start));
+                    if unreadable.len() >= UNREADABLE_RUNS {
+                        break;
+                    }
+                }
+            }
+        }
+        let runs = read;
+        if runs.is_empty() {
+            return Ok(());
         }
         let path = format!("wal/{name}");
         let segment = builder.finish().map_err(|error| WorkError::Write { path: path.clone(), reason: error.to_string() })?;
@@ -220,8 +248,8 @@ impl Shared {
     }
 }
 
-/// The oldest inline runs, by partition and offset, up to what one WAL segment takes.
-fn inline_runs(index: &Index, older_than_ms: i64) -> Vec<(TopicPartition, Extent)> {
+/// The oldest inline runs, by partition and offset, up to what one WAL segment takes; `without` those.
+fn inline_runs(index: &Index, older_than_ms: i64, without: &BTreeSet<(TopicPartition, i64)>) -> Vec<(TopicPartition, Extent)> {
     let mut found = Vec::new();
     let mut bytes = 0_u64;
     for topic in index.topics.values() {
@@ -231,7 +259,8 @@ fn inline_runs(index: &Index, older_than_ms: i64) -> Vec<(TopicPartition, Extent
                 if extent.ingest_ms >= older_than_ms {
                     break;
                 }
-                if !inline || extent.length == 0 {
+                let place = TopicPartition { topic_id: topic.id, partition: number };
+                if !inline || extent.length == 0 || without.contains(&(place, extent.start)) {
                     continue;
                 }
                 let full = found.len() >= limits::REHOME_RUNS || bytes.saturating_add(extent.length) > limits::REHOME_BYTES;
@@ -239,7 +268,7 @@ fn inline_runs(index: &Index, older_than_ms: i64) -> Vec<(TopicPartition, Extent
                     return found;
                 }
                 bytes = bytes.saturating_add(extent.length);
-                found.push((TopicPartition { topic_id: topic.id, partition: number }, *extent));
+                found.push((place, *extent));
             }
         }
     }
