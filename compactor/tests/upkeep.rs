@@ -4,16 +4,18 @@
 mod world;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use strandline_cell::Submission;
-use strandline_commands::MoveLogStart;
+use strandline_commands::{DeleteTopic, MoveLogStart};
 use strandline_commit_log::{CommitLog, Tail};
 use strandline_compactor::{LogCopy, LogCopyName};
 use strandline_index::{ExtentPlace, Index, digest};
 use strandline_object_store::{Effect, Fault, Operation, Purpose};
 use strandline_segment_index::SegmentIndex;
 use strandline_types::Seq;
-use world::{Node, World};
+use world::{Node, StubbornIndex, World};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -103,6 +105,54 @@ async fn a_snapshot_whose_put_or_agreement_fails_moves_nothing_and_the_next_one_
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_cannot_be_read_holds_the_floor_and_stops_no_snapshot() {
+    let mut world = World::new(12);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 1, &[]).await;
+    world.produce(&node, topic, 0, 3).await;
+    let mut bytes = strandline_wire::records::BatchBuilder::new(strandline_wire::records::BatchOptions::default());
+    bytes.push_next(world::START_MS, None, Some(b"abcdefgh"), &[]).unwrap();
+    let mut bytes = bytes.finish(None).unwrap().to_vec();
+    bytes[61] ^= 0xff;
+    assert_eq!(world.append(&node, topic, 0, bytes.into(), 1, world::START_MS, 0).await, 3);
+    let damaged = node.cell.seq();
+    world.produce(&node, topic, 0, 3).await;
+    world.runtime.sleep(Duration::from_secs(61)).await;
+    let seq = node.compactor.snapshot_once(true).await.unwrap().unwrap();
+    let floor = world.log.floor().await.unwrap();
+    assert_eq!((floor.seq, floor.snapshot.unwrap().seq), (damaged, seq));
+    assert_eq!(node.cell.view().first_inline_reference(), Some(damaged));
+    let view = node.cell.view();
+    let inline =
+        view.topics[&topic].partitions[0].extents.iter().filter(|extent| matches!(extent.place, ExtentPlace::Inline { .. }));
+    assert_eq!(inline.count(), 1, "the others were moved");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_sealed_while_the_files_are_listed_is_not_lost() {
+    let mut world = World::new(13);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 1, &[]).await;
+    let slow = Arc::new(StubbornIndex::new(world.segment_index.clone()));
+    let compactor = world.compactor(&node, slow.clone());
+    world.produce(&node, topic, 0, 3).await;
+    assert!(compactor.convert_once(topic).await.unwrap());
+    // The scan has its rows, and is held back while a file is sealed.
+    slow.hold_scans.store(true, Ordering::Relaxed);
+    let mut manifest = Box::pin(compactor.write_manifest_once(topic));
+    for _ in 0..20 {
+        assert!(futures::poll!(&mut manifest).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(compactor.seal_once(topic, true).await.unwrap().sealed.len(), 1);
+    slow.hold_scans.store(false, Ordering::Relaxed);
+    slow.release.notify_waiters();
+    manifest.await.unwrap();
+    compactor.write_manifest_once(topic).await.unwrap();
+    world.check_manifest(&node, topic).await;
+}
+
 fn referenced(node: &Node) -> BTreeSet<String> {
     let view = node.cell.view();
     let fresh = view.topics.values().flat_map(|topic| topic.fresh.values()).map(|segment| segment.file.path.clone());
@@ -146,6 +196,34 @@ async fn garbage_goes_after_its_grace_and_orphans_after_the_horizon() {
     node.compactor.collect_once().await.unwrap();
     node.compactor.sweep_once().await.unwrap();
     assert_eq!(node.cell.seq(), quiet, "nothing to do writes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_cannot_be_removed_keep_their_topics_files_and_nothing_else() {
+    let mut world = World::new(11);
+    let node = world.start().await;
+    let rows = Arc::new(StubbornIndex::new(world.segment_index.clone()));
+    let compactor = world.compactor(&node, rows.clone());
+    let sealed = world.create_topic(&node, 7, "sealed", 1, &[]).await;
+    let deleted = world.create_topic(&node, 8, "deleted", 1, &[]).await;
+    for topic in [sealed, deleted] {
+        world.produce(&node, topic, 0, 3).await;
+        compactor.seal_everything(topic).await.unwrap();
+    }
+    node.cell.submit(Submission::one(MoveLogStart { topic_id: sealed.0.to_vec(), partition: 0, to: -1 })).await.unwrap();
+    rows.stubborn.store(true, Ordering::Relaxed);
+    compactor.retain_once().await.unwrap_err();
+    node.cell.submit(Submission::one(DeleteTopic { topic_id: deleted.0.to_vec() })).await.unwrap();
+    world.runtime.sleep(DAY * 2).await;
+    compactor.collect_once().await.unwrap_err();
+    let bronze = world.paths("bronze").await;
+    assert!(bronze.len() == 1 && bronze[0].starts_with("bronze/sealed/"), "{bronze:?}");
+    assert_eq!(node.cell.view().garbage.keys().cloned().collect::<Vec<_>>(), bronze, "the rest of the list is done");
+    assert_eq!(node.cell.view().dropped.len(), 1, "a topic is forgotten with its rows");
+    rows.stubborn.store(false, Ordering::Relaxed);
+    compactor.collect_once().await.unwrap();
+    assert!(world.paths("bronze").await.is_empty() && node.cell.view().garbage.is_empty() && node.cell.view().dropped.is_empty());
+    assert_eq!(world.segment_index.count().await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]

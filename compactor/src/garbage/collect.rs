@@ -4,6 +4,7 @@
 use crate::error::WorkError;
 use crate::options::millis;
 use crate::shared::Shared;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use strandline_commands::{CollectGarbage, LeaseKind, Report};
 use strandline_index::Index;
@@ -17,11 +18,27 @@ pub(crate) struct Expired {
     pub since: Seq,
 }
 
-/// What may go as far as time says, oldest first.
-pub(crate) fn expired(index: &Index, now_ms: i64, fresh_grace: Duration, sealed_grace: Duration) -> Expired {
+/// What one round leaves alone after it failed there once; the next round tries again.
+#[derive(Debug, Default)]
+pub(crate) struct LeftAlone {
+    /// Objects that could not be deleted.
+    paths: BTreeSet<String>,
+    /// Folders of topics whose rows could not be removed: their objects stay as long as a row may name them.
+    folders: BTreeSet<String>,
+}
+
+impl LeftAlone {
+    fn holds(&self, path: &str) -> bool {
+        let folder = || path.match_indices('/').nth(2).is_some_and(|(end, _)| self.folders.contains(&path[..=end]));
+        self.paths.contains(path) || (!self.folders.is_empty() && folder())
+    }
+}
+
+/// What may go as far as time says, oldest first, without what is `left` alone.
+pub(crate) fn expired(index: &Index, now_ms: i64, fresh_grace: Duration, sealed_grace: Duration, left: &LeftAlone) -> Expired {
     let now_ms = now_ms.max(index.cell.now_ms);
     let mut found = Expired::default();
-    for (path, garbage) in &index.garbage {
+    for (path, garbage) in index.garbage.iter().filter(|(path, _)| !left.holds(path)) {
         let grace = if path.starts_with("bronze/") { sealed_grace } else { fresh_grace };
         if now_ms.saturating_sub(garbage.since_ms) >= millis(grace) {
             found.paths.push(path.clone());
@@ -41,6 +58,7 @@ fn others_have_folded(index: &Index, this: Incarnation, seq: Seq) -> bool {
 
 impl Shared {
     /// One round over the garbage list. Returns how many objects were deleted. Writes nothing while nothing's grace has passed.
+    /// What fails for one object or one topic is left for the next round and reported once the rest is done.
     pub async fn collect_once(&self) -> Result<usize, WorkError> {
         let (waiting, bytes) = {
             let view = self.cell.view();
@@ -49,46 +67,53 @@ impl Shared {
         metrics::gauge!("strandline_garbage_objects").set(waiting as f64);
         metrics::gauge!("strandline_garbage_bytes").set(bytes as f64);
         let mut deleted = 0;
+        let mut left = LeftAlone::default();
+        let mut first_error = None;
         loop {
             let found = {
                 let view = self.cell.view();
                 if view.cell.snapshot.disagreed {
                     return Ok(deleted);
                 }
-                expired(&view, self.now_ms(), self.options.fresh_grace, self.options.sealed_grace)
+                expired(&view, self.now_ms(), self.options.fresh_grace, self.options.sealed_grace, &left)
             };
-            if found.paths.is_empty() {
-                return Ok(deleted);
+            // When as many could not be deleted as go at once, the store is at fault, not the objects.
+            if found.paths.is_empty() || left.paths.len() >= limits::GARBAGE_BATCH {
+                return first_error.map_or(Ok(deleted), Err);
             }
             let lease = self.lease(LeaseKind::Garbage, &[]).await?;
             self.report(found.since).await?;
             self.copied_up_to(found.since).await?;
             // Rows go before their object does, also after a crash between the two.
-            for topic_id in self.topics_of(&found.paths) {
-                self.remove_dropped_rows(topic_id).await?;
+            for (topic_id, folder) in self.topics_of(&found.paths) {
+                if let Err(error) = self.remove_dropped_rows(topic_id).await {
+                    tracing::warn!(%topic_id, %error, "rows of dropped files could not be removed: the files stay for now");
+                    left.folders.insert(folder);
+                    first_error.get_or_insert(error);
+                }
             }
             let still = {
                 let view = self.cell.view();
                 if !others_have_folded(&view, self.cell.incarnation(), found.since) {
-                    return Ok(deleted);
+                    return first_error.map_or(Ok(deleted), Err);
                 }
-                let paths = found.paths.into_iter().filter(|path| view.garbage.contains_key(path));
+                let paths = found.paths.into_iter().filter(|path| view.garbage.contains_key(path) && !left.holds(path));
                 paths.collect::<Vec<String>>()
             };
             let mut gone = Vec::with_capacity(still.len());
-            let mut failed = None;
             for (path, answer) in still.iter().zip(self.objects.delete_all(Purpose::Garbage, &still).await) {
                 match answer {
                     Ok(()) => gone.push(path.clone()),
-                    Err(error) => failed = Some(error),
+                    Err(error) => {
+                        tracing::warn!(path, %error, "an object of the garbage list could not be deleted");
+                        left.paths.insert(path.clone());
+                        first_error.get_or_insert(error.into());
+                    }
                 }
             }
             deleted += gone.len();
             if !gone.is_empty() {
                 self.commit_one(CollectGarbage { lease: lease.0, paths: gone }).await?;
-            }
-            if let Some(error) = failed {
-                return Err(error.into());
             }
         }
     }
@@ -111,15 +136,16 @@ impl Shared {
     pub async fn report_once(&self) -> Result<(), WorkError> {
         let waiting = {
             let view = self.cell.view();
-            expired(&view, self.now_ms(), self.options.fresh_grace, self.options.sealed_grace).since
+            expired(&view, self.now_ms(), self.options.fresh_grace, self.options.sealed_grace, &LeftAlone::default()).since
         };
         if waiting > Seq::ZERO { self.report(waiting).await } else { Ok(()) }
     }
 
-    fn topics_of(&self, paths: &[String]) -> Vec<TopicId> {
+    /// Topics with sealed files among these, and their folders.
+    fn topics_of(&self, paths: &[String]) -> Vec<(TopicId, String)> {
         let view = self.cell.view();
-        let sealed: std::collections::BTreeSet<&str> =
-            paths.iter().filter_map(|path| path.strip_prefix("bronze/")?.split('/').nth(1)).collect();
-        view.topics.keys().filter(|id| sealed.contains(id.id8().as_str())).copied().collect()
+        let sealed: BTreeSet<&str> = paths.iter().filter_map(|path| path.strip_prefix("bronze/")?.split('/').nth(1)).collect();
+        let topics = view.topics.iter().filter(|(id, _)| sealed.contains(id.id8().as_str()));
+        topics.map(|(id, topic)| (*id, format!("bronze/{}/{}/", topic.name, id.id8()))).collect()
     }
 }

@@ -10,7 +10,7 @@ use strandline_bronze::topic_folder;
 use strandline_commands::{ForgetTopic, LeaseKind};
 use strandline_index::DroppedTopic;
 use strandline_object_store::Purpose;
-use strandline_types::{TopicId, limits};
+use strandline_types::{LeaseNumber, TopicId, limits};
 
 impl Shared {
     /// Whether there is a deleted topic to empty or to forget now.
@@ -29,27 +29,39 @@ impl Shared {
         topics.collect()
     }
 
-    /// Empties the folders of deleted topics.
+    /// Empties the folders of deleted topics. One topic's trouble is not another's.
     pub async fn empty_dropped_once(&self) -> Result<(), WorkError> {
+        let mut first_error = None;
         for (topic_id, topic, forget) in self.dropped_topics() {
             let lease = self.lease(LeaseKind::Garbage, &[]).await?;
-            self.segment_index.remove_topic(topic_id).await?;
-            for folder in ["bronze", "manifest"] {
-                self.empty_folder(&topic_folder(folder, &topic.name, topic_id)).await?;
+            if let Err(error) = self.empty_dropped(topic_id, &topic, forget, lease).await {
+                tracing::warn!(%topic_id, topic = topic.name, %error, "a deleted topic could not be emptied");
+                first_error.get_or_insert(error);
             }
-            self.objects.delete(Purpose::Garbage, &root_path(&topic.name, topic_id)).await?;
-            let now_ms = self.now_ms();
-            {
-                let mut memory = self.memory();
-                memory.sealed.remove(&topic_id);
-                memory.manifests.remove(&topic_id);
-                memory.seal_boundaries.remove(&topic_id);
-                memory.emptied.insert(topic_id, now_ms);
-            }
-            if forget {
-                self.commit_one(ForgetTopic { lease: lease.0, topic_id: topic_id.0.to_vec() }).await?;
-                self.memory().emptied.remove(&topic_id);
-            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    async fn empty_dropped(&self, id: TopicId, topic: &DroppedTopic, forget: bool, lease: LeaseNumber) -> Result<(), WorkError> {
+        // Nobody looks up the rows of a topic that is gone: its objects need not wait for them.
+        let rows = self.segment_index.remove_topic(id).await;
+        for folder in ["bronze", "manifest"] {
+            self.empty_folder(&topic_folder(folder, &topic.name, id)).await?;
+        }
+        self.objects.delete(Purpose::Garbage, &root_path(&topic.name, id)).await?;
+        rows?;
+        let now_ms = self.now_ms();
+        {
+            let mut memory = self.memory();
+            memory.sealed.remove(&id);
+            memory.sealed_changed.remove(&id);
+            memory.manifests.remove(&id);
+            memory.seal_boundaries.remove(&id);
+            memory.emptied.insert(id, now_ms);
+        }
+        if forget {
+            self.commit_one(ForgetTopic { lease: lease.0, topic_id: id.0.to_vec() }).await?;
+            self.memory().emptied.remove(&id);
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! A cell of one node at a time over stores that outlive it, and a model of what it must answer.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)] // a test support file; not every test file uses every helper
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use strandline_bronze::manifest::{DayManifest, RootManifest, root_path};
 use strandline_bronze::{Fetched, ReadError, SegmentFooter, SegmentScan};
@@ -16,7 +18,9 @@ use strandline_extents::ExtentReader;
 use strandline_index::{BatchOutcome, ExtentPlace, Index, Outcome, decode_snapshot};
 use strandline_object_store::{FaultPlan, Faults, InMemory, Objects, Purpose, RetryPolicy};
 use strandline_runtime::Runtime;
-use strandline_segment_index::{MemorySegmentIndex, SegmentIndex};
+use strandline_segment_index::{
+    MemorySegmentIndex, PutError, PutOutcome, ReadError as IndexReadError, RemoveError, RowKey, SealedRow, SegmentIndex,
+};
 use strandline_types::{HeaderRef, RecordRef, TimestampType, TopicId, TopicPartition};
 use strandline_wire::records::{BatchBuilder, BatchOptions, BatchPlace, RecordScratch, for_each_record, split_batches};
 
@@ -102,6 +106,12 @@ impl World {
         let compactor =
             Compactor::new(self.options.clone(), cell.clone(), objects.clone(), Arc::new(self.segment_index.clone()), extents);
         Node { cell, compactor, objects, spawner: runtime.spawner }
+    }
+
+    /// Another compactor of a node, over a segment index of its own.
+    pub fn compactor(&self, node: &Node, segment_index: Arc<dyn SegmentIndex>) -> Compactor {
+        let extents = ExtentReader::new(Arc::new(self.log.for_node()), node.objects.clone(), Purpose::Fresh);
+        Compactor::new(self.options.clone(), node.cell.clone(), node.objects.clone(), segment_index, extents)
     }
 
     async fn load_index(&self) -> Index {
@@ -345,5 +355,62 @@ impl Node {
 
     pub fn timestamp_type(&self, topic_id: TopicId) -> TimestampType {
         if self.cell.view().topics[&topic_id].log_append_time() { TimestampType::LogAppend } else { TimestampType::Create }
+    }
+}
+
+/// A segment index that does not remove rows while it is stubborn, and holds scans that have read their rows.
+#[derive(Debug)]
+pub struct StubbornIndex {
+    pub rows: MemorySegmentIndex,
+    pub stubborn: AtomicBool,
+    pub hold_scans: AtomicBool,
+    pub release: tokio::sync::Notify,
+}
+
+impl StubbornIndex {
+    pub fn new(rows: MemorySegmentIndex) -> Self {
+        Self { rows, stubborn: AtomicBool::new(false), hold_scans: AtomicBool::new(false), release: tokio::sync::Notify::new() }
+    }
+
+    fn check(&self) -> Result<(), RemoveError> {
+        let stubborn = self.stubborn.load(Ordering::Relaxed);
+        if stubborn { Err(RemoveError::Failed { source: Arc::new(std::io::Error::other("stubborn")) }) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl SegmentIndex for StubbornIndex {
+    async fn put(&self, rows: Vec<SealedRow>) -> Result<PutOutcome, PutError> {
+        self.rows.put(rows).await
+    }
+
+    async fn find(&self, topic_partition: TopicPartition, offset: i64) -> Result<Option<SealedRow>, IndexReadError> {
+        self.rows.find(topic_partition, offset).await
+    }
+
+    async fn scan(&self, of: TopicPartition, from_offset: i64, limit: usize) -> Result<Vec<SealedRow>, IndexReadError> {
+        self.rows.scan(of, from_offset, limit).await
+    }
+
+    async fn scan_all(&self, after: Option<RowKey>, limit: usize) -> Result<Vec<SealedRow>, IndexReadError> {
+        let rows = self.rows.scan_all(after, limit).await;
+        if self.hold_scans.load(Ordering::Relaxed) {
+            self.release.notified().await;
+        }
+        rows
+    }
+
+    async fn remove(&self, keys: Vec<RowKey>) -> Result<u64, RemoveError> {
+        self.check()?;
+        self.rows.remove(keys).await
+    }
+
+    async fn remove_topic(&self, topic_id: TopicId) -> Result<u64, RemoveError> {
+        self.check()?;
+        self.rows.remove_topic(topic_id).await
+    }
+
+    async fn count(&self) -> Result<u64, IndexReadError> {
+        self.rows.count().await
     }
 }
