@@ -44,12 +44,12 @@ impl Shared {
 
     async fn empty_dropped(&self, id: TopicId, topic: &DroppedTopic, forget: bool, lease: LeaseNumber) -> Result<(), WorkError> {
         // Nobody looks up the rows of a topic that is gone: its objects need not wait for them.
-        let rows = self.segment_index.remove_topic(id).await;
+        let mut emptied = self.segment_index.remove_topic(id).await.map(drop).map_err(WorkError::from);
         for folder in ["bronze", "manifest"] {
-            self.empty_folder(&topic_folder(folder, &topic.name, id)).await?;
+            emptied = emptied.and(self.empty_folder(&topic_folder(folder, &topic.name, id)).await);
         }
-        self.objects.delete(Purpose::Garbage, &root_path(&topic.name, id)).await?;
-        rows?;
+        let root = self.objects.delete(Purpose::Garbage, &root_path(&topic.name, id)).await;
+        emptied.and(root.map_err(WorkError::from))?;
         let now_ms = self.now_ms();
         {
             let mut memory = self.memory();
