@@ -11,7 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 use strandline::node::{Node, NodeOptions};
 use strandline_client::{
-    Client, ClientOptions, Compression, ConsumedRecord, ConsumerOptions, HeaderRef, NewTopic, ProducerOptions, ProducerRecord, StartAt,
+    Client, ClientOptions, Compression, ConsumedRecord, ConsumerOptions, HeaderRef, NewTopic, ProducerOptions, ProducerRecord,
+    StartAt,
 };
 use strandline_config::Settings;
 use strandline_runtime::Runtime;
@@ -58,7 +59,8 @@ fn bytes() -> impl Strategy<Value = Option<Vec<u8>>> {
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
-    let header = (prop_oneof![Just("ce_type".to_owned()), Just("ce_time".to_owned()), Just(String::new()), "[a-zé]{1,8}"], bytes());
+    let header =
+        (prop_oneof![Just("ce_type".to_owned()), Just("ce_time".to_owned()), Just(String::new()), "[a-zé]{1,8}"], bytes());
     let time = prop_oneof![4 => 1_700_000_000_000..1_800_000_000_000_i64, 1 => Just(0), 1 => Just(-60_000_000_000), 1 => Just(253_402_300_799_999_i64)];
     (0..3_i32, bytes(), bytes(), prop::collection::vec(header, 0..5), time)
         .prop_map(|(partition, key, value, headers, timestamp_ms)| Shape { partition, key, value, headers, timestamp_ms })
@@ -74,7 +76,8 @@ async fn produce(client: &Client, topic: &str, records: &[Shape], compression: C
     let producer = client.producer(ProducerOptions { compression, ..ProducerOptions::default() });
     let mut deliveries = Vec::new();
     for record in records {
-        let headers: Vec<HeaderRef<'_>> = record.headers.iter().map(|(key, value)| HeaderRef { key, value: value.as_deref() }).collect();
+        let headers: Vec<HeaderRef<'_>> =
+            record.headers.iter().map(|(key, value)| HeaderRef { key, value: value.as_deref() }).collect();
         let sent = ProducerRecord {
             topic,
             partition: Some(record.partition),

@@ -4,8 +4,7 @@ use bytes::Bytes;
 use strandline_types::HeaderRef;
 
 /// Headers of every event, in this order.
-pub const HEADERS: [&str; 7] =
-    ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "content-type"];
+pub const HEADERS: [&str; 7] = ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "content-type"];
 
 /// One event. Its parts share one piece of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]

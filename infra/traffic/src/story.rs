@@ -61,13 +61,32 @@ pub(crate) fn write_booking_id(buffer: &mut Vec<u8>, booking: u64) {
 pub(crate) fn telemetry(buffer: &mut Vec<u8>, vehicle: &Vehicle, seed: &mut Seeded) {
     json!(
         buffer,
-        "{\"vehicle_id\":\"", vehicle, "\",\"vehicle_type\":\"", vehicle.kind.name(),
-        "\",\"position\":{\"lat\":", (vehicle.latitude, 6), ",\"lon\":", (vehicle.longitude, 6),
-        "},\"speed_kmh\":", (vehicle.speed, 1), ",\"heading_deg\":", vehicle.heading,
-        ",\"battery_pct\":", (vehicle.battery, 2), ",\"odometer_km\":", (vehicle.odometer_m, 3),
-        ",\"status\":\"", vehicle.status.name(), "\",\"range_km\":", vehicle.kind.range_km() * vehicle.battery / 10_000,
-        ",\"motor_temp_c\":", (180 + vehicle.speed / 2 + seed.between(0, 30), 1),
-        ",\"signal_dbm\":", seed.between(-110, -50), ",\"message_no\":", vehicle.messages,
+        "{\"vehicle_id\":\"",
+        vehicle,
+        "\",\"vehicle_type\":\"",
+        vehicle.kind.name(),
+        "\",\"position\":{\"lat\":",
+        (vehicle.latitude, 6),
+        ",\"lon\":",
+        (vehicle.longitude, 6),
+        "},\"speed_kmh\":",
+        (vehicle.speed, 1),
+        ",\"heading_deg\":",
+        vehicle.heading,
+        ",\"battery_pct\":",
+        (vehicle.battery, 2),
+        ",\"odometer_km\":",
+        (vehicle.odometer_m, 3),
+        ",\"status\":\"",
+        vehicle.status.name(),
+        "\",\"range_km\":",
+        vehicle.kind.range_km() * vehicle.battery / 10_000,
+        ",\"motor_temp_c\":",
+        (180 + vehicle.speed / 2 + seed.between(0, 30), 1),
+        ",\"signal_dbm\":",
+        seed.between(-110, -50),
+        ",\"message_no\":",
+        vehicle.messages,
     );
     if let Some(booking) = &vehicle.booking {
         json!(buffer, ",\"booking_id\":\"", booking, "\"");
@@ -78,10 +97,23 @@ pub(crate) fn telemetry(buffer: &mut Vec<u8>, vehicle: &Vehicle, seed: &mut Seed
 pub(crate) fn booking_created(buffer: &mut Vec<u8>, vehicle: &Vehicle, booking: &Booking) {
     json!(
         buffer,
-        "{\"booking_id\":\"", booking, "\",\"user_id\":\"u-", booking.user as i64, "\",\"vehicle_id\":\"", vehicle,
-        "\",\"vehicle_type\":\"", vehicle.kind.name(), "\",\"pickup\":{\"lat\":", (vehicle.latitude, 6), ",\"lon\":",
-        (vehicle.longitude, 6), "},\"price_per_minute\":{\"amount\":", (vehicle.kind.price_cents(), 2),
-        ",\"currency\":\"EUR\"},\"booked_at\":\"", Time(booking.since_ms), "\"}",
+        "{\"booking_id\":\"",
+        booking,
+        "\",\"user_id\":\"u-",
+        booking.user as i64,
+        "\",\"vehicle_id\":\"",
+        vehicle,
+        "\",\"vehicle_type\":\"",
+        vehicle.kind.name(),
+        "\",\"pickup\":{\"lat\":",
+        (vehicle.latitude, 6),
+        ",\"lon\":",
+        (vehicle.longitude, 6),
+        "},\"price_per_minute\":{\"amount\":",
+        (vehicle.kind.price_cents(), 2),
+        ",\"currency\":\"EUR\"},\"booked_at\":\"",
+        Time(booking.since_ms),
+        "\"}",
     );
 }
 
@@ -89,10 +121,19 @@ pub(crate) fn payment_authorized(buffer: &mut Vec<u8>, vehicle: &Vehicle, bookin
     const METHODS: [&str; 4] = ["card", "sepa", "paypal", "apple_pay"];
     json!(
         buffer,
-        "{\"payment_id\":\"pay-", booking.number as i64, "\",\"booking_id\":\"", booking, "\",\"user_id\":\"u-",
-        booking.user as i64, "\",\"amount\":{\"amount\":", (vehicle.kind.price_cents() * 60, 2),
-        ",\"currency\":\"EUR\"},\"method\":\"", METHODS[seed.below(4) as usize], "\",\"risk_score\":",
-        (seed.between(0, 400), 3), ",\"status\":\"authorized\"}",
+        "{\"payment_id\":\"pay-",
+        booking.number as i64,
+        "\",\"booking_id\":\"",
+        booking,
+        "\",\"user_id\":\"u-",
+        booking.user as i64,
+        "\",\"amount\":{\"amount\":",
+        (vehicle.kind.price_cents() * 60, 2),
+        ",\"currency\":\"EUR\"},\"method\":\"",
+        METHODS[seed.below(4) as usize],
+        "\",\"risk_score\":",
+        (seed.between(0, 400), 3),
+        ",\"status\":\"authorized\"}",
     );
 }
 
@@ -100,38 +141,84 @@ pub(crate) fn return_completed(buffer: &mut Vec<u8>, vehicle: &Vehicle, booking:
     let minutes = (now_ms - booking.since_ms).max(0) / 60_000 + 1;
     json!(
         buffer,
-        "{\"booking_id\":\"", booking, "\",\"user_id\":\"u-", booking.user as i64, "\",\"vehicle_id\":\"", vehicle,
-        "\",\"booked_at\":\"", Time(booking.since_ms), "\",\"returned_at\":\"", Time(now_ms), "\",\"minutes\":", minutes,
-        ",\"distance_km\":", (vehicle.odometer_m - booking.from_odometer_m, 3), ",\"charged\":{\"amount\":",
-        (minutes * vehicle.kind.price_cents(), 2), ",\"currency\":\"EUR\"},\"dropoff\":{\"lat\":", (vehicle.latitude, 6),
-        ",\"lon\":", (vehicle.longitude, 6), "},\"battery_pct\":", (vehicle.battery, 2), "}",
+        "{\"booking_id\":\"",
+        booking,
+        "\",\"user_id\":\"u-",
+        booking.user as i64,
+        "\",\"vehicle_id\":\"",
+        vehicle,
+        "\",\"booked_at\":\"",
+        Time(booking.since_ms),
+        "\",\"returned_at\":\"",
+        Time(now_ms),
+        "\",\"minutes\":",
+        minutes,
+        ",\"distance_km\":",
+        (vehicle.odometer_m - booking.from_odometer_m, 3),
+        ",\"charged\":{\"amount\":",
+        (minutes * vehicle.kind.price_cents(), 2),
+        ",\"currency\":\"EUR\"},\"dropoff\":{\"lat\":",
+        (vehicle.latitude, 6),
+        ",\"lon\":",
+        (vehicle.longitude, 6),
+        "},\"battery_pct\":",
+        (vehicle.battery, 2),
+        "}",
     );
 }
 
 pub(crate) fn inventory(buffer: &mut Vec<u8>, vehicle: &Vehicle, now_ms: i64) {
     json!(
         buffer,
-        "{\"vehicle_id\":\"", vehicle, "\",\"vehicle_type\":\"", vehicle.kind.name(), "\",\"status\":\"",
-        vehicle.status.name(), "\",\"position\":{\"lat\":", (vehicle.latitude, 6), ",\"lon\":", (vehicle.longitude, 6),
-        "},\"battery_pct\":", (vehicle.battery, 2), ",\"range_km\":", vehicle.kind.range_km() * vehicle.battery / 10_000,
-        ",\"since\":\"", Time(now_ms), "\"}",
+        "{\"vehicle_id\":\"",
+        vehicle,
+        "\",\"vehicle_type\":\"",
+        vehicle.kind.name(),
+        "\",\"status\":\"",
+        vehicle.status.name(),
+        "\",\"position\":{\"lat\":",
+        (vehicle.latitude, 6),
+        ",\"lon\":",
+        (vehicle.longitude, 6),
+        "},\"battery_pct\":",
+        (vehicle.battery, 2),
+        ",\"range_km\":",
+        vehicle.kind.range_km() * vehicle.battery / 10_000,
+        ",\"since\":\"",
+        Time(now_ms),
+        "\"}",
     );
 }
 
 pub(crate) fn low_battery(buffer: &mut Vec<u8>, vehicle: &Vehicle) {
     json!(
         buffer,
-        "{\"alert\":\"low_battery_alert\",\"severity\":\"warning\",\"vehicle_id\":\"", vehicle, "\",\"battery_pct\":",
-        (vehicle.battery, 2), ",\"position\":{\"lat\":", (vehicle.latitude, 6), ",\"lon\":", (vehicle.longitude, 6), "}}",
+        "{\"alert\":\"low_battery_alert\",\"severity\":\"warning\",\"vehicle_id\":\"",
+        vehicle,
+        "\",\"battery_pct\":",
+        (vehicle.battery, 2),
+        ",\"position\":{\"lat\":",
+        (vehicle.latitude, 6),
+        ",\"lon\":",
+        (vehicle.longitude, 6),
+        "}}",
     );
 }
 
 pub(crate) fn geofence_violation(buffer: &mut Vec<u8>, vehicle: &Vehicle) {
     json!(
         buffer,
-        "{\"alert\":\"geofence_violation\",\"severity\":\"critical\",\"vehicle_id\":\"", vehicle, "\",\"area\":\"",
-        vehicle.city.code, "\",\"speed_kmh\":", (vehicle.speed, 1), ",\"position\":{\"lat\":", (vehicle.latitude, 6),
-        ",\"lon\":", (vehicle.longitude, 6), "}}",
+        "{\"alert\":\"geofence_violation\",\"severity\":\"critical\",\"vehicle_id\":\"",
+        vehicle,
+        "\",\"area\":\"",
+        vehicle.city.code,
+        "\",\"speed_kmh\":",
+        (vehicle.speed, 1),
+        ",\"position\":{\"lat\":",
+        (vehicle.latitude, 6),
+        ",\"lon\":",
+        (vehicle.longitude, 6),
+        "}}",
     );
 }
 
@@ -168,7 +255,13 @@ fn small(buffer: &mut Vec<u8>, value: i64) {
     let digits = value.unsigned_abs();
     let [hundreds, tens, ones] = [digits / 100, digits / 10 % 10, digits % 10].map(|digit| b'0' + digit as u8);
     let text = [b'-', hundreds, tens, ones];
-    let first = if digits >= 100 { 1 } else if digits >= 10 { 2 } else { 3 };
+    let first = if digits >= 100 {
+        1
+    } else if digits >= 10 {
+        2
+    } else {
+        3
+    };
     if value < 0 {
         buffer.push(text[0]);
     }

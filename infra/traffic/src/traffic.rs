@@ -260,12 +260,7 @@ impl Traffic {
         });
     }
 
-    fn say_booking(
-        &mut self,
-        number: u32,
-        kind: &'static str,
-        data: impl FnOnce(&mut Vec<u8>, &Vehicle, &Booking, &mut Seeded),
-    ) {
+    fn say_booking(&mut self, number: u32, kind: &'static str, data: impl FnOnce(&mut Vec<u8>, &Vehicle, &Booking, &mut Seeded)) {
         let Some(booking) = self.fleet[number as usize].booking.clone() else { return };
         self.buffer.clear();
         story::write_booking_id(&mut self.buffer, booking.number);

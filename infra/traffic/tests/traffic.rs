@@ -82,7 +82,8 @@ fn bookings_payments_and_returns_follow_one_another() {
     let mut complete = 0;
     for story in stories.values() {
         // Trips that began before the first event have their return alone.
-        let fits = whole.starts_with(&story.iter().map(String::as_str).collect::<Vec<_>>()[..]) || story[..] == ["return_completed"];
+        let fits =
+            whole.starts_with(&story.iter().map(String::as_str).collect::<Vec<_>>()[..]) || story[..] == ["return_completed"];
         assert!(fits, "{story:?}");
         complete += usize::from(story.len() == 3);
     }
