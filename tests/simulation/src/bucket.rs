@@ -47,11 +47,13 @@ impl Bucket {
         if !path.starts_with("bronze/") {
             return None;
         }
-        let rows = strandline_segment_index::SegmentIndex::scan_all(&self.core.segment_index, None, usize::MAX).now_or_never()?.ok()?;
+        let rows =
+            strandline_segment_index::SegmentIndex::scan_all(&self.core.segment_index, None, usize::MAX).now_or_never()?.ok()?;
         let oracle = self.core.oracle();
         rows.iter().find_map(|row| {
             let (log_start, _) = oracle.bounds(row.topic_partition)?;
-            (row.path == path && row.end_offset > log_start).then(|| format!("it answers for [{}, {}) of {:?}", row.start_offset, row.end_offset, row.topic_partition))
+            (row.path == path && row.end_offset > log_start)
+                .then(|| format!("it answers for [{}, {}) of {:?}", row.start_offset, row.end_offset, row.topic_partition))
         })
     }
 }

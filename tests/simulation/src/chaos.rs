@@ -1,6 +1,7 @@
 //! What goes wrong: crashes, pauses, lost replies, rivals, full disks, slow stores, wrong clocks; and who puts it right.
 
 use crate::dice::Dice;
+use crate::mutation::Mutation;
 use crate::node::Node;
 use crate::world::World;
 use std::sync::Arc;
@@ -31,13 +32,14 @@ pub(crate) fn weather(world: &World, dice: &Dice, log: &MemoryCommitLog, faults:
         after_append: delay(100, 4_000),
         between_rows_and_floor: delay(0, 2_000 * rough),
     });
+    let slow = dice.chance(15) || world.core.mutation.is_some_and(crate::mutation::Mutation::needs_a_slow_store);
     let rates = StoreRates {
         before: 6 * rough,
         after: 6 * rough,
         late: 6 * rough,
         delay: 350,
         full: 2 * rough,
-        longest: dice.millis(20, 120) * if dice.chance(15) { 40 } else { 1 },
+        longest: dice.millis(20, 120) * if slow { 40 } else { 1 },
     };
     faults.set_rates(rates, dice.random());
 }
@@ -46,7 +48,12 @@ pub(crate) fn weather(world: &World, dice: &Dice, log: &MemoryCommitLog, faults:
 fn rival(world: &Arc<World>) -> Rival {
     let clock = world.core.clock().clone();
     Arc::new(move |_, entry: &Entry| {
-        let body = EntryBody { time_ms: clock.now_ms(), hash_before: entry.hash_before.0.to_vec(), cell_epoch: 1, ..EntryBody::default() };
+        let body = EntryBody {
+            time_ms: clock.now_ms(),
+            hash_before: entry.hash_before.0.to_vec(),
+            cell_epoch: 1,
+            ..EntryBody::default()
+        };
         Entry { hash_before: entry.hash_before, bytes: encode(&body).unwrap(), payload: Payload::default() }
     })
 }
@@ -60,6 +67,10 @@ pub(crate) async fn chaos(world: Arc<World>) {
             break;
         }
         let Some(node) = world.any_node(&dice) else { continue };
+        // Most who sleep are left to wake up.
+        if !node.log_gate.is_open() && (world.core.mutated(Mutation::OldFloor) || dice.chance(70)) {
+            continue;
+        }
         match dice.below(12) {
             0..=3 => world.kill(node.slot),
             4 => world.stop(node.slot).await,
@@ -97,9 +108,17 @@ pub(crate) async fn chaos(world: Arc<World>) {
 /// Stands still for a while; others may say meanwhile that it is gone.
 async fn pause(world: &Arc<World>, dice: &Dice, node: &Arc<Node>) {
     let length = if dice.chance(35) { dice.millis(31_000, 100_000) } else { dice.millis(200, 12_000) };
+    // A node that sleeps until what it knows is trimmed, with a commit on its way.
+    let sleeps = world.core.mutated(Mutation::OldFloor);
+    let length = if sleeps { dice.millis(100_000, 140_000) } else { length };
     // Now and then it is the network to the log alone.
-    let whole = dice.chance(70);
-    world.core.trace(format!("{} is paused for {} ms, {}", node.name(), length.as_millis(), if whole { "whole" } else { "from the log" }));
+    let whole = dice.chance(70) && !sleeps;
+    world.core.trace(format!(
+        "{} is paused for {} ms, {}",
+        node.name(),
+        length.as_millis(),
+        if whole { "whole" } else { "from the log" }
+    ));
     node.log_gate.set_paused(true);
     node.gate.set_paused(whole);
     let (world, dice, node) = (world.clone(), dice.clone(), node.clone());

@@ -36,7 +36,9 @@ impl Ledger {
     /// A client was told that its record is at this offset.
     pub fn acked(&mut self, at: TopicPartition, offset: i64, id: RecordId) -> Result<(), String> {
         match self.acked.entry(at).or_default().insert(offset, id) {
-            Some(other) if other != id => return Err(format!("{at:?} offset {offset} was acknowledged to {other:x} and to {id:x}")),
+            Some(other) if other != id => {
+                return Err(format!("{at:?} offset {offset} was acknowledged to {other:x} and to {id:x}"));
+            }
             _ => {}
         }
         self.place(at, offset, id)

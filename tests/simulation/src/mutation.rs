@@ -25,6 +25,14 @@ pub enum Mutation {
 }
 
 impl Mutation {
+    /// Whether the rule matters where requests to the store take long and orphans are looked for all the time.
+    pub(crate) fn needs_a_slow_store(self) -> bool {
+        #[cfg(feature = "mutations")]
+        return self == Self::Fold(strandline_index::mutations::Rule::Horizon);
+        #[cfg(not(feature = "mutations"))]
+        false
+    }
+
     /// Those that need no switch in the code under test, with the number of seeds within which each is found.
     pub const ALL: [(Mutation, u64); 8] = [
         (Mutation::LogForgets, 3),
@@ -32,7 +40,7 @@ impl Mutation {
         (Mutation::DeletedEarly, 3),
         (Mutation::StaleReads, 3),
         (Mutation::TrimAtOnce, 10),
-        (Mutation::OldFloor, 10),
+        (Mutation::OldFloor, 30),
         (Mutation::FloorPassesExtents, 5),
         (Mutation::RowsForgotten, 5),
     ];

@@ -48,7 +48,14 @@ pub(crate) struct Node {
 
 impl Node {
     /// Starts from the floor's snapshot and the log, with empty memory.
-    pub async fn start(world: &World, slot: usize, run: u64, gate: Gate, log: MemoryCommitLog, faults: FaultPlan) -> Result<Self, String> {
+    pub async fn start(
+        world: &World,
+        slot: usize,
+        run: u64,
+        gate: Gate,
+        log: MemoryCommitLog,
+        faults: FaultPlan,
+    ) -> Result<Self, String> {
         let core = world.core.clone();
         let log_gate = Gate::new();
         let stream = 1_000 + 1_000 * slot as u64 + run;
@@ -57,7 +64,11 @@ impl Node {
         let runtime = Runtime { clock, random: dice(0).random(), spawner: world.core.runtime.spawner.new_group() };
         let own_log = Arc::new(NodeLog::new(log.clone(), log_gate.clone(), core.clone(), dice(1), !world.shape.sole));
         let node_log: Arc<dyn CommitLog> = own_log.clone();
-        let faulty = Faults::new(Arc::new(world.bucket.clone()), faults.clone(), &Runtime { spawner: core.runtime.spawner.clone(), ..runtime.clone() });
+        let faulty = Faults::new(
+            Arc::new(world.bucket.clone()),
+            faults.clone(),
+            &Runtime { spawner: core.runtime.spawner.clone(), ..runtime.clone() },
+        );
         let store = Arc::new(NodeStore { inner: Arc::new(faulty), gate: gate.clone() });
         let policy = if world.shape.retries { RetryPolicy::default() } else { RetryPolicy::once() };
         let objects = Objects::new(store, policy, &runtime);
@@ -65,7 +76,13 @@ impl Node {
         let index = load_index(&*node_log, &objects).await?;
         let roles = vec![Role::Ingest, Role::Reader, Role::Compactor];
         let options = CellOptions {
-            join: JoinAs { host: "127.0.0.1".to_owned(), port: 9_092 + slot as u16, zone: String::new(), roles, sole: world.shape.sole },
+            join: JoinAs {
+                host: "127.0.0.1".to_owned(),
+                port: 9_092 + slot as u16,
+                zone: String::new(),
+                roles,
+                sole: world.shape.sole,
+            },
             accept_clock: world.shape.skew,
             poll: Duration::from_millis(900),
         };

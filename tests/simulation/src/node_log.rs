@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use strandline_commands::{Commit, DecodedEntry, EntryBody, decode, encode};
-use strandline_commit_log::{AppendError, CommitLog, Entry, Floor, FloorError, MemoryCommitLog, Payload, ReadError, Tail, TrimError};
+use strandline_commit_log::{
+    AppendError, CommitLog, Entry, Floor, FloorError, MemoryCommitLog, Payload, ReadError, Tail, TrimError,
+};
 use strandline_types::Seq;
 
 /// How long entries stay below the floor: longer than an append may take before the floor is looked at again, with
@@ -45,17 +47,12 @@ impl NodeLog {
         let head = self.core.log.head();
         let back = Seq(head.0.checked_sub(self.dice.below(head.0.min(20)))?);
         let DecodedEntry::Body(body) = decode(&self.core.log.stored(back)?.bytes).ok()? else { return None };
-        let commits: Vec<Commit> = body.commits.into_iter().filter(|commit| commit.incarnation != 0 && commit.payload_length == 0).collect();
+        let commits: Vec<Commit> =
+            body.commits.into_iter().filter(|commit| commit.incarnation != 0 && commit.payload_length == 0).collect();
         if commits.is_empty() {
             return None;
         }
-        let body = EntryBody {
-            hash_before: hash_before.0.to_vec(),
-            payload_length: 0,
-            payload_crc32c: 0,
-            commits,
-            ..body
-        };
+        let body = EntryBody { hash_before: hash_before.0.to_vec(), payload_length: 0, payload_crc32c: 0, commits, ..body };
         Some(Entry { hash_before, bytes: encode(&body).ok()?, payload: Payload::default() })
     }
 }
@@ -69,7 +66,9 @@ impl CommitLog for NodeLog {
             && let Some(copy) = self.land_again(entry.hash_before)
         {
             // Only at the head, as the committer would: what is beyond it nobody has folded.
-            if at == self.core.log.head().next() && self.core.log.for_node().append(at, copy).now_or_never().is_some_and(|answer| answer.is_ok()) {
+            if at == self.core.log.head().next()
+                && self.core.log.for_node().append(at, copy).now_or_never().is_some_and(|answer| answer.is_ok())
+            {
                 self.core.trace(format!("a commit lands again at {at}"));
             }
         }

@@ -39,7 +39,8 @@ impl SegmentIndex for NodeRows {
         }
         if self.dice.chance(10) {
             // The zombie's write: it lands when everybody has forgotten it.
-            let (rows, index, clock, late) = (rows.clone(), self.core.segment_index.clone(), self.core.clock().clone(), self.dice.millis(1, 20_000));
+            let (rows, index, clock, late) =
+                (rows.clone(), self.core.segment_index.clone(), self.core.clock().clone(), self.dice.millis(1, 20_000));
             self.core.runtime.spawner.spawn("late rows", async move {
                 clock.sleep(late).await;
                 let _ = index.put(rows).await;

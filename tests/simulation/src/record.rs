@@ -5,7 +5,9 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 use strandline_types::{HeaderRef, TimestampType};
 use strandline_wire::Records;
-use strandline_wire::records::{BatchBuilder, BatchOptions, BatchPlace, Compression, RecordScratch, for_each_record, split_batches};
+use strandline_wire::records::{
+    BatchBuilder, BatchOptions, BatchPlace, Compression, RecordScratch, for_each_record, split_batches,
+};
 
 /// A record as it was sent or came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl Record {
             _ => Some(format!("{{\"id\":{id},\"text\":\"{}\"}}", "é".repeat(length as usize)).into_bytes()),
         };
         let mut headers = vec![("id".to_owned(), Some(id.to_be_bytes().to_vec()))];
-        if (word >> 32) % 3 == 0 {
+        if (word >> 32).is_multiple_of(3) {
             headers.extend([("a".to_owned(), None), ("a".to_owned(), Some(Vec::new()))]);
         }
         Self { timestamp_ms: start_ms + ((word >> 40) % 1_000) as i64, key, value, headers }
@@ -102,7 +104,11 @@ pub(crate) fn take_apart(records: Records, offset: i64) -> Result<Answer, String
         let header = batch.header;
         match next {
             None if header.base_offset > offset || header.last_offset() < offset => {
-                return Err(format!("asked for {offset}, got a batch of [{}, {}] (I5)", header.base_offset, header.last_offset()));
+                return Err(format!(
+                    "asked for {offset}, got a batch of [{}, {}] (I5)",
+                    header.base_offset,
+                    header.last_offset()
+                ));
             }
             Some(next) if header.base_offset != next => {
                 return Err(format!("a batch at {} where {next} is due (I5)", header.base_offset));
@@ -121,7 +127,11 @@ pub(crate) fn take_apart(records: Records, offset: i64) -> Result<Answer, String
                     timestamp_ms: record.timestamp_ms,
                     key: record.key.map(<[u8]>::to_vec),
                     value: record.value.map(<[u8]>::to_vec),
-                    headers: record.headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
+                    headers: record
+                        .headers
+                        .iter()
+                        .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+                        .collect(),
                 };
                 answer.records.push((record.offset, own, record.timestamp_type));
             }

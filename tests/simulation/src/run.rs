@@ -51,7 +51,11 @@ pub fn run_mutated(seed: u64, mutation: Option<Mutation>) -> Result<Finished, St
         Some(Mutation::Fold(rule)) => Some(rule),
         _ => None,
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(|error| error.to_string())?;
     let result = runtime.block_on(async {
         let world = World::new(seed, mutation);
         if tokio::time::timeout(LONGEST, run(&world)).await.is_err() {
@@ -62,7 +66,12 @@ pub fn run_mutated(seed: u64, mutation: Option<Mutation>) -> Result<Finished, St
             world.kill(slot);
         }
         match world.core.failure() {
-            Some(failure) => Err(format!("{failure}\n\nthe last of {} lines:\n{}\n\n{failure}\n{:?}", world.core.digest().0, world.core.last_lines(120), world.shape)),
+            Some(failure) => Err(format!(
+                "{failure}\n\nthe last of {} lines:\n{}\n\n{failure}\n{:?}",
+                world.core.digest().0,
+                world.core.last_lines(120),
+                world.shape
+            )),
             None => Ok(finished(&world)),
         }
     });

@@ -32,7 +32,9 @@ pub fn check_seeds(seeds: Range<u64>) {
                 seen += finished.records.1;
             }
             Err(what) => {
-                eprintln!("seed {seed}: {what}\n\nagain: SIMULATION_SEED={seed} cargo test -p strandline-simulation --test seeds\n");
+                eprintln!(
+                    "seed {seed}: {what}\n\nagain: SIMULATION_SEED={seed} cargo test -p strandline-simulation --test seeds\n"
+                );
                 failed.push((seed, what.lines().next().unwrap_or_default().to_owned()));
             }
         }
@@ -41,5 +43,11 @@ pub fn check_seeds(seeds: Range<u64>) {
     for (seed, what) in &failed {
         eprintln!("  SIMULATION_SEED={seed}: {what}");
     }
-    assert!(failed.is_empty(), "{} of {} seeds failed: {:?}", failed.len(), seeds.end - seeds.start, failed.iter().map(|(seed, _)| *seed).collect::<Vec<_>>());
+    assert!(
+        failed.is_empty(),
+        "{} of {} seeds failed: {:?}",
+        failed.len(),
+        seeds.end - seeds.start,
+        failed.iter().map(|(seed, _)| *seed).collect::<Vec<_>>()
+    );
 }

@@ -1,6 +1,7 @@
 //! What a run is made of, drawn from its seed.
 
 use crate::dice::Dice;
+use crate::mutation::Mutation;
 use std::time::Duration;
 use strandline_commit_log::memory::Semantics;
 use strandline_compactor::CompactorOptions;
@@ -24,7 +25,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    pub fn of(seed: u64) -> Self {
+    pub fn of(seed: u64, mutation: Option<Mutation>) -> Self {
         let dice = Dice::new(seed, 1);
         let sole = seed % 5 == 4;
         let nodes = if sole { 1 } else { 2 + dice.below(2) as usize };
@@ -51,6 +52,18 @@ impl Shape {
             rehome_age: dice.millis(500, 5_000),
             ..CompactorOptions::default()
         };
+        if mutation == Some(Mutation::OldFloor) {
+            // Where the rule is needed: on a log that keeps nothing for those who sleep, with snapshots all the time.
+            let compactor = CompactorOptions { snapshot_entries: 20, ..compactor };
+            let (semantics, active) = (Semantics::ConditionalPut, Duration::from_secs(400));
+            return Self { nodes: 3, sole: false, semantics, start_ms, active, retries: true, skew: false, compactor };
+        }
+        if mutation.is_some_and(Mutation::needs_a_slow_store) {
+            let often = Duration::from_millis(700);
+            let age = Duration::from_millis(100);
+            let compactor = CompactorOptions { orphan_age: age, garbage_interval: often, sweep_interval: often, ..compactor };
+            return Self { nodes, sole, semantics, start_ms, active, retries: true, skew: false, compactor };
+        }
         Self { nodes, sole, semantics, start_ms, active, retries: dice.chance(50), skew: dice.chance(25), compactor }
     }
 }

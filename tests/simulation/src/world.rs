@@ -53,7 +53,7 @@ pub(crate) fn caller() -> Caller {
 
 impl World {
     pub fn new(seed: u64, mutation: Option<Mutation>) -> Arc<Self> {
-        let shape = Shape::of(seed);
+        let shape = Shape::of(seed, mutation);
         let start_ms = shape.start_ms;
         let clocks: Vec<_> = (0..shape.nodes).map(|_| Arc::new(VirtualClock::new(start_ms))).collect();
         let random: Arc<SeededRandom> = Dice::new(seed, 2).random();
@@ -268,5 +268,4 @@ impl World {
             self.core.runtime.sleep(dice.millis(100, 2_000)).await;
         }
     }
-
 }

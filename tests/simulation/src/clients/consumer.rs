@@ -25,15 +25,28 @@ pub(crate) async fn consume(world: Arc<World>, consumer: u32) {
     }
 }
 
-async fn fetch(node: &Node, topic: &TopicInfo, at: TopicPartition, offset: i64, max_bytes: i32, max_wait_ms: i32) -> Option<PartitionData> {
-    let partition = FetchPartition { partition: at.partition, fetch_offset: offset, partition_max_bytes: max_bytes, ..FetchPartition::default() };
+async fn fetch(
+    node: &Node,
+    topic: &TopicInfo,
+    at: TopicPartition,
+    offset: i64,
+    max_bytes: i32,
+    max_wait_ms: i32,
+) -> Option<PartitionData> {
+    let partition = FetchPartition {
+        partition: at.partition,
+        fetch_offset: offset,
+        partition_max_bytes: max_bytes,
+        ..FetchPartition::default()
+    };
     let topics = vec![FetchTopic { topic_id: topic.id, partitions: vec![partition], ..FetchTopic::default() }];
-    let request = FetchRequest { max_bytes: i32::MAX, min_bytes: 1, max_wait_ms, session_epoch: -1, topics, ..FetchRequest::default() };
+    let request =
+        FetchRequest { max_bytes: i32::MAX, min_bytes: 1, max_wait_ms, session_epoch: -1, topics, ..FetchRequest::default() };
     let mut answer = node.ask(node.reader.fetch(&caller(), 17, request, 1)).await?;
     if answer.error_code != 0 {
         return None;
     }
-    Some(answer.responses.pop()?.partitions.pop()?)
+    answer.responses.pop()?.partitions.pop()
 }
 
 async fn read_once(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, dice: &Dice) {
@@ -52,7 +65,15 @@ async fn read_once(world: &World, node: &Node, topic: &TopicInfo, at: TopicParti
 }
 
 /// What may be told, by what was and is true.
-fn check_fetched(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, offset: i64, before: (i64, i64), data: PartitionData) {
+fn check_fetched(
+    world: &World,
+    node: &Node,
+    topic: &TopicInfo,
+    at: TopicPartition,
+    offset: i64,
+    before: (i64, i64),
+    data: PartitionData,
+) {
     let now = world.core.oracle().bounds(at);
     let code = ErrorCode::from_code(data.error_code);
     let what = format!("fetch {} {}-{} from {offset}", node.name(), topic.name, at.partition);
@@ -94,7 +115,14 @@ fn check_fetched(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartiti
 }
 
 /// Holds the records of an answer against what was sent, acknowledged and seen before. The first offset after them.
-pub(crate) fn check_answer(world: &World, topic: &TopicInfo, at: TopicPartition, offset: i64, records: Records, end: i64) -> Option<i64> {
+pub(crate) fn check_answer(
+    world: &World,
+    topic: &TopicInfo,
+    at: TopicPartition,
+    offset: i64,
+    records: Records,
+    end: i64,
+) -> Option<i64> {
     let answer = match take_apart(records, offset) {
         Ok(answer) => answer,
         Err(what) => {
@@ -114,7 +142,14 @@ pub(crate) fn check_answer(world: &World, topic: &TopicInfo, at: TopicPartition,
     Some(answer.next)
 }
 
-pub(crate) fn check_record(world: &World, topic: &TopicInfo, at: TopicPartition, offset: i64, record: &Record, timestamp_type: TimestampType) -> Result<(), String> {
+pub(crate) fn check_record(
+    world: &World,
+    topic: &TopicInfo,
+    at: TopicPartition,
+    offset: i64,
+    record: &Record,
+    timestamp_type: TimestampType,
+) -> Result<(), String> {
     let id = record.id().ok_or_else(|| "a record without an id".to_owned())?;
     let mut sent = Record::of(id, world.start_ms);
     if topic.log_append_time {
@@ -195,6 +230,9 @@ pub(crate) async fn read_all(world: &World, node: &Node, topic: &TopicInfo, at: 
         ledger.acked_from(at, log_start).into_iter().filter(|(offset, _)| !ledger.has_seen(at, *offset)).collect()
     };
     if let Some((offset, id)) = missing.first() {
-        world.core.fail(format!("{what}: offset {offset} was acknowledged to {id:x} and is not there, with {} others (I1)", missing.len() - 1));
+        world.core.fail(format!(
+            "{what}: offset {offset} was acknowledged to {id:x} and is not there, with {} others (I1)",
+            missing.len() - 1
+        ));
     }
 }

@@ -75,7 +75,8 @@ impl Idempotent {
     fn top_up(&mut self) {
         let wanted = self.dice.between(1, WINDOW as u64) as usize;
         while self.window.len() < wanted {
-            let ids: Vec<_> = (0..self.dice.between(1, 4) as u32).map(|step| record_id(self.producer, self.next + step)).collect();
+            let ids: Vec<_> =
+                (0..self.dice.between(1, 4) as u32).map(|step| record_id(self.producer, self.next + step)).collect();
             self.next += ids.len() as u32;
             ids.iter().for_each(|id| self.world.core.ledger().tried(*id, true));
             let base_sequence = self.next_sequence;
@@ -104,7 +105,11 @@ impl Idempotent {
             }
             self.world.core.runtime.sleep(self.dice.millis(20, 400)).await;
         }
-        self.world.core.fail(format!("producer {} is stuck with {} batches in flight, without any fault", self.producer, self.window.len()));
+        self.world.core.fail(format!(
+            "producer {} is stuck with {} batches in flight, without any fault",
+            self.producer,
+            self.window.len()
+        ));
     }
 
     /// Sends what is not acknowledged, in order; from somewhere on through another node. False when the topic is gone.
@@ -117,7 +122,8 @@ impl Idempotent {
             .iter()
             .map(|at| {
                 let in_flight = &self.window[*at];
-                let sender = Sender { producer_id: self.producer_id, producer_epoch: self.epoch, base_sequence: in_flight.base_sequence };
+                let sender =
+                    Sender { producer_id: self.producer_id, producer_epoch: self.epoch, base_sequence: in_flight.base_sequence };
                 (in_flight.ids.clone(), batch(&in_flight.ids, world.start_ms, compression(&self.dice), Some(sender)))
             })
             .collect();
@@ -153,7 +159,12 @@ impl Idempotent {
             match told {
                 Told::Acked(_) => self.window[*at].acked = true,
                 Told::Error(ErrorCode::UnknownTopicId) => return false,
-                Told::Error(code @ (ErrorCode::InvalidProducerEpoch | ErrorCode::InvalidProducerIdMapping | ErrorCode::CorruptMessage | ErrorCode::InvalidRequest)) => {
+                Told::Error(
+                    code @ (ErrorCode::InvalidProducerEpoch
+                    | ErrorCode::InvalidProducerIdMapping
+                    | ErrorCode::CorruptMessage
+                    | ErrorCode::InvalidRequest),
+                ) => {
                     fenced = Some(*code);
                 }
                 Told::Error(_) | Told::Nothing => {}
@@ -169,7 +180,10 @@ impl Idempotent {
             let acked = world.core.ledger().place_of(self.at, done.ids[0]);
             if let Some(offset) = acked {
                 if offset <= self.last_offset {
-                    world.core.fail(format!("producer {}: sequence {} is at {offset}, the one before at {}", self.producer, done.base_sequence, self.last_offset));
+                    world.core.fail(format!(
+                        "producer {}: sequence {} is at {offset}, the one before at {}",
+                        self.producer, done.base_sequence, self.last_offset
+                    ));
                 }
                 self.last_offset = offset;
             }

@@ -36,7 +36,12 @@ async fn move_log_start(world: &World, dice: &Dice) {
     let command = MoveLogStart { topic_id: at.topic_id.0.to_vec(), partition: at.partition, to };
     let answer = node.ask(node.cell.submit(Submission::one(command))).await;
     let after = world.core.oracle().bounds(at);
-    world.core.trace(format!("{} moves the log start of {}-{} to {to}: {answer:?}, {after:?}", node.name(), topic.name, at.partition));
+    world.core.trace(format!(
+        "{} moves the log start of {}-{} to {to}: {answer:?}, {after:?}",
+        node.name(),
+        topic.name,
+        at.partition
+    ));
 }
 
 /// Steps of the upkeep, by hand, on any node.
@@ -63,7 +68,8 @@ pub(crate) async fn operate(world: Arc<World>) {
                 _ => compactor.retain_once().await.map(|()| "done".to_owned()),
             }
         };
-        let name = ["convert", "merge", "seal", "seal everything", "snapshot", "collect", "sweep", "copy the log", "retain"][step as usize];
+        let name = ["convert", "merge", "seal", "seal everything", "snapshot", "collect", "sweep", "copy the log", "retain"]
+            [step as usize];
         match node.ask(tokio::time::timeout(std::time::Duration::from_secs(120), node.ask(work))).await {
             Some(Ok(Some(result))) => note(&world, &format!("{} {name} {}", node.name(), topic.name), result),
             _ => world.core.trace(format!("{} {name}: no answer", node.name())),

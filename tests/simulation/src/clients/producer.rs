@@ -40,7 +40,14 @@ pub(crate) async fn produce(world: Arc<World>, producer: u32) {
         let mut last = -1;
         for (ids, pending) in sent {
             let told = answer(&world, &node, pending, &topic, at, &ids).await;
-            world.core.trace(format!("producer {producer} {} {}-{} {:x}+{}: {told}", node.name(), topic.name, at.partition, ids[0], ids.len()));
+            world.core.trace(format!(
+                "producer {producer} {} {}-{} {:x}+{}: {told}",
+                node.name(),
+                topic.name,
+                at.partition,
+                ids[0],
+                ids.len()
+            ));
             if let Told::Acked(offset) = told {
                 if offset <= last {
                     world.core.fail(format!("{}: a batch at {offset} overtook the one before it, at {last}", node.name()));
@@ -49,7 +56,9 @@ pub(crate) async fn produce(world: Arc<World>, producer: u32) {
                 continue;
             }
             // Again, through another node perhaps: now it may be there twice.
-            if dice.chance(50) && let Some(other) = world.any_node(&dice) {
+            if dice.chance(50)
+                && let Some(other) = world.any_node(&dice)
+            {
                 ids.iter().for_each(|id| world.core.ledger().tried(*id, false));
                 let bytes = batch(&ids, world.start_ms, compression(&dice), None);
                 let pending = accept(&other, &other.ingest.connection(), &topic, at, bytes, false).await;

@@ -36,7 +36,14 @@ pub(crate) async fn accept(
 }
 
 /// Waits for the answer, and holds it against what is there.
-pub(crate) async fn answer(world: &World, node: &Node, pending: Option<PendingProduce>, topic: &TopicInfo, at: TopicPartition, ids: &[RecordId]) -> Told {
+pub(crate) async fn answer(
+    world: &World,
+    node: &Node,
+    pending: Option<PendingProduce>,
+    topic: &TopicInfo,
+    at: TopicPartition,
+    ids: &[RecordId],
+) -> Told {
     let Some(pending) = pending else { return Told::Nothing };
     let Some(answer) = node.ask(pending.answer()).await else { return Told::Nothing };
     let partition = &answer.response.responses[0].partition_responses[0];
@@ -53,7 +60,12 @@ pub(crate) async fn answer(world: &World, node: &Node, pending: Option<PendingPr
     if let Some((_, end)) = there
         && partition.base_offset + ids.len() as i64 > end
     {
-        world.core.fail(format!("{} acknowledged {at:?} [{}, +{}), the log ends at {end} (I1)", node.name(), partition.base_offset, ids.len()));
+        world.core.fail(format!(
+            "{} acknowledged {at:?} [{}, +{}), the log ends at {end} (I1)",
+            node.name(),
+            partition.base_offset,
+            ids.len()
+        ));
     }
     for (offset, id) in (partition.base_offset..).zip(ids) {
         let noted = world.core.ledger().acked(at, offset, *id);
