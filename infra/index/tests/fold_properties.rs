@@ -224,7 +224,7 @@ impl Player {
                 let name = self.name(seq);
                 let state = &self.index.topics[&id];
                 let ranges = state.partitions.iter().zip(0..).filter_map(|(partition, number)| {
-                    let end = partition.extents.iter().take(extents).last()?.end;
+                    let end = partition.extents.iter().take(extents).next_back()?.end;
                     Some(FileRange {
                         partition: number,
                         start: partition.frontier,

@@ -1,6 +1,6 @@
 //! A log start that moves past fresh segments while an open plan pins the first of them: what is left goes on being sealed.
 
-#![allow(clippy::unwrap_used)] // helpers of tests may, as tests do
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests may, as tests do
 
 use bytes::Bytes;
 use strandline_commands::*;
