@@ -1,6 +1,7 @@
 //! One partition as the sender sees it: what is in flight, what is to be sent again, and the sequence (KIP-98, KIP-360).
 //!
 //! - Batches go out in order. One that failed is sent again before anything behind it, once all behind it is answered.
+//! - No batch goes out more than four places ahead of one that is not answered: brokers know a repeat among the last five.
 //! - A batch keeps its sequence as long as the broker may have it. It gets another one only after a refusal that proves
 //!   that the broker does not have it.
 //! - After a batch was given up, nothing new goes out until all before it is answered; then, if its sequence is missing,
@@ -9,6 +10,7 @@
 use super::batch::{ANONYMOUS, Identity, OpenBatch, SealedBatch, Unbuilt, advance};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use strandline_types::limits;
 use strandline_wire::ErrorCode;
 use strandline_wire::records::BatchError;
 
@@ -81,7 +83,18 @@ impl PartitionState {
             return if behind { Turn::Wait } else { Turn::Again };
         }
         let must_drain = self.gap || self.identity != current;
-        if must_drain && !self.in_flight.is_empty() { Turn::Wait } else { Turn::New }
+        if (must_drain && !self.in_flight.is_empty()) || (current != ANONYMOUS && self.is_far_ahead()) {
+            Turn::Wait
+        } else {
+            Turn::New
+        }
+    }
+
+    /// Whether a broker could forget the oldest batch that is not answered, if one more went out: then its repeat would
+    /// not be known for one.
+    fn is_far_ahead(&self) -> bool {
+        let oldest = self.in_flight.first().into_iter().chain(self.again.keys().next()).min();
+        oldest.is_some_and(|oldest| self.next_order - oldest >= limits::CLIENT_PRODUCE_IN_FLIGHT as u64)
     }
 
     /// Whether a batch was given up, all before it is answered, and its sequence was not taken.
@@ -163,11 +176,11 @@ impl PartitionState {
             && self.again.keys().next().is_none_or(|oldest| *oldest > batch.order);
         match code {
             ErrorCode::DuplicateSequenceNumber => Verdict::Done,
-            // Behind a batch that failed: that one goes first. Else the broker lost what it knew of us, or a batch
-            // before was given up and never got there.
-            ErrorCode::OutOfOrderSequenceNumber if oldest => Verdict::Restart,
-            ErrorCode::OutOfOrderSequenceNumber => Verdict::Again,
-            ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch => Verdict::Restart,
+            ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch => {
+                // Of the oldest batch: the broker lost what it knew of us, or a batch before was given up and never got
+                // there. Of one behind a batch that failed: that one goes first, and it may be in the log already.
+                if oldest { Verdict::Restart } else { Verdict::Again }
+            }
             code if code.is_retriable() => Verdict::Again,
             _ => Verdict::Fail,
         }
@@ -209,6 +222,19 @@ mod tests {
         assert_eq!(state.turn(FIRST), Turn::Again);
         let second = state.take_again().unwrap();
         assert_eq!((first.base_sequence, second.base_sequence), (0, 2));
+        assert_eq!(state.turn(FIRST), Turn::New);
+    }
+
+    #[test]
+    fn nothing_runs_ahead_of_what_a_broker_remembers() {
+        let mut state = PartitionState::default();
+        let mut batches: Vec<SealedBatch> = (0..5).map(|_| seal(&mut state, FIRST)).collect();
+        assert_eq!(state.turn(FIRST), Turn::Wait);
+        for batch in batches.drain(1..) {
+            state.acknowledge(&batch);
+        }
+        assert_eq!(state.turn(FIRST), Turn::Wait);
+        state.acknowledge(&batches[0]);
         assert_eq!(state.turn(FIRST), Turn::New);
     }
 
