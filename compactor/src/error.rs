@@ -131,6 +131,16 @@ pub enum WorkError {
 }
 
 impl WorkError {
+    /// The disk is full.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Put(error) => error.is_full(),
+            Self::Replace(error) => error.is_full(),
+            Self::Delete(error) => error.is_full(),
+            _ => false,
+        }
+    }
+
     /// What to do.
     pub fn retry(&self) -> Retry {
         match self {

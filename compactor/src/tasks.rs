@@ -42,6 +42,11 @@ impl Backoffs {
                     Retry::LookAgain | Retry::Later | Retry::Stop => (wait_ms * 2).clamp(first_ms, LONGEST_BACKOFF_MS),
                 };
                 report_failure(what, topic_id, &error, wait_ms);
+                // Copies, snapshots and deletes are what makes room again; what makes new files waits for it.
+                let makes_files = matches!(what, "a conversion" | "a seal" | "a merge");
+                if error.is_full() && !makes_files && shared.cell.log().release_reserve() {
+                    tracing::warn!("the disk is full: the log's reserve was let go, so that space can be freed");
+                }
                 self.0.insert(topic_id, (shared.steady_ms().saturating_add(wait_ms), wait_ms));
                 None
             }

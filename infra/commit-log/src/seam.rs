@@ -217,6 +217,11 @@ pub trait CommitLog: Send + Sync + 'static {
         true
     }
 
+    /// The disk is full and something that frees space needs some: lets the log's reserve go, if it has one.
+    fn release_reserve(&self) -> bool {
+        false
+    }
+
     /// Closes cleanly, so that the next start has nothing to recover. Appends after it fail.
     async fn close(&self) -> Result<(), AppendError>;
 }

@@ -12,7 +12,8 @@ use std::io::ErrorKind;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use strandline_runtime::{BlockingError, Spawner};
 use strandline_types::{TopicId, TopicPartition, limits};
 
@@ -24,9 +25,46 @@ const COMPLETE: &str = "complete";
 /// The table on disk; cheap to clone.
 #[derive(Clone)]
 pub struct RedbSegmentIndex {
-    database: Arc<Database>,
+    handle: Arc<Handle>,
     spawner: Spawner,
     path: Arc<Path>,
+}
+
+/// The open file. After one failed read or write redb refuses all that follows, also once the disk has room again: then it is
+/// closed and opened anew, as soon as nobody is at work on it.
+struct Handle {
+    path: Arc<Path>,
+    database: Mutex<Option<Arc<Database>>>,
+    suspect: AtomicBool,
+}
+
+impl Handle {
+    fn get(&self) -> Result<Arc<Database>, TableError> {
+        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.suspect.load(Ordering::Acquire)
+            && let Some(database) = slot.take()
+        {
+            match Arc::try_unwrap(database) {
+                Ok(database) => drop(database),
+                Err(in_use) => return Ok(slot.insert(in_use).clone()),
+            }
+        }
+        if let Some(database) = &*slot {
+            return Ok(database.clone());
+        }
+        let opened = Arc::new(open(&self.path).map_err(Box::new)?);
+        self.suspect.store(false, Ordering::Release);
+        Ok(slot.insert(opened).clone())
+    }
+
+    /// Does work on the database, and remembers if it cannot be used any more.
+    fn work<T>(&self, work: impl FnOnce(&Database) -> Result<T, TableError>) -> Result<T, TableError> {
+        let result = work(&*self.get()?);
+        if matches!(&result, Err(TableError::Redb(redb::Error::Io(_) | redb::Error::PreviousIo))) {
+            self.suspect.store(true, Ordering::Release);
+        }
+        result
+    }
 }
 
 impl fmt::Debug for RedbSegmentIndex {
@@ -77,6 +115,8 @@ enum TableError {
     Encoding(#[from] RowEncodingError),
     #[error(transparent)]
     Interrupted(#[from] BlockingError),
+    #[error(transparent)]
+    Reopen(#[from] Box<OpenError>),
 }
 
 /// Lets `?` take each of redb's own errors.
@@ -129,7 +169,9 @@ impl RedbSegmentIndex {
         let path: PathBuf = path.into();
         let opened: Arc<Path> = Arc::from(path.as_path());
         let database = spawner.blocking("open the segment index", move || open(&path)).await??;
-        Ok(Self { database: Arc::new(database), spawner, path: opened })
+        let database = Mutex::new(Some(Arc::new(database)));
+        let handle = Arc::new(Handle { path: opened.clone(), database, suspect: AtomicBool::new(false) });
+        Ok(Self { handle, spawner, path: opened })
     }
 
     /// Whether rows may be missing because the file was new, or its rebuild did not end: then put the rows of
@@ -155,8 +197,8 @@ impl RedbSegmentIndex {
         &self,
         work: impl FnOnce(&Database) -> Result<T, TableError> + Send + 'static,
     ) -> Result<T, TableError> {
-        let database = Arc::clone(&self.database);
-        self.spawner.blocking("read the segment index", move || work(&database)).await?
+        let handle = Arc::clone(&self.handle);
+        self.spawner.blocking("read the segment index", move || handle.work(work)).await?
     }
 
     /// One transaction: all of `work` is durable when this returns, or none of it is there.
@@ -164,8 +206,8 @@ impl RedbSegmentIndex {
         &self,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<T, TableError> + Send + 'static,
     ) -> Result<T, TableError> {
-        let database = Arc::clone(&self.database);
-        let write = move || {
+        let handle = Arc::clone(&self.handle);
+        let write = move |database: &Database| {
             let mut transaction = database.begin_write()?;
             // Writes are rare here; so a start after a kill need not walk the whole file.
             transaction.set_quick_repair(true);
@@ -173,7 +215,7 @@ impl RedbSegmentIndex {
             transaction.commit()?;
             Ok(value)
         };
-        self.spawner.blocking("write the segment index", write).await?
+        self.spawner.blocking("write the segment index", move || handle.work(write)).await?
     }
 
     async fn range(
@@ -326,5 +368,29 @@ impl SegmentIndex for RedbSegmentIndex {
     async fn count(&self) -> Result<u64, ReadError> {
         let count = self.read(|database| Ok(database.begin_read()?.open_table(ROWS)?.len()?));
         Ok(count.await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_failure_the_file_is_opened_anew_and_has_its_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = RedbSegmentIndex::open(dir.path().join("index.redb"), Spawner::tokio()).await.unwrap();
+        index.mark_rebuilt().await.unwrap();
+        let before = index.handle.get().unwrap();
+        index.handle.suspect.store(true, Ordering::Release);
+        // Somebody is at work on it: it stays open for them.
+        assert!(Arc::ptr_eq(&before, &index.handle.get().unwrap()));
+        drop(before);
+        assert!(!index.needs_rebuild().await.unwrap());
+        assert!(!index.handle.suspect.load(Ordering::Acquire));
+        index.mark_rebuilt().await.unwrap();
+        // What the disk says makes it suspect again.
+        let failed = index.handle.work(|_| Err::<(), _>(TableError::Redb(redb::Error::PreviousIo)));
+        assert!(failed.is_err() && index.handle.suspect.load(Ordering::Acquire));
+        assert!(!index.needs_rebuild().await.unwrap());
     }
 }

@@ -2,7 +2,7 @@
 
 use strandline_commands::Role;
 use strandline_index::Index;
-use strandline_types::NodeId;
+use strandline_types::{NodeId, rendezvous_weight};
 
 /// The node that coordinates `key`, for clients of all zones: rendezvous hashing over the live nodes that serve clients, so
 /// that every node that has folded the same entries names the same one, and a node that comes or goes moves only its share.
@@ -11,23 +11,12 @@ use strandline_types::NodeId;
 /// It hashes node ids, which outlive a node's run, so a restart moves nothing. The hash is part of what nodes of several
 /// builds must agree on: it never changes.
 pub fn coordinator_of(index: &Index, key: &str) -> Option<NodeId> {
-    serving_nodes(index).max_by_key(|node_id| (weight(*node_id, key), *node_id))
+    serving_nodes(index).max_by_key(|node_id| (rendezvous_weight(*node_id, key.as_bytes()), *node_id))
 }
 
 /// The node ids of live nodes that serve clients, in order.
 pub(crate) fn serving_nodes(index: &Index) -> impl Iterator<Item = NodeId> {
     index.nodes.values().filter(|node| node.roles.contains(&(Role::Reader as i32))).map(|node| node.node_id)
-}
-
-/// FNV-1a over the node id (four bytes, big-endian) and the key, then a finalizer, for FNV's high bits are weak.
-fn weight(node_id: NodeId, key: &str) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in node_id.to_be_bytes().iter().chain(key.as_bytes()) {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
 }
 
 #[cfg(test)]
@@ -54,12 +43,6 @@ mod tests {
             index.nodes.insert(Incarnation(at as u64 + 1), node(*node_id, Role::Reader));
         }
         index
-    }
-
-    #[test]
-    fn the_hash_is_frozen() {
-        assert_eq!(weight(1, "orders"), 0x50c4_5feb_f94a_ff7a);
-        assert_eq!(weight(7, ""), 0xfd20_8702_5a7a_4edc);
     }
 
     #[test]

@@ -218,6 +218,10 @@ impl CommitLog for EmbeddedCommitLog {
         EmbeddedCommitLog::has_room(self)
     }
 
+    fn release_reserve(&self) -> bool {
+        EmbeddedCommitLog::release_reserve(self)
+    }
+
     async fn close(&self) -> Result<(), AppendError> {
         let mut writer = self.writer.clone().lock_owned().await;
         let shared = self.shared.clone();
