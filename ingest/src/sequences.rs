@@ -1,4 +1,4 @@
-//! Batches that are ahead of their producer's sequence wait for the ones before (KAFKA.md, Produce): a producer may change
+//! Batches that are ahead of their producer's sequence wait for the ones before: a producer may change
 //! node with five requests in flight, and this node's view may lag behind the other's commits.
 
 use crate::door::Taken;

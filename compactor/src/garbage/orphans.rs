@@ -129,7 +129,7 @@ impl Shared {
         if self.cell.view().cell.horizon < target {
             self.commit_one(RaiseHorizon { lease: lease.0, to: target.0 }).await?;
         }
-        // From an index that has folded its own raise: what it does not know now, it never will (MODEL B2, B9).
+        // From an index that has folded its own raise: what it does not know now, it never will (docs/rules.md, B2, B9).
         let orphans: Vec<String> = {
             let view = self.cell.view();
             if view.cell.snapshot.disagreed {
@@ -150,7 +150,7 @@ impl Shared {
         !known && !view.garbage.contains_key(path)
     }
 
-    /// Lists `bronze/`, then takes a barrier, then deletes what nobody knows (MODEL C7). Returns how many went.
+    /// Lists `bronze/`, then takes a barrier, then deletes what nobody knows (docs/rules.md, C7). Returns how many went.
     pub async fn sweep_bronze_once(&self) -> Result<usize, WorkError> {
         let mut after = String::new();
         let mut deleted = 0;

@@ -308,7 +308,7 @@ impl Driver {
     }
 
     /// An append that the log said yes to. If it took long, the yes counts only while the floor has not passed it: a
-    /// node that slept might have appended into the trimmed range (MODEL A1, A2).
+    /// node that slept might have appended into the trimmed range (docs/rules.md, A1, A2).
     async fn appended(&mut self, at: Seq, bytes: Bytes, payload: &Payload) -> Result<(), Halt> {
         self.demand_floor(at).await?;
         self.shared.no_room.store(false, Ordering::Relaxed);

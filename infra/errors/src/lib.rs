@@ -1,4 +1,4 @@
-//! The one place where our errors become Kafka's codes (DESIGN.md section 11); `docs/errors.md` is its copy for people.
+//! The one place where our errors become Kafka's codes; `docs/errors.md` is its copy for people.
 //!
 //! What it must never do: answer a retriable code for what can never succeed (the client would hang), or a final code for
 //! what may (the client would drop acknowledged work).

@@ -4,9 +4,9 @@
 /// A rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// A commit applies only when its n is that incarnation's last + 1 (MODEL A4).
+    /// A commit applies only when its n is that incarnation's last + 1 (docs/rules.md, A4).
     NextCommit,
-    /// Names of objects below the horizon are refused (MODEL B1).
+    /// Names of objects below the horizon are refused (docs/rules.md, B1).
     Horizon,
     /// A batch that is known already is a duplicate.
     Duplicates,

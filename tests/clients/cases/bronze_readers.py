@@ -14,7 +14,7 @@ CLOUD_EVENT = [("ce_specversion", b"1.0"), ("ce_id", b"e-1"), ("ce_source", b"/f
 
 
 def manifest_files(node, topic: str) -> list[str]:
-    """As BRONZE.md says, by hand: every day's file list under the topic's newest folder."""
+    """As docs/readers.md says, by hand: every day's file list under the topic's newest folder."""
     store = os.path.join(node.data, "store")
     files = []
     for day in glob.glob(f"{store}/manifest/{topic}/*/*.json"):
@@ -24,7 +24,7 @@ def manifest_files(node, topic: str) -> list[str]:
 
 
 def duckdb_manifest(node, topic: str):
-    """BRONZE.md's query, word for word."""
+    """The query of docs/readers.md, word for word."""
     import duckdb
 
     root = os.path.join(node.data, "store")

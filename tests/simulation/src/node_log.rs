@@ -1,5 +1,5 @@
 //! A node's way to the commit log. What the log of several nodes promises beside its seam is kept here: entries stay for a
-//! while after the floor has passed them (DESIGN.md section 4).
+//! while after the floor has passed them (a log that several nodes read keeps entries for 24 h).
 
 use crate::core::{Core, locked};
 use crate::dice::Dice;
