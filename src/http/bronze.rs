@@ -1,7 +1,7 @@
 //! `strandline bronze`: the Parquet, as the node knows it.
 
 use super::Failure;
-use crate::node::Parts;
+use crate::node::{Parts, answering_fresh};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
@@ -88,11 +88,7 @@ async fn files(parts: &Parts, id: TopicId) -> Result<Vec<ManifestFile>, Failure>
     let view = parts.cell.view();
     if let Some(topic) = view.topics.get(&id) {
         let planned = topic.plans.values().filter_map(|plan| plan.file.as_ref());
-        let sealed_inputs = |segment: &&strandline_index::FreshSegment| {
-            segment.live_ranges > 0
-                && segment.plan.as_ref().and_then(|path| topic.plans.get(path)).is_none_or(|plan| plan.file.is_none())
-        };
-        let fresh = topic.fresh.values().filter(sealed_inputs).map(|segment| &segment.file);
+        let fresh = answering_fresh(topic).map(|segment| &segment.file);
         for file in planned.chain(fresh) {
             let covered = file.ranges.iter().map(|range| (range.partition, range.start, range.end)).collect();
             let file = ManifestFile { path: file.path.clone(), size: file.size, rows: file.rows, crc32c: file.crc32c, covered };

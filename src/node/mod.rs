@@ -9,6 +9,7 @@ pub use folder::{FOLDER_FORMAT, Folder, FolderError};
 pub use restore::{RestoreError, restore_index};
 pub use segment_rows::{SegmentRowsError, rebuild_segment_rows, rows_of_file};
 pub use status::NodeStatus;
+pub(crate) use status::answering_fresh;
 
 use crate::server::{Server, Services};
 use anyhow::Context as _;

@@ -2,7 +2,7 @@
 
 use super::Parts;
 use serde::{Deserialize, Serialize};
-use strandline_index::ExtentPlace;
+use strandline_index::{ExtentPlace, FreshSegment, Topic};
 
 /// What a node has and where.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -68,14 +68,10 @@ impl NodeStatus {
                         status.wal_records += extent.end - extent.start;
                     }
                 }
-                for segment in topic.fresh.values().filter(|segment| segment.live_ranges > 0) {
-                    let sealed =
-                        segment.plan.as_ref().and_then(|plan| topic.plans.get(plan)).is_some_and(|plan| plan.file.is_some());
-                    if !sealed {
-                        status.fresh_segments += 1;
-                        status.fresh_bytes += segment.file.size;
-                        status.bronze_rows += segment.file.rows;
-                    }
+                for segment in answering_fresh(topic) {
+                    status.fresh_segments += 1;
+                    status.fresh_bytes += segment.file.size;
+                    status.bronze_rows += segment.file.rows;
                 }
                 sealed_plans.extend(topic.plans.values().filter_map(|plan| plan.file.clone()));
             }
@@ -99,4 +95,13 @@ impl NodeStatus {
         status.bronze_rows += paths.values().map(|(_, rows)| rows).sum::<u64>();
         status
     }
+}
+
+/// The fresh segments that answer for something: not those whose sealed file answers in their place.
+pub(crate) fn answering_fresh(topic: &Topic) -> impl Iterator<Item = &FreshSegment> {
+    let is_sealed = |segment: &FreshSegment| {
+        let plan = segment.plan.as_ref().and_then(|path| topic.plans.get(path));
+        plan.is_some_and(|plan| plan.file.is_some())
+    };
+    topic.fresh.values().filter(move |segment| segment.live_ranges > 0 && !is_sealed(segment))
 }

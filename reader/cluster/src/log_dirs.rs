@@ -3,7 +3,7 @@
 use crate::Cluster;
 use crate::placement::{leader, serving_nodes};
 use std::collections::{BTreeMap, BTreeSet};
-use strandline_index::{Index, Topic};
+use strandline_index::Topic;
 use strandline_types::{Caller, TopicPartition};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::describe_log_dirs::{
@@ -42,7 +42,7 @@ impl Cluster {
                         places.push((
                             topic.name.clone(),
                             TopicPartition { topic_id: topic.id, partition },
-                            unsealed_bytes(&view, topic, partition),
+                            unsealed_bytes(topic, partition),
                         ));
                     }
                 }
@@ -87,7 +87,7 @@ impl Cluster {
 }
 
 /// What is in extents and fresh segments.
-fn unsealed_bytes(_index: &Index, topic: &Topic, number: i32) -> u64 {
+fn unsealed_bytes(topic: &Topic, number: i32) -> u64 {
     let Some(partition) = topic.partition(number) else { return 0 };
     let extents: u64 = partition.extents.iter().map(|extent| extent.length).sum();
     let fresh: u64 = partition
