@@ -12,6 +12,7 @@ use strandline_bronze::manifest::{
 use strandline_commands::NewFile;
 use strandline_index::Topic;
 use strandline_object_store::Purpose;
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, TopicId};
 
 /// What a topic's manifests say, as far as this run knows.
@@ -143,7 +144,7 @@ impl Shared {
             // Rows of a file that this view does not know as sealed yet: its inputs are in the list.
             let known =
                 file.ranges.iter().all(|range| shown.sealed_ends.get(&range.partition).is_some_and(|end| range.end <= *end));
-            if known && !shown.garbage.contains(path) {
+            if (known && !shown.garbage.contains(path)) || !holds(Rule::Manifest) {
                 files.entry(path).or_insert(file);
             }
         }

@@ -9,6 +9,7 @@ use strandline_bronze::{CoveredRange, SegmentSpec, fresh_path};
 use strandline_commands::{LeaseKind, Merge, NewFile};
 use strandline_index::Topic;
 use strandline_object_store::Purpose;
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{ObjectName, TopicId, limits};
 
 /// The first tier holds segments below this; each further one is four times as large.
@@ -43,7 +44,8 @@ fn small_run(topic: &Topic, order: &[ObjectName], bound: u64, merge_segments: us
         let segment = topic.fresh.get(name)?;
         let (size, records, of_day) = (segment.file.size, segment.file.record_bytes, segment.file.ingest_day);
         let in_memory = bytes + size <= MERGE_BYTES && record_bytes.saturating_add(records) <= limits::MERGE_RECORD_BYTES;
-        let fits = segment.plan.is_none() && size < bound && (run.is_empty() || (day == Some(of_day) && in_memory));
+        let is_free = segment.plan.is_none() || !holds(Rule::C9);
+        let fits = is_free && size < bound && (run.is_empty() || (day == Some(of_day) && in_memory));
         if fits && run.len() < limits::SEAL_INPUTS {
             run.push(*name);
             (day, bytes, record_bytes) = (Some(of_day), bytes + size, record_bytes.saturating_add(records));
@@ -54,7 +56,7 @@ fn small_run(topic: &Topic, order: &[ObjectName], bound: u64, merge_segments: us
         }
         run.clear();
         (bytes, record_bytes) = (0, 0);
-        if segment.plan.is_none() && size < bound {
+        if is_free && size < bound {
             run.push(*name);
             (day, bytes, record_bytes) = (Some(of_day), size, records);
         }

@@ -16,6 +16,7 @@ use strandline_commands::{AgreeSnapshot, LeaseKind, NewObject, Rehome, RehomedRu
 use strandline_commit_log::{Floor, SnapshotRef};
 use strandline_index::{Extent, ExtentPlace, Index, decode_snapshot, digest, encode_snapshot};
 use strandline_object_store::{Purpose, crc32c};
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, TopicPartition, limits};
 use strandline_wal::WalSegmentBuilder;
 
@@ -100,10 +101,15 @@ impl Shared {
         self.objects.put_new(Purpose::Snapshot, &key, chunks, crc).await?;
         let wrote = WroteSnapshot { seq: seq.0, digest: digest.to_vec(), key: key.clone(), fold_version };
         self.commit_one(wrote).await?;
-        self.agree_once().await?;
+        if holds(Rule::D3) {
+            self.agree_once().await?;
+        }
         let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);
         metrics::histogram!("strandline_snapshot_seconds").record(elapsed.as_secs_f64());
         self.memory().log_bytes = 0;
+        if !holds(Rule::D4) {
+            self.delete_old_snapshots().await?;
+        }
         self.raise_floor_once().await?;
         self.delete_old_snapshots().await?;
         Ok(Some(seq))
@@ -121,6 +127,11 @@ impl Shared {
                 _ => return Ok(()),
             }
         };
+        if !holds(Rule::D2) {
+            let digest = self.cell.view().cell.snapshot.written.as_ref().map_or([0; 32], |(_, digest, ..)| *digest);
+            self.commit_one(AgreeSnapshot { seq: seq.0, digest: digest.to_vec() }).await?;
+            return Ok(());
+        }
         let bytes = self.objects.get(Purpose::Snapshot, &key).await?;
         let read =
             move || decode_snapshot(&bytes).map(|index| (index.cell.seq, digest(&index))).map_err(|error| error.to_string());
@@ -146,7 +157,9 @@ impl Shared {
             if view.cell.snapshot.disagreed {
                 return Ok(());
             }
-            let Some((seq, digest, key, _)) = view.cell.snapshot.agreed.clone() else { return Ok(()) };
+            let state = &view.cell.snapshot;
+            let counted = if holds(Rule::D3) { &state.agreed } else { &state.written };
+            let Some((seq, digest, key, _)) = counted.clone() else { return Ok(()) };
             (SnapshotRef { seq, key, digest }, view.first_inline_reference(), view.cell.log_copied)
         };
         if copied < snapshot.seq {
@@ -154,7 +167,11 @@ impl Shared {
         }
         let seq = snapshot.seq.next().min(first_reference.unwrap_or(Seq(u64::MAX)));
         let expected = self.cell.log().floor().await?;
-        let to = Floor { seq: seq.max(expected.seq), snapshot: Some(snapshot) };
+        let lowest = if holds(Rule::A10) { expected.seq } else { Seq::ZERO };
+        let to = Floor { seq: seq.max(lowest), snapshot: Some(snapshot) };
+        if !holds(Rule::A9) {
+            self.cell.log().trim(to.seq).await?;
+        }
         if to != expected {
             self.cell.log().raise_floor(expected, to.clone()).await?;
         }
@@ -163,7 +180,10 @@ impl Shared {
 
     /// Deletes snapshots below the one that the floor names, and copies of the log that only they would need.
     async fn delete_old_snapshots(&self) -> Result<(), WorkError> {
-        let Some(kept) = self.cell.log().floor().await?.snapshot else { return Ok(()) };
+        let Some(mut kept) = self.cell.log().floor().await?.snapshot else { return Ok(()) };
+        if let Some((seq, ..)) = self.cell.view().cell.snapshot.written.as_ref().filter(|_| !holds(Rule::D4)) {
+            kept.seq = *seq;
+        }
         let cell_epoch = self.cell.view().cell.cell_epoch;
         let snapshots: Vec<_> = self.objects.list(Purpose::Snapshot, SNAPSHOT_PREFIX.trim_end_matches('/')).try_collect().await?;
         let is_old = |name: SnapshotName| name.cell_epoch < cell_epoch || (name.cell_epoch == cell_epoch && name.seq < kept.seq);

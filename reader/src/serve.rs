@@ -12,6 +12,7 @@ use crate::{hot, plan::NoPlan};
 use bytes::Bytes;
 use strandline_index::AbortedTransaction;
 use strandline_segment_index::SealedRow;
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{TopicPartition, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::records::BatchError;
@@ -151,7 +152,7 @@ impl Shared {
     pub(crate) async fn sealed_at(&self, at: TopicPartition, offset: i64) -> Result<Segment, SourceError> {
         let row = self.segment_index.find(at, offset).await.map_err(|error| SourceError::of_segment_index(&error))?;
         match row {
-            Some(row) if row.start_offset <= offset => Ok(segment_of(row)),
+            Some(row) if row.start_offset <= offset || !holds(Rule::C6) => Ok(segment_of(row)),
             _ => {
                 let object =
                     format!("the segment index's row for offset {offset} of partition {} of topic {}", at.partition, at.topic_id);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use strandline_commands::{CollectGarbage, LeaseKind, Report};
 use strandline_index::Index;
 use strandline_object_store::Purpose;
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, Seq, TopicId, limits};
 
 /// Objects whose grace has passed, and the largest seq among those that dropped them.
@@ -83,7 +84,9 @@ impl Shared {
             }
             let lease = self.lease(LeaseKind::Garbage, &[]).await?;
             self.report(found.since).await?;
-            self.copied_up_to(found.since).await?;
+            if holds(Rule::B10) {
+                self.copied_up_to(found.since).await?;
+            }
             // Rows go before their object does, also after a crash between the two.
             for (topic_id, folder) in self.topics_of(&found.paths) {
                 if let Err(error) = self.remove_dropped_rows(topic_id).await {
@@ -94,7 +97,7 @@ impl Shared {
             }
             let still = {
                 let view = self.cell.view();
-                if !others_have_folded(&view, self.cell.incarnation(), found.since) {
+                if !others_have_folded(&view, self.cell.incarnation(), found.since) && holds(Rule::C5) {
                     return first_error.map_or(Ok(deleted), Err);
                 }
                 let paths = found.paths.into_iter().filter(|path| view.garbage.contains_key(path) && !left.holds(path));

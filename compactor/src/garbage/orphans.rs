@@ -10,6 +10,7 @@ use strandline_bronze::SealedName;
 use strandline_commands::{LeaseKind, RaiseHorizon};
 use strandline_index::Index;
 use strandline_object_store::Purpose;
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{ObjectName, TopicId, limits};
 
 /// Samples of (time, seq) that are kept; enough for a day at one a minute.
@@ -20,7 +21,9 @@ const SAMPLE_MS: i64 = 30_000;
 /// Whether an object of `wal/` or `fresh/` belongs to nobody, in an index that has folded its own raise of the horizon.
 pub(crate) fn is_orphan(index: &Index, path: &str) -> bool {
     let Ok(name) = path.parse::<ObjectName>() else { return false };
-    name.seq < index.cell.horizon && !index.garbage.contains_key(path) && !is_referenced(index, path, name)
+    let waits = index.garbage.contains_key(path) && holds(Rule::B7);
+    let at_horizon = name.seq == index.cell.horizon && !holds(Rule::B3);
+    (name.seq < index.cell.horizon || at_horizon) && !waits && !is_referenced(index, path, name)
 }
 
 /// Whether the index names an object of `wal/` or `fresh/`.
@@ -112,7 +115,10 @@ impl Shared {
         for folder in ["wal", "fresh"] {
             let mut listed = self.objects.list(Purpose::Sweep, folder);
             while let Some(object) = listed.try_next().await? {
-                let below = object.path.parse::<ObjectName>().is_ok_and(|name| name.seq < target);
+                let below = object
+                    .path
+                    .parse::<ObjectName>()
+                    .is_ok_and(|name| name.seq < target || (name.seq == target && !holds(Rule::B3)));
                 if below && self.would_be_orphan(&object.path) {
                     candidates.push(object.path);
                     if candidates.len() >= limits::GARBAGE_BATCH {
@@ -126,7 +132,8 @@ impl Shared {
             return Ok(0);
         }
         let lease = self.lease(LeaseKind::Garbage, &[]).await?;
-        if self.cell.view().cell.horizon < target {
+        let early = (!holds(Rule::B2) || !holds(Rule::B9)).then(|| self.cell.view().clone());
+        if self.cell.view().cell.horizon < target && holds(Rule::B2) {
             self.commit_one(RaiseHorizon { lease: lease.0, to: target.0 }).await?;
         }
         // From an index that has folded its own raise: what it does not know now, it never will (docs/rules.md, B2, B9).
@@ -135,7 +142,13 @@ impl Shared {
             if view.cell.snapshot.disagreed {
                 return Ok(0);
             }
-            candidates.into_iter().filter(|path| is_orphan(&view, path)).collect()
+            match early {
+                None => candidates.into_iter().filter(|path| is_orphan(&view, path)).collect(),
+                Some(mut early) => {
+                    early.cell.horizon = target;
+                    candidates.into_iter().filter(|path| is_orphan(&early, path)).collect()
+                }
+            }
         };
         for answer in self.objects.delete_all(Purpose::Sweep, &orphans).await {
             answer?;
@@ -147,7 +160,7 @@ impl Shared {
     fn would_be_orphan(&self, path: &str) -> bool {
         let view = self.cell.view();
         let known = path.parse::<ObjectName>().map_or(true, |name| is_referenced(&view, path, name));
-        !known && !view.garbage.contains_key(path)
+        !known && !(view.garbage.contains_key(path) && holds(Rule::B7))
     }
 
     /// Lists `bronze/`, then takes a barrier, then deletes what nobody knows (docs/rules.md, C7). Returns how many went.
@@ -156,6 +169,7 @@ impl Shared {
         let mut deleted = 0;
         loop {
             let mut listed = Vec::new();
+            let early = if holds(Rule::C7) { None } else { Some(self.sealed_now().await?) };
             let mut listing = self.objects.list_after(Purpose::Sweep, "bronze", &after);
             while let Some(object) = listing.try_next().await? {
                 listed.push(object.path);
@@ -164,10 +178,26 @@ impl Shared {
                 }
             }
             let Some(last) = listed.last().cloned() else { return Ok(deleted) };
+            if let Some((view, sealed)) = early {
+                let unknown = |path: &String| judge_sealed(&view, &BTreeSet::new(), &sealed, path) == Found::Delete;
+                let unknown: Vec<String> = listed.into_iter().filter(unknown).collect();
+                self.objects.delete_all(Purpose::Sweep, &unknown).await;
+                return Ok(unknown.len());
+            }
             self.cell.barrier().await?;
             deleted += self.sweep_listed(listed).await?;
             after = last;
         }
+    }
+
+    /// What a simulation switches on in place of C7: what is known before the listing.
+    async fn sealed_now(&self) -> Result<(Index, BTreeMap<TopicId, SealedFiles>), WorkError> {
+        let view = self.cell.view().clone();
+        let mut sealed = BTreeMap::new();
+        for topic_id in view.topics.keys() {
+            sealed.insert(*topic_id, (*self.load_sealed_files(*topic_id).await?).clone());
+        }
+        Ok((view, sealed))
     }
 
     async fn sweep_listed(&self, listed: Vec<String>) -> Result<usize, WorkError> {

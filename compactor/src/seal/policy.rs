@@ -3,6 +3,7 @@
 use crate::convert::plan::DAY_MS;
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_index::{FreshSegment, Topic};
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{ObjectName, TopicId, limits};
 
 /// Milliseconds of an hour.
@@ -64,7 +65,7 @@ pub(crate) fn seal_due(
     forced: Option<&[i64]>,
 ) -> Option<(i32, SealReason)> {
     let free = || {
-        let free = topic.fresh.values().filter(|segment| segment.plan.is_none() && is_live(segment));
+        let free = topic.fresh.values().filter(|segment| is_free(segment) && is_live(segment));
         free.filter(move |segment| forced.is_none_or(|ends| is_asked_for(segment, ends)))
     };
     let day = free().map(|segment| segment.file.ingest_day).min()?;
@@ -100,6 +101,11 @@ pub(crate) fn boundary_ms(topic_id: TopicId, timing: SealTiming, now_ms: i64) ->
     ended_before_ms(topic_id, timing.interval_ms.filter(|ms| *ms > 0).unwrap_or(HOUR_MS), now_ms)
 }
 
+/// No open plan has it as an input.
+fn is_free(segment: &FreshSegment) -> bool {
+    segment.plan.is_none() || !holds(Rule::C4)
+}
+
 fn is_live(segment: &FreshSegment) -> bool {
     segment.live_ranges > 0
 }
@@ -120,7 +126,7 @@ pub(crate) fn choose_inputs(topic: &Topic, day: i32, file_bytes: u64, forced: Op
         let ready = heads.filter(|name| {
             let of_day = topic.fresh.get(name).is_some_and(|segment| {
                 let asked_for = forced.is_none_or(|ends| is_asked_for(segment, ends));
-                asked_for && segment.plan.is_none() && segment.file.ingest_day == day
+                asked_for && is_free(segment) && segment.file.ingest_day == day
             });
             of_day && places.get(name).is_some_and(|places| places.iter().all(|(partition, at)| next.get(partition) == Some(at)))
         });

@@ -15,6 +15,7 @@ use strandline_index::{Outcome, Plan, Refusal, Topic};
 use strandline_object_store::{Purpose, PutNewError};
 use strandline_segment_index::SealedRow;
 use strandline_topic_config::TopicConfig;
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{LeaseNumber, Seq, TopicId, TopicPartition};
 
 /// What a look at a topic's seals led to.
@@ -40,8 +41,9 @@ impl Shared {
             return Ok(progress);
         }
         let lease = self.lease(LeaseKind::Seal, &topic_id.0).await?;
+        let mut cut_again = !holds(Rule::C4);
         loop {
-            if let Some(path) = self.open_plan(topic_id) {
+            if let Some(path) = self.open_plan(topic_id).filter(|_| !std::mem::take(&mut cut_again)) {
                 self.complete(topic_id, lease, &path).await?;
                 progress.sealed.push(path);
                 continue;
@@ -105,7 +107,9 @@ impl Shared {
             Some(file) => (file.clone(), None),
             None => {
                 // 4: the plan is in the bucket before its object is.
-                self.copied_up_to(plan.since).await?;
+                if holds(Rule::C8) {
+                    self.copied_up_to(plan.since).await?;
+                }
                 let (file, summaries) = self.put_planned(path, &plan, spec, inputs, keep_from, &sent).await?;
                 // 5
                 let command = Sealed { lease: lease.0, topic_id: topic_id.0.to_vec(), file: Some(file.clone()) };
@@ -176,6 +180,12 @@ impl Shared {
         let started = self.cell.runtime().clock.monotonic();
         let segment = self.rewrite(Purpose::Seal, inputs, spec, keep_from).await?;
         let file = new_file(path, plan.ingest_day, &segment, sent);
+        if !holds(Rule::C3) {
+            let (objects, path) = (self.objects.clone(), path.to_owned());
+            let late = async move { drop(objects.put_new(Purpose::Seal, &path, segment.bytes, segment.crc32c).await) };
+            self.cell.runtime().spawner.spawn("late put", late);
+            return Ok((file, segment.partitions));
+        }
         let put = self.objects.put_new(Purpose::Seal, path, segment.bytes, segment.crc32c).await;
         let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);
         metrics::histogram!("strandline_seal_seconds").record(elapsed.as_secs_f64());

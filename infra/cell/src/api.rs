@@ -11,6 +11,7 @@ use strandline_commands::{Command, NewObject, Role};
 use strandline_commit_log::CommitLog;
 use strandline_index::{Index, Outcome};
 use strandline_runtime::Runtime;
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, NodeId, ObjectName, Seq, limits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
@@ -222,7 +223,7 @@ impl Cell {
 
     /// A name that no object ever had (I8): call it when the PUT is about to begin.
     pub fn name_object(&self) -> ObjectName {
-        let n = self.shared.objects_named.fetch_add(1, Ordering::Relaxed) + 1;
+        let n = self.shared.objects_named.fetch_add(u64::from(holds(Rule::B6)), Ordering::Relaxed) + 1;
         ObjectName { seq: self.seq(), incarnation: self.incarnation(), n }
     }
 

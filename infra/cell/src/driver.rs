@@ -13,7 +13,8 @@ use strandline_commands::{Commit, CreateCell, EntryBody, Join, Leave, encode};
 use strandline_commit_log::{AppendError, CommitLog, Entry, Payload, ReadError, Row, Tail};
 use strandline_index::{FOLD_VERSION, FoldError, Index};
 use strandline_runtime::Runtime;
-use strandline_types::{Seq, limits};
+use strandline_types::mutations::{Rule, holds};
+use strandline_types::{Incarnation, Seq, limits};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// What a handle asks of the driver.
@@ -72,7 +73,12 @@ impl Driver {
         let nonce = runtime.random.id().to_vec();
         let began = runtime.clock.monotonic();
         let mut tries = 0_u32;
+        let mut n = 0;
         let incarnation = loop {
+            if let Some((earlier, last_n)) = earlier_run(&index, &options).filter(|_| !holds(Rule::A7)) {
+                n = last_n;
+                break earlier;
+            }
             let entry = join_entry(&runtime, &index, &options, &nonce)?;
             let at = index.cell.seq.next();
             match log.append(at, entry).await {
@@ -128,7 +134,7 @@ impl Driver {
             queue: VecDeque::new(),
             barriers: Vec::new(),
             stops: Vec::new(),
-            n: 0,
+            n,
             unresolved: None,
             last_read,
             poll: options.poll,
@@ -233,6 +239,7 @@ impl Driver {
         self.n += 1;
         self.unresolved = Some(packed);
         let mut tries = 0_u32;
+        let (mut ahead, mut aside) = (0, None);
         while let Some(packed) = &self.unresolved {
             let commit = packed.commit(self.shared.incarnation, self.n);
             let payload = Payload::new(packed.chunks.clone());
@@ -248,11 +255,15 @@ impl Driver {
                     return Ok(());
                 }
             };
-            let bytes = entry.bytes.clone();
+            let (at, bytes) = (Seq(at.0 + ahead), entry.bytes.clone());
+            if !holds(Rule::A2) {
+                self.demand_floor(at).await?;
+            }
             match self.shared.log.append(at, entry.clone()).await {
                 Ok(()) => self.appended(at, bytes, &entry.payload).await?,
+                Err(AppendError::Conflict { .. }) if !holds(Rule::A12) => ahead += 1,
                 Err(AppendError::Conflict { winner }) => {
-                    self.demand_floor(winner.seq).await?;
+                    self.demand_floor_of_winner(winner.seq).await?;
                     self.fold_row(&winner)?;
                     self.read_to_head_patiently().await?;
                     self.pause(tries).await;
@@ -260,6 +271,23 @@ impl Driver {
                 Err(AppendError::Gap { .. }) => self.read_to_head_patiently().await?,
                 Err(AppendError::Ambiguous { reason }) => {
                     tracing::warn!(%at, reason, "an append is in doubt");
+                    if !holds(Rule::A5) || !holds(Rule::A15) {
+                        self.n -= u64::from(!holds(Rule::A15));
+                        if let Some(packed) = self.unresolved.take() {
+                            packed.fail(&SubmitError::Full { reason });
+                        }
+                        return Ok(());
+                    }
+                    if !holds(Rule::A8) {
+                        return self.believe(at, &bytes);
+                    }
+                    while let Ok(request) = self.requests.try_recv() {
+                        self.take(request);
+                    }
+                    if !holds(Rule::A17) && !self.queue.is_empty() && aside.is_none() {
+                        aside = self.unresolved.replace(Packed::take(&mut self.queue));
+                        continue;
+                    }
                     self.resolve_doubt(at, &entry).await?;
                 }
                 Err(AppendError::Full { reason }) => {
@@ -301,6 +329,10 @@ impl Driver {
                 Err(error @ AppendError::Fatal { .. }) => return Err(Halt::Append(error)),
             }
             tries = tries.saturating_add(1);
+            if self.unresolved.is_none() && aside.is_some() {
+                self.n += 1;
+                self.unresolved = aside.take();
+            }
         }
         let took = self.shared.runtime.clock.monotonic().saturating_sub(began);
         metrics::histogram!("strandline_commit_seconds").record(took.as_secs_f64());
@@ -310,10 +342,28 @@ impl Driver {
     /// An append that the log said yes to. If it took long, the yes counts only while the floor has not passed it: a
     /// node that slept might have appended into the trimmed range (docs/rules.md, A1, A2).
     async fn appended(&mut self, at: Seq, bytes: Bytes, payload: &Payload) -> Result<(), Halt> {
-        self.demand_floor(at).await?;
+        if holds(Rule::A1) && holds(Rule::A2) {
+            self.demand_floor(at).await?;
+        }
         self.shared.no_room.store(false, Ordering::Relaxed);
         self.shared.recent.keep(at, payload);
         self.fold(at, &bytes)
+    }
+
+    /// What an append of ours found at its seq counts under the same condition (docs/rules.md, A3).
+    async fn demand_floor_of_winner(&mut self, at: Seq) -> Result<(), Halt> {
+        if holds(Rule::A3) { self.demand_floor(at).await } else { Ok(()) }
+    }
+
+    /// What a simulation switches on in place of A8: those who wait are told an outcome that no log bears out.
+    fn believe(&mut self, at: Seq, bytes: &Bytes) -> Result<(), Halt> {
+        let mut index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let folded = index.fold(at, bytes)?;
+        let outcomes = folded.commits.into_iter().find(|commit| commit.n == self.n).and_then(|commit| commit.outcomes);
+        if let Some((packed, outcomes)) = self.unresolved.take().zip(outcomes) {
+            packed.resolve(at, outcomes);
+        }
+        Ok(())
     }
 
     async fn demand_floor(&mut self, at: Seq) -> Result<(), Halt> {
@@ -354,7 +404,7 @@ impl Driver {
             match self.shared.log.append(at, entry.clone()).await {
                 Ok(()) => return self.appended(at, entry.bytes.clone(), &entry.payload).await,
                 Err(AppendError::Conflict { winner }) => {
-                    self.demand_floor(winner.seq).await?;
+                    self.demand_floor_of_winner(winner.seq).await?;
                     return self.fold_row(&winner);
                 }
                 Err(error @ (AppendError::Fatal { .. } | AppendError::TooLarge { .. })) => return Err(Halt::Append(error)),
@@ -434,9 +484,17 @@ impl Driver {
     }
 }
 
+/// A run under the same address that is not over as far as the index says, and its last n.
+fn earlier_run(index: &Index, options: &CellOptions) -> Option<(Incarnation, u64)> {
+    let is_ours = |host: &str, port: u32| host == options.join.host && port == u32::from(options.join.port);
+    let mut ours = index.slots.values().filter(|slot| is_ours(&slot.host, slot.port)).filter_map(|slot| slot.holder);
+    ours.find_map(|holder| Some((holder, index.nodes.get(&holder)?.last_n)))
+}
+
 async fn replay(log: &dyn CommitLog, index: &mut Index) -> Result<(), StartError> {
     loop {
         match log.read(index.cell.seq.next(), READ_BYTES).await? {
+            Tail::Trimmed { .. } if !holds(Rule::D1) => return Ok(()),
             Tail::Trimmed { floor } => {
                 return Err(StartError::Snapshot {
                     key: floor.snapshot.map(|snapshot| snapshot.key).unwrap_or_default(),

@@ -8,10 +8,6 @@
 //! part of the index grow without a bound (I11).
 
 mod fold;
-#[cfg(feature = "mutations")]
-pub mod mutations;
-#[cfg(not(feature = "mutations"))]
-mod mutations;
 mod outcome;
 mod snapshot;
 mod state;

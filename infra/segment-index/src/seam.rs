@@ -3,6 +3,7 @@
 use crate::errors::{PutError, ReadError, RemoveError};
 use crate::row::{RowKey, SealedRow};
 use async_trait::async_trait;
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{TopicId, TopicPartition, limits};
 
 /// What became of the rows of one put.
@@ -86,7 +87,7 @@ pub(crate) fn gives_way(there: Option<&SealedRow>, new: &SealedRow, outcome: &mu
         outcome.written += 1;
         return true;
     };
-    if there.generation < new.generation {
+    if there.generation < new.generation || !holds(Rule::C1) {
         outcome.written += 1;
         return true;
     }

@@ -6,6 +6,7 @@ mod caller;
 mod fixed_hash;
 mod ids;
 pub mod limits;
+pub mod mutations;
 mod object_name;
 mod record;
 mod rendezvous;

@@ -21,14 +21,14 @@ pub enum Mutation {
     RowsForgotten,
     /// A rule of the fold does not hold.
     #[cfg(feature = "mutations")]
-    Fold(strandline_index::mutations::Rule),
+    Fold(strandline_types::mutations::Rule),
 }
 
 impl Mutation {
     /// Whether the rule matters where requests to the store take long and orphans are looked for all the time.
     pub(crate) fn needs_a_slow_store(self) -> bool {
         #[cfg(feature = "mutations")]
-        return self == Self::Fold(strandline_index::mutations::Rule::Horizon);
+        return self == Self::Fold(strandline_types::mutations::Rule::B1);
         #[cfg(not(feature = "mutations"))]
         false
     }
@@ -48,8 +48,8 @@ impl Mutation {
     /// Rules of the fold, switched off by a feature of its crate.
     #[cfg(feature = "mutations")]
     pub const SWITCHES: [(Mutation, u64); 3] = [
-        (Mutation::Fold(strandline_index::mutations::Rule::NextCommit), 10),
-        (Mutation::Fold(strandline_index::mutations::Rule::Horizon), 60),
-        (Mutation::Fold(strandline_index::mutations::Rule::Duplicates), 5),
+        (Mutation::Fold(strandline_types::mutations::Rule::A4), 10),
+        (Mutation::Fold(strandline_types::mutations::Rule::B1), 60),
+        (Mutation::Fold(strandline_types::mutations::Rule::Duplicates), 5),
     ];
 }

@@ -47,7 +47,7 @@ pub fn run_seed(seed: u64) -> Result<Finished, String> {
 pub fn run_mutated(seed: u64, mutation: Option<Mutation>) -> Result<Finished, String> {
     let _listening = Listening::start();
     #[cfg(feature = "mutations")]
-    strandline_index::mutations::switch_off(match mutation {
+    strandline_types::mutations::switch_off(match mutation {
         Some(Mutation::Fold(rule)) => Some(rule),
         _ => None,
     });

@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use strandline_runtime::Runtime;
 use strandline_types::Seq;
+use strandline_types::mutations::{Rule, holds};
 
 /// A log in memory. A clone is the same handle; [`MemoryCommitLog::for_node`] makes another one.
 #[derive(Clone)]
@@ -163,12 +164,18 @@ impl CommitLog for MemoryCommitLog {
 
     async fn read(&self, from: Seq, max_bytes: usize) -> Result<Tail, ReadError> {
         self.begin_read().await?;
+        let early = self.shared.floor();
+        if !holds(Rule::A13)
+            && let Some(delay) = self.handle.delays().between_rows_and_floor.draw(&*self.runtime.random)
+        {
+            self.runtime.sleep(delay).await;
+        }
         let (rows, head) = self.shared.rows(from, max_bytes);
         // Rows first and then the floor (A13, A14); a simulation lets a trim land in between.
         if let Some(delay) = self.handle.delays().between_rows_and_floor.draw(&*self.runtime.random) {
             self.runtime.sleep(delay).await;
         }
-        let floor = self.shared.floor();
+        let floor = if holds(Rule::A13) { self.shared.floor() } else { early };
         let store_time_ms = self.tells_time.then(|| self.runtime.clock.now_ms());
         self.handle.running().await;
         if from < floor.seq {

@@ -10,6 +10,7 @@ use strandline_commands::{
     AdoptSealed, CollectGarbage, Convert, DropSealed, FileRange, ForgetTopic, LeaseKind, Lost, Merge, NewFile, RaiseHorizon,
     Rehome, SealDone, SealPlan, Sealed,
 };
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{ObjectName, Seq, TopicId, TopicPartition};
 
 const STALE: Refusal = Refusal::Superseded { what: "the file does not cover what it should any more" };
@@ -136,7 +137,7 @@ impl Index {
         let id = topic_id(&command.topic_id)?;
         self.demand_lease(context, LeaseKind::Seal, &command.topic_id, command.lease)?;
         let topic = Self::topic_mut(&mut self.topics, id)?;
-        if !topic.plans.is_empty() {
+        if !topic.plans.is_empty() && holds(Rule::C4) {
             return Err(Refusal::Superseded { what: "a plan is open: complete it first" });
         }
         let inputs = unpinned_inputs(topic, &command.inputs)?;
@@ -289,7 +290,7 @@ impl Index {
         let file = command.file.as_ref().ok_or(Refusal::Malformed { what: "a file to adopt" })?;
         let topic = Self::topic_mut(&mut self.topics, id)?;
         let fresh = match file.path.starts_with("fresh/") {
-            true => Some(object_name(&file.path, Seq::ZERO)?),
+            true => Some(object_name(&file.path, Seq::ZERO, Rule::B5)?),
             false => None,
         };
         if let Some(known) = fresh.and_then(|name| topic.fresh.get_mut(&name)) {
@@ -362,7 +363,7 @@ fn fresh_range(range: &FileRange, segment: ObjectName) -> FreshRange {
 
 /// The name of a new fresh file, if it lies where it should, is new, and may still be used.
 fn fresh_name(topic: &Topic, file: &NewFile, horizon: Seq) -> Result<ObjectName, Refusal> {
-    let name = object_name(&file.path, horizon)?;
+    let name = object_name(&file.path, horizon, Rule::B5)?;
     let expected = format!("fresh/{}/{}/{name}.parquet", topic.name, topic.id.id8());
     if file.path != expected || topic.fresh.contains_key(&name) {
         return Err(Refusal::Malformed { what: "a fresh file's path" });
@@ -392,12 +393,17 @@ fn decide(format: &mut Format, wanted: u32) {
     }
 }
 
+/// No open plan has it as an input (docs/rules.md, C9).
+fn is_unpinned(segment: &FreshSegment) -> bool {
+    segment.plan.is_none() || !holds(Rule::C9) || !holds(Rule::C4)
+}
+
 fn unpinned_inputs(topic: &Topic, paths: &[String]) -> Result<BTreeSet<ObjectName>, Refusal> {
     let mut inputs = BTreeSet::new();
     for path in paths {
         let name: ObjectName = path.parse().map_err(|_| Refusal::Malformed { what: "an input's name" })?;
         match topic.fresh.get(&name) {
-            Some(segment) if segment.plan.is_none() && segment.file.path == *path => inputs.insert(name),
+            Some(segment) if is_unpinned(segment) && segment.file.path == *path => inputs.insert(name),
             _ => return Err(Refusal::Superseded { what: "an input is no longer live" }),
         };
     }

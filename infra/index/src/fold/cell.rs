@@ -8,6 +8,7 @@ use strandline_commands::{
     AgreeSnapshot, CreateCell, DeclareGone, DropLease, Join, LeaseKind, LogCopied, RaiseFoldVersion, Rebuilt, Report, TakeLease,
     WroteSnapshot,
 };
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, LeaseNumber, NodeId, Seq, limits};
 
 /// The newest rules that this build folds by.
@@ -115,7 +116,7 @@ impl Index {
         if command.to <= self.cell.fold_version {
             return Err(Refusal::Superseded { what: "the fold version is there already" });
         }
-        if self.nodes.values().any(|run| run.fold_version_supported < command.to) {
+        if self.nodes.values().any(|run| run.fold_version_supported < command.to) && holds(Rule::FoldVersion) {
             return Err(Refusal::Superseded { what: "a live node does not support it" });
         }
         self.cell.fold_version = command.to;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use strandline_commands::{ClaimGroup, CommitOffsets, DeleteGroup, DeleteOffsets, ExpireGroup, StoreGroup};
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, TopicPartition, limits};
 
 impl Index {
@@ -37,6 +38,7 @@ impl Index {
         let group = groups.get_mut(name).ok_or(Refusal::UnknownGroup)?;
         match group.claim {
             Some(held) if held.epoch == Seq(claim) && held.holder == context.incarnation => Ok(Arc::make_mut(group)),
+            _ if !holds(Rule::Claim) => Ok(Arc::make_mut(group)),
             _ => Err(Refusal::NotCoordinator),
         }
     }
@@ -146,7 +148,7 @@ fn demand_member(group: &Group, command: &CommitOffsets) -> Result<(), Refusal> 
     if group.member(&command.member_id).is_none() {
         return Err(Refusal::UnknownMember);
     }
-    if group.generation != command.generation {
+    if group.generation != command.generation && holds(Rule::Generation) {
         return Err(Refusal::IllegalGeneration);
     }
     Ok(())

@@ -11,11 +11,11 @@ mod topics;
 pub use cell::FOLD_VERSION;
 pub(crate) use groups::detached;
 
-use crate::mutations::{Rule, holds};
 use crate::outcome::{CommitOutcome, FoldError, Folded, Outcome, Refusal};
 use crate::state::Index;
 use bytes::Bytes;
 use strandline_commands::{Command, CommandKind, Commit, DecodedEntry, LeaseKind, NewObject, chain_hash, decode};
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, LeaseNumber, ObjectName, Seq, TopicId};
 
 /// Where a command stands.
@@ -35,14 +35,14 @@ impl Context<'_> {
         let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
         let object =
             at.and_then(|at| self.commit.objects.get(at)).ok_or(Refusal::Malformed { what: "no such object in the commit" })?;
-        Ok((object, object_name(&object.path, horizon)?))
+        Ok((object, object_name(&object.path, horizon, Rule::B1)?))
     }
 }
 
-/// The name in a path, if it may still be used.
-pub(crate) fn object_name(path: &str, horizon: Seq) -> Result<ObjectName, Refusal> {
+/// The name in a path, if it may still be used (docs/rules.md, B1 and B5).
+pub(crate) fn object_name(path: &str, horizon: Seq, rule: Rule) -> Result<ObjectName, Refusal> {
     let name: ObjectName = path.parse().map_err(|_| Refusal::Malformed { what: "an object's name" })?;
-    if name.seq < horizon && holds(Rule::Horizon) { Err(Refusal::BelowHorizon) } else { Ok(name) }
+    if name.seq < horizon && holds(rule) { Err(Refusal::BelowHorizon) } else { Ok(name) }
 }
 
 pub(crate) fn topic_id(bytes: &[u8]) -> Result<TopicId, Refusal> {
@@ -104,7 +104,8 @@ impl Index {
             }
         } else {
             match self.nodes.get_mut(&incarnation) {
-                Some(run) if commit.n == run.last_n.wrapping_add(1) || !holds(Rule::NextCommit) => run.last_n = commit.n,
+                Some(run) if commit.n == run.last_n.wrapping_add(1) || !holds(Rule::A4) => run.last_n = commit.n,
+                None if !holds(Rule::A6) => {}
                 _ => return refused,
             }
         }

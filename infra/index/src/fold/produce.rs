@@ -2,12 +2,12 @@
 
 use super::references::{References, references};
 use super::{Context, topic_id};
-use crate::mutations::{Rule, holds};
 use crate::outcome::{BatchOutcome, Outcome, Refusal};
 use crate::state::{Extent, ExtentPlace, Index, Partition, Producer, ProducerPartition, RecentBatch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use strandline_commands::{Batch, ExpireProducers, InitProducer, Produce};
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{ProducerId, TopicPartition, limits};
 
 /// The sequence after `sequence`, `steps` further: sequences wrap at 2^31-1.

@@ -1,0 +1,78 @@
+//! Rules that a simulation switches off, to see that its checks find what happens without them. Only in builds with the
+//! feature `mutations`; else every rule holds, and nothing of this is left.
+
+/// A rule of the protocol, by its id in docs/rules.md; what has no id there has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "docs/rules.md says what each id means")]
+pub enum Rule {
+    A1,
+    A2,
+    A3,
+    A4,
+    A5,
+    A6,
+    A7,
+    A8,
+    A9,
+    A10,
+    A12,
+    A13,
+    A15,
+    A17,
+    B1,
+    B2,
+    B3,
+    B5,
+    B6,
+    B7,
+    B9,
+    B10,
+    C1,
+    C3,
+    C4,
+    C5,
+    C6,
+    C7,
+    C8,
+    C9,
+    D1,
+    D2,
+    D3,
+    D4,
+    D5,
+    /// A batch that is known already is a duplicate.
+    Duplicates,
+    /// Only who holds a group's claim changes the group.
+    Claim,
+    /// Offsets are committed by members of the group's generation only.
+    Generation,
+    /// The fold version is raised only when every live node can fold by it.
+    FoldVersion,
+    /// Records from Parquet are handed out only after their digest was checked.
+    Digest,
+    /// A manifest names the files that answer, and no other.
+    Manifest,
+}
+
+#[cfg(feature = "mutations")]
+thread_local! {
+    static OFF: std::cell::Cell<Option<Rule>> = const { std::cell::Cell::new(None) };
+}
+
+/// Switches a rule off in this thread, and the one before on again.
+#[cfg(feature = "mutations")]
+pub fn switch_off(rule: Option<Rule>) {
+    OFF.set(rule);
+}
+
+/// Whether the rule holds.
+#[cfg(feature = "mutations")]
+pub fn holds(rule: Rule) -> bool {
+    OFF.get() != Some(rule)
+}
+
+/// Whether the rule holds: always.
+#[cfg(not(feature = "mutations"))]
+pub const fn holds(_: Rule) -> bool {
+    true
+}
