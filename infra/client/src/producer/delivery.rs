@@ -16,6 +16,8 @@ pub struct Acknowledged {
     pub log_append_time_ms: Option<i64>,
     /// From `send` to the answer.
     pub latency: Duration,
+    /// When the answer came, on the injected clock that only goes forward.
+    pub at: Duration,
 }
 
 /// What became of a batch; shared by all its records.
@@ -86,6 +88,7 @@ impl Delivery {
             offset: if done.base_offset < 0 { -1 } else { done.base_offset + i64::from(self.index) },
             log_append_time_ms: (done.log_append_time_ms >= 0).then_some(done.log_append_time_ms),
             latency: done.at.saturating_sub(self.sent_at),
+            at: done.at,
         })
     }
 }

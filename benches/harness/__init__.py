@@ -1,0 +1,1 @@
+"""Benchmarks of Strandline beside Apache Kafka."""
