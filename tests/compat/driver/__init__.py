@@ -1,0 +1,1 @@
+"""Runs suites against Strandline and Apache Kafka, and keeps the list of what passes."""
