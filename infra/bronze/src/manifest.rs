@@ -3,10 +3,10 @@
 //! One object for each UTC day of ingest and a root for the topic. Both carry the seq that was folded when they were made
 //! and never give way to a lower one. Paths are relative to the root of the bucket.
 
-use crate::calendar::Day;
-use crate::names::topic_folder;
 use serde::{Deserialize, Serialize};
 use strandline_types::TopicId;
+use strandline_types::calendar::Day;
+use strandline_types::file_names::topic_folder;
 
 /// The format that this crate writes. A reader refuses a higher one.
 pub const FORMAT_VERSION: u32 = 1;

@@ -1,6 +1,5 @@
 //! Writes one segment in memory, on the caller's thread: rows in, a file out.
 
-use crate::calendar::{Day, is_shown_by_readers};
 use crate::columns::{arrow_schema, writer_properties};
 use crate::digest::{RunDigest, record_bytes, record_weight};
 use crate::footer_keys::{FooterKeys, PartitionSummary, Run, TimestampSummary, writer_name};
@@ -17,6 +16,7 @@ use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 use std::sync::Arc;
+use strandline_types::calendar::{Day, is_shown_by_readers};
 use strandline_types::{RecordRef, TopicId, limits};
 
 /// Offsets `[start, end)` of one partition that a file answers for, holes included.

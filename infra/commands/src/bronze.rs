@@ -124,8 +124,7 @@ pub struct Rehome {
     pub object: u32,
 }
 
-/// A sealed file is planned: its name and ranges, never cut differently, only completed. The inputs are whole fresh
-/// segments, or extents up to the ranges' ends.
+/// A sealed file is planned: its name and ranges, never cut differently, only completed. The inputs are whole fresh segments.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SealPlan {
     /// The topic's seal lease.
@@ -242,4 +241,40 @@ pub struct ForgetTopic {
     /// Which topic.
     #[prost(bytes = "vec", tag = "2")]
     pub topic_id: Vec<u8>,
+}
+
+/// Offsets of one partition.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct OffsetRange {
+    /// The partition.
+    #[prost(int32, tag = "1")]
+    pub partition: i32,
+    /// First offset.
+    #[prost(int64, tag = "2")]
+    pub start: i64,
+    /// First offset after them.
+    #[prost(int64, tag = "3")]
+    pub end: i64,
+}
+
+/// A sealed file is planned whose inputs are extents, without a fresh file between: only completed, as any plan. Per range: start
+/// is the frontier, nothing of the partition is in a fresh file, end is an extent's end and at most the last stable offset; all of
+/// one UTC day. The extents stay until `Sealed`, which moves the frontier. Fold version 2.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SealExtents {
+    /// The topic's seal lease.
+    #[prost(uint64, tag = "1")]
+    pub lease: u64,
+    /// Which topic.
+    #[prost(bytes = "vec", tag = "2")]
+    pub topic_id: Vec<u8>,
+    /// What the file covers, ascending by partition. The fold makes the file's name.
+    #[prost(message, repeated, tag = "3")]
+    pub ranges: Vec<OffsetRange>,
+    /// How the topic's keys are kept from here on: 1 text, 2 bytes. Ignored once decided.
+    #[prost(uint32, tag = "4")]
+    pub key_format: u32,
+    /// The same for values.
+    #[prost(uint32, tag = "5")]
+    pub value_format: u32,
 }

@@ -171,3 +171,12 @@ pub struct Rebuilt {
     #[prost(uint32, tag = "1")]
     pub cell_epoch: u32,
 }
+
+/// Someone has looked at a disagreement about a snapshot, and a newer one was agreed to: trimming and garbage collection go on.
+/// Refused unless the newest snapshot that was written is the one that was agreed to last, and is this one. Fold version 2.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ClearDisagreement {
+    /// The seq of that snapshot.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+}

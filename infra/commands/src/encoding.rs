@@ -6,8 +6,9 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use strandline_types::{ChainHash, limits};
 
-/// The version that this build writes. Raised with every new command or field.
-pub const FORMAT_VERSION: u16 = 1;
+/// The newest version that this build reads and writes. Raised with every new command or field; an entry is written in the
+/// lowest version that has all that is in it, so that a cell under older rules goes on being read by older builds.
+pub const FORMAT_VERSION: u16 = 2;
 
 /// An entry could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,7 @@ pub fn encode(body: &EntryBody) -> Result<Bytes, EncodeError> {
         return Err(EncodeError::TooLarge { bytes: length });
     }
     let mut bytes = BytesMut::with_capacity(length);
-    bytes.put_u16(FORMAT_VERSION);
+    bytes.put_u16(body.format_version());
     body.encode_raw(&mut bytes);
     Ok(bytes.freeze())
 }
@@ -69,7 +70,9 @@ pub fn decode(bytes: &Bytes) -> Result<DecodedEntry, DecodeError> {
         return Err(DecodeError::UnknownVersion { found: version });
     }
     match EntryBody::decode(bytes.slice(2..)) {
-        Ok(body) if body.encoded_len() == rest.len() && body.encode_to_vec() == rest => Ok(DecodedEntry::Body(body)),
+        Ok(body) if body.format_version() == version && body.encoded_len() == rest.len() && body.encode_to_vec() == rest => {
+            Ok(DecodedEntry::Body(body))
+        }
         _ => Ok(DecodedEntry::Malformed),
     }
 }
@@ -118,6 +121,23 @@ mod tests {
         let mut bytes = BytesMut::from(&encode(&body()).unwrap()[..]);
         bytes.put_slice(&[0xf8, 0x07, 0x01]);
         assert_eq!(decode(&bytes.freeze()), Ok(DecodedEntry::Malformed));
+    }
+
+    #[test]
+    fn an_entry_is_of_the_lowest_version_that_has_all_of_it() {
+        let mut newer = body();
+        newer.commits[0].commands.push(crate::ClearDisagreement { seq: 9 }.into());
+        let bytes = encode(&newer).unwrap();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "00020880d095ffbc3112100707070707070707070707070707070732100803100432042a02080932046a020809");
+        assert_eq!(decode(&bytes), Ok(DecodedEntry::Body(newer)));
+        // To a build of version 1 the command would be a field that it does not know, and version 2 without one is not canonical.
+        let mut older = BytesMut::from(&bytes[..]);
+        older[1] = 1;
+        assert_eq!(decode(&older.freeze()), Ok(DecodedEntry::Malformed));
+        let mut newer = BytesMut::from(&encode(&body()).unwrap()[..]);
+        newer[1] = 2;
+        assert_eq!(decode(&newer.freeze()), Ok(DecodedEntry::Malformed));
     }
 
     #[test]

@@ -68,9 +68,26 @@ pub struct Command {
     /// What it asks for. None decodes only from an unknown version and folds to a refusal.
     #[prost(
         oneof = "CommandKind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 22, 23, 24, 30, 31, 32, 40, 41, 42, 43, 44, 45, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 21, 22, 23, 24, 30, 31, 32, 40, 41, 42, 43, 44, 45, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72"
     )]
     pub kind: Option<CommandKind>,
+}
+
+impl EntryBody {
+    /// The lowest format version that has all of its commands and fields.
+    pub fn format_version(&self) -> u16 {
+        self.commits.iter().flat_map(|commit| &commit.commands).map(Command::format_version).max().unwrap_or(1)
+    }
+}
+
+impl Command {
+    /// The first format version that has it; what came with a fold version may only be proposed under that one.
+    pub fn format_version(&self) -> u16 {
+        match &self.kind {
+            Some(CommandKind::ClearDisagreement(_) | CommandKind::SealExtents(_)) => 2,
+            _ => 1,
+        }
+    }
 }
 
 impl From<CommandKind> for Command {
@@ -120,6 +137,8 @@ command_kinds! {
     "11" LogCopied(cell::LogCopied),
     /// The cell goes on after a rebuild.
     "12" Rebuilt(cell::Rebuilt),
+    /// A disagreement about a snapshot was looked at and counts no more.
+    "13" ClearDisagreement(cell::ClearDisagreement),
     /// Makes a topic.
     "20" CreateTopic(topics::CreateTopic),
     /// Drops a topic.
@@ -172,4 +191,6 @@ command_kinds! {
     "70" AdoptSealed(bronze::AdoptSealed),
     /// A deleted topic leaves nothing behind.
     "71" ForgetTopic(bronze::ForgetTopic),
+    /// A sealed file is planned straight from extents.
+    "72" SealExtents(bronze::SealExtents),
 }

@@ -15,12 +15,12 @@ mod produce;
 mod topics;
 
 pub use bronze::{
-    AdoptSealed, CollectGarbage, Convert, DropSealed, FileRange, ForgetTopic, Lost, Merge, NewFile, RaiseHorizon, Rehome,
-    RehomedRun, SealDone, SealPlan, Sealed,
+    AdoptSealed, CollectGarbage, Convert, DropSealed, FileRange, ForgetTopic, Lost, Merge, NewFile, OffsetRange, RaiseHorizon,
+    Rehome, RehomedRun, SealDone, SealExtents, SealPlan, Sealed,
 };
 pub use cell::{
-    AgreeSnapshot, CreateCell, DeclareGone, DropLease, Join, LeaseKind, Leave, LogCopied, RaiseFoldVersion, Rebuilt, Report,
-    Role, TakeLease, WroteSnapshot,
+    AgreeSnapshot, ClearDisagreement, CreateCell, DeclareGone, DropLease, Join, LeaseKind, Leave, LogCopied, RaiseFoldVersion,
+    Rebuilt, Report, Role, TakeLease, WroteSnapshot,
 };
 pub use encoding::{DecodeError, DecodedEntry, EncodeError, FORMAT_VERSION, chain_hash, command_bytes, decode, encode};
 pub use entry::{Command, CommandKind, Commit, EntryBody, NewObject};

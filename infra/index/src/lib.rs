@@ -16,7 +16,7 @@ pub use fold::FOLD_VERSION;
 pub use outcome::{BatchOutcome, CommitOutcome, FoldError, Folded, Outcome, Refusal};
 pub use snapshot::{SNAPSHOT_VERSION, SnapshotError, decode_snapshot, digest, digest_of, encode_snapshot};
 pub use state::{
-    AbortedTransaction, CellState, Claim, DroppedTopic, Extent, ExtentPlace, Format, FreshRange, FreshSegment, Garbage, Group,
-    GroupOffset, Index, Lease, MarkerKind, NodeRun, Partition, Plan, Producer, ProducerPartition, RecentBatch, Slot,
+    AbortedTransaction, CellState, Claim, DroppedTopic, Extent, ExtentPlace, Fill, Format, FreshRange, FreshSegment, Garbage,
+    Group, GroupOffset, Index, Lease, MarkerKind, NodeRun, Partition, Plan, Producer, ProducerPartition, RecentBatch, Slot,
     SnapshotState, Topic, WalObject,
 };

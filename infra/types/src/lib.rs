@@ -2,7 +2,9 @@
 //!
 //! This crate depends on nothing of ours and does no I/O.
 
+pub mod calendar;
 mod caller;
+pub mod file_names;
 mod fixed_hash;
 mod ids;
 pub mod limits;

@@ -18,6 +18,12 @@ pub const REQUESTS_IN_FLIGHT_BYTES: usize = 64 * MIB;
 pub const SMALL_REQUESTS_IN_FLIGHT_BYTES: usize = 8 * MIB;
 /// Larger requests do not keep smaller ones waiting.
 pub const SMALL_REQUEST_BYTES: usize = 64 * KIB;
+/// A request has to come within this time from its first bytes, and ...
+pub const REQUEST_TRANSFER: Duration = Duration::from_secs(10);
+/// ... one second more for so many bytes; else its connection is closed.
+pub const REQUEST_BYTES_PER_SECOND: usize = 64 * KIB;
+/// While others wait for room, who sends a request or takes an answer more slowly than this loses the connection.
+pub const CONTESTED_BYTES_PER_SECOND: usize = 64 * KIB;
 /// Requests of one connection that are worked on at once; answers keep their order.
 pub const REQUESTS_IN_FLIGHT_PER_CONNECTION: usize = 64;
 /// What decoding one request may build beside the frame itself, at least; larger frames get eight times their size.
@@ -26,7 +32,7 @@ pub const DECODED_REQUEST_BYTES: usize = 4 * MIB;
 pub const CONNECTIONS: usize = 20_000;
 /// Largest record batch as sent (`max.message.bytes` of a topic may only be lower than or equal to this).
 pub const BATCH_BYTES: usize = 64 * MIB;
-/// Largest batch after decompression; beyond it the batch is refused as CORRUPT_MESSAGE.
+/// Largest batch after decompression; beyond it the batch is refused as MESSAGE_TOO_LARGE.
 pub const DECOMPRESSED_BATCH_BYTES: usize = 128 * MIB;
 /// Largest topic name, Kafka's own.
 pub const TOPIC_NAME_BYTES: usize = 249;
@@ -94,6 +100,21 @@ pub const THROTTLE_EXTENTS: Duration = Duration::from_secs(5);
 pub const OUT_OF_ROOM_PROBE: Duration = Duration::from_secs(1);
 /// Topics whose configuration is kept ready for the next request.
 pub const TOPIC_CONFIGS_KEPT: usize = 16_384;
+/// What comes out of one compressed batch where its request is read; one that has more is checked on a thread for blocking
+/// work.
+pub const INLINE_DECOMPRESSED_BYTES: usize = 256 * KIB;
+/// A larger batch is checked there even if it is not compressed.
+pub const INLINE_BATCH_BYTES: usize = 4 * MIB;
+/// Bytes of batches that are decompressed at once on threads for blocking work, over all connections.
+pub const DECOMPRESSING_BYTES: usize = 192 * MIB;
+/// The part of them that is kept for batches of at most [`SMALL_DECOMPRESSED_BYTES`].
+pub const SMALL_DECOMPRESSING_BYTES: usize = 64 * MIB;
+/// Larger batches, after decompression, do not keep smaller ones waiting; they are checked one after the other.
+pub const SMALL_DECOMPRESSED_BYTES: usize = 8 * MIB;
+/// What comes out of all compressed batches of one Produce request; beyond it its batches are refused as MESSAGE_TOO_LARGE.
+pub const DECOMPRESSED_REQUEST_BYTES: usize = 512 * MIB;
+/// Bytes of batches that were compressed anew and wait for the rest of their request.
+pub const RECOMPRESSED_WAITING_BYTES: usize = MIB;
 
 // The index.
 
@@ -107,6 +128,21 @@ pub const PARTITIONS: usize = 1_000_000;
 pub const PARTITIONS_PER_TOPIC: i32 = 100_000;
 /// Producers remembered.
 pub const PRODUCERS: usize = 1_000_000;
+/// Pairs of a producer and a partition that remembers its batches; beyond it a further pair is refused. A rule of the fold since
+/// version 2, as those that follow up to [`GROUPS_BYTES`]: what an older index holds beyond them stays, and may only shrink.
+pub const PRODUCER_PARTITIONS: usize = 1_000_000;
+/// Nodes of a cell, dead ones included whose Kafka id is not given out anew.
+pub const NODES: usize = 1_000;
+/// Names, configurations and leases of all topics; beyond it none is made and no configuration grows.
+pub const TOPICS_BYTES: u64 = 128 * MIB as u64;
+/// Fresh files and open plans in the index; beyond it nothing is converted, until a seal makes room.
+pub const FILES_BYTES: u64 = 192 * MIB as u64;
+/// The list of garbage; beyond it no command may bring a new object.
+pub const GARBAGE_BYTES: u64 = 128 * MIB as u64;
+/// Members and committed offsets of all groups; beyond it none of that grows.
+pub const GROUPS_BYTES: u64 = 128 * MIB as u64;
+/// A snapshot of the index: more than all its parts together come to when they are full.
+pub const SNAPSHOT_BYTES: u64 = 1_536 * MIB as u64;
 /// Groups remembered.
 pub const GROUPS: usize = 100_000;
 /// Members of one group.
@@ -132,6 +168,8 @@ pub const STORE_RETRY_WAIT: Duration = Duration::from_millis(50);
 pub const STORE_RETRY_WAIT_LONGEST: Duration = Duration::from_secs(2);
 /// Largest object that is read into memory whole.
 pub const STORE_WHOLE_OBJECT_BYTES: u64 = 512 * MIB as u64;
+/// Bytes that one request brings of an object that is read whole, piece by piece.
+pub const STORE_PIECE_BYTES: u64 = 64 * MIB as u64;
 /// Bytes that one read of a local file brings at most.
 pub const STORE_READ_BYTES: u64 = 4 * MIB as u64;
 /// Bytes written to a local file before it is synced on the way.
@@ -170,6 +208,12 @@ pub const EXTENT_GAP_BYTES: u64 = 64 * KIB as u64;
 pub const FETCH_ANSWER_BYTES: usize = 8 * MIB;
 /// Bytes that all answers together hold until they are sent.
 pub const FETCH_ANSWERS_BYTES: usize = 64 * MIB;
+/// One answer gets at most this part of the room that is free, so that those who do not take theirs leave some to others ...
+pub const FETCH_ANSWER_SHARE: usize = 16;
+/// ... but so many bytes while there are.
+pub const FETCH_ANSWER_LEAST_BYTES: usize = 256 * KIB;
+/// Searches for a time that one ListOffsets makes at once.
+pub const LIST_OFFSETS_AT_ONCE: usize = 16;
 /// The longest that a fetch waits for new records, whatever it asks for.
 pub const FETCH_WAIT: Duration = Duration::from_secs(30);
 /// Extents that one plan of one partition takes.

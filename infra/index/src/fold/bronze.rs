@@ -1,22 +1,26 @@
-//! Extents become fresh segments, fresh ones become sealed, and every offset keeps exactly one answer (I5).
+//! Extents become fresh segments, fresh ones others, objects garbage; and every offset keeps exactly one answer (I5).
 
 use super::references::references;
+use super::seal::drop_extents;
 use super::{Context, object_name, topic_id};
 use crate::outcome::{Outcome, Refusal};
-use crate::state::{Extent, ExtentPlace, Format, FreshRange, FreshSegment, Index, Plan, Topic};
+use crate::state::fill::{fresh_weight, garbage_weight, topic_name_weight};
+use crate::state::{Extent, ExtentPlace, Fill, Format, FreshRange, FreshSegment, Index, Topic};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strandline_commands::{
     AdoptSealed, CollectGarbage, Convert, DropSealed, FileRange, ForgetTopic, LeaseKind, Lost, Merge, NewFile, RaiseHorizon,
-    Rehome, SealDone, SealPlan, Sealed,
+    Rehome,
 };
+use strandline_types::file_names::fresh_path;
 use strandline_types::mutations::{Rule, holds};
-use strandline_types::{ObjectName, Seq, TopicId, TopicPartition};
+use strandline_types::{ObjectName, Seq, TopicId, TopicPartition, limits};
 
-const STALE: Refusal = Refusal::Superseded { what: "the file does not cover what it should any more" };
+const PINNED: Refusal = Refusal::Superseded { what: "an open plan seals these extents" };
+pub(super) const STALE: Refusal = Refusal::Superseded { what: "the file does not cover what it should any more" };
 
 impl Index {
-    fn topic_mut(topics: &mut BTreeMap<TopicId, Arc<Topic>>, id: TopicId) -> Result<&mut Topic, Refusal> {
+    pub(super) fn topic_mut(topics: &mut BTreeMap<TopicId, Arc<Topic>>, id: TopicId) -> Result<&mut Topic, Refusal> {
         topics.get_mut(&id).map(Arc::make_mut).ok_or(Refusal::UnknownTopic)
     }
 
@@ -24,6 +28,8 @@ impl Index {
         let id = topic_id(&command.topic_id)?;
         self.demand_lease(context, LeaseKind::Convert, &command.topic_id, command.lease)?;
         let file = command.file.as_ref().ok_or(Refusal::Malformed { what: "a conversion has a file" })?;
+        self.demand_room_for_objects()?;
+        self.demand_room_for_files(fresh_weight(file))?;
         let topic = Self::topic_mut(&mut self.topics, id)?;
         let name = fresh_name(topic, file, self.cell.horizon)?;
         let mut seen = BTreeSet::new();
@@ -36,6 +42,9 @@ impl Index {
             if range.end > partition.last_stable_offset() || !aligned {
                 return Err(STALE);
             }
+            if partition.planned_end.is_some() {
+                return Err(PINNED);
+            }
         }
         if seen.is_empty() {
             return Err(Refusal::Malformed { what: "a file covers something" });
@@ -43,26 +52,31 @@ impl Index {
         let mut references = references!(self, context);
         for range in &file.ranges {
             let Some(partition) = partition_mut(topic, range.partition) else { continue };
-            while partition.extents.front().is_some_and(|extent| extent.end <= range.end) {
-                if let Some(extent) = partition.extents.pop_front() {
-                    references.drop(&extent);
-                }
-            }
-            partition.frontier = range.end;
+            drop_extents(partition, range.end, &mut references);
             partition.fresh.push_back(fresh_range(range, name));
-            partition.aborted.retain(|aborted| aborted.last_offset >= range.end);
             context.folded.partitions.push(TopicPartition { topic_id: id, partition: range.partition });
         }
         decide(&mut topic.key_format, command.key_format);
         decide(&mut topic.value_format, command.value_format);
-        insert_fresh(topic, name, file, context);
+        insert_fresh(topic, name, file, context, references.fill);
         Ok(Outcome::Done)
+    }
+
+    /// The index holds as many fresh files as it may.
+    pub(super) fn demand_room_for_files(&self, weight: u64) -> Result<(), Refusal> {
+        if weight > self.room_for_files() { Err(Refusal::Limit { what: "fresh files" }) } else { Ok(()) }
+    }
+
+    fn room_for_files(&self) -> u64 {
+        if self.has_version_2() { limits::FILES_BYTES.saturating_sub(self.fill.file_bytes) } else { u64::MAX }
     }
 
     pub(super) fn merge(&mut self, context: &mut Context<'_>, command: &Merge) -> Result<Outcome, Refusal> {
         let id = topic_id(&command.topic_id)?;
         self.demand_lease(context, LeaseKind::Merge, &command.topic_id, command.lease)?;
         let horizon = self.cell.horizon;
+        self.demand_room_for_objects()?;
+        let room = self.room_for_files();
         let topic = Self::topic_mut(&mut self.topics, id)?;
         let inputs = unpinned_inputs(topic, &command.inputs)?;
         let day = topic.fresh.get(inputs.first().ok_or(STALE)?).map(|segment| segment.file.ingest_day);
@@ -80,6 +94,13 @@ impl Index {
             }
             outputs.push((name, file));
         }
+        let weight_of = |input| topic.fresh.get(input).map_or(0, |segment| fresh_weight(&segment.file));
+        let before: u64 = inputs.iter().map(weight_of).sum();
+        let after: u64 = outputs.iter().map(|(_, file)| fresh_weight(file)).sum();
+        let room = room.saturating_add(before);
+        if after > before && after > room {
+            return Err(Refusal::Limit { what: "fresh files" });
+        }
         let covered = live_cover(topic, &inputs)?;
         let same = covered.len() == offered.len()
             && covered.iter().all(|(partition, (start, end))| {
@@ -96,17 +117,16 @@ impl Index {
         }
         let references = &mut references!(self, context);
         for input in &inputs {
-            if let Some(segment) = topic.fresh.remove(input) {
-                references.discard(segment.file.path, segment.file.size);
-            }
+            references.discard_fresh(topic.fresh.remove(input));
         }
         for (name, file) in outputs {
-            insert_fresh(topic, name, file, context);
+            insert_fresh(topic, name, file, context, references.fill);
         }
         Ok(Outcome::Done)
     }
 
     pub(super) fn rehome(&mut self, context: &mut Context<'_>, command: &Rehome) -> Result<Outcome, Refusal> {
+        self.demand_room_for_objects()?;
         let (object, name) = context.object(command.object, self.cell.horizon)?;
         let whole = Some((object.size, object.crc32c));
         let mut moved = 0_usize;
@@ -133,101 +153,11 @@ impl Index {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn seal_plan(&mut self, context: &mut Context<'_>, command: &SealPlan) -> Result<Outcome, Refusal> {
-        let id = topic_id(&command.topic_id)?;
-        self.demand_lease(context, LeaseKind::Seal, &command.topic_id, command.lease)?;
-        let topic = Self::topic_mut(&mut self.topics, id)?;
-        if !topic.plans.is_empty() && holds(Rule::C4) {
-            return Err(Refusal::Superseded { what: "a plan is open: complete it first" });
-        }
-        let inputs = unpinned_inputs(topic, &command.inputs)?;
-        let covered = live_cover(topic, &inputs)?;
-        let mut ranges = Vec::with_capacity(covered.len());
-        for (number, (start, end)) in covered {
-            let partition = topic.partition(number).ok_or(Refusal::UnknownPartition)?;
-            let follows = start == partition.sealed_end || start <= partition.log_start;
-            let first = partition.fresh.front().is_some_and(|fresh| fresh.start == start);
-            if !follows || !first {
-                return Err(STALE);
-            }
-            ranges.push(FileRange { partition: number, start: partition.sealed_end, end, ..FileRange::default() });
-        }
-        let first = ranges.first().ok_or(Refusal::Malformed { what: "a plan covers something" })?;
-        let day = topic.fresh.get(inputs.first().ok_or(STALE)?).map(|segment| segment.file.ingest_day).ok_or(STALE)?;
-        if inputs.iter().any(|input| topic.fresh.get(input).is_none_or(|segment| segment.file.ingest_day != day)) {
-            return Err(Refusal::Malformed { what: "a sealed file holds one UTC day" });
-        }
-        let path = sealed_path(topic, day, context.now_ms, first).ok_or(Refusal::Malformed { what: "the day" })?;
-        for input in &inputs {
-            if let Some(segment) = topic.fresh.get_mut(input) {
-                segment.plan = Some(path.clone());
-            }
-        }
-        let plan = Plan {
-            inputs: inputs.into_iter().collect(),
-            ranges: ranges.clone(),
-            ingest_day: day,
-            since: context.seq,
-            file: None,
-        };
-        topic.plans.insert(path.clone(), plan);
-        Ok(Outcome::Planned { path, ranges })
-    }
-
-    pub(super) fn sealed(&mut self, context: &mut Context<'_>, command: &Sealed) -> Result<Outcome, Refusal> {
-        let id = topic_id(&command.topic_id)?;
-        self.demand_lease(context, LeaseKind::Seal, &command.topic_id, command.lease)?;
-        let file = command.file.as_ref().ok_or(Refusal::Malformed { what: "a sealed file" })?;
-        let topic = Self::topic_mut(&mut self.topics, id)?;
-        let plan = topic.plans.get_mut(&file.path).ok_or(Refusal::Superseded { what: "the plan is done" })?;
-        if plan.file.is_some() {
-            return Err(Refusal::Superseded { what: "the file is known already" });
-        }
-        let cover =
-            |ranges: &[FileRange]| ranges.iter().map(|range| (range.partition, range.start, range.end)).collect::<BTreeSet<_>>();
-        if cover(&plan.ranges) != cover(&file.ranges)
-            || file.ranges.len() != plan.ranges.len()
-            || file.ingest_day != plan.ingest_day
-        {
-            return Err(Refusal::Malformed { what: "the file does not cover what was planned" });
-        }
-        plan.file = Some(file.clone());
-        for range in &file.ranges {
-            let Some(partition) = partition_mut(topic, range.partition) else { continue };
-            while partition.fresh.front().is_some_and(|fresh| fresh.end <= range.end) {
-                partition.fresh.pop_front();
-            }
-            partition.sealed_end = range.end;
-            context.folded.partitions.push(TopicPartition { topic_id: id, partition: range.partition });
-        }
-        topic.bronze_changed = context.seq;
-        Ok(Outcome::Done)
-    }
-
-    pub(super) fn seal_done(&mut self, context: &mut Context<'_>, command: &SealDone) -> Result<Outcome, Refusal> {
-        let id = topic_id(&command.topic_id)?;
-        self.demand_lease(context, LeaseKind::Seal, &command.topic_id, command.lease)?;
-        let topic = Self::topic_mut(&mut self.topics, id)?;
-        match topic.plans.get(&command.path) {
-            None => return Err(Refusal::Superseded { what: "the plan is done" }),
-            Some(plan) if plan.file.is_none() => return Err(Refusal::Malformed { what: "the file is not sealed yet" }),
-            Some(_) => {}
-        }
-        let Some(plan) = topic.plans.remove(&command.path) else { return Err(STALE) };
-        let mut references = references!(self, context);
-        for input in &plan.inputs {
-            if let Some(segment) = topic.fresh.remove(input) {
-                references.discard(segment.file.path, segment.file.size);
-            }
-        }
-        topic.bronze_changed = context.seq;
-        Ok(Outcome::Done)
-    }
-
     pub(super) fn drop_sealed(&mut self, context: &mut Context<'_>, command: &DropSealed) -> Result<Outcome, Refusal> {
         let id = topic_id(&command.topic_id)?;
         self.demand_lease(context, LeaseKind::Retention, &[], command.lease)?;
         let file = command.file.as_ref().ok_or(Refusal::Malformed { what: "a sealed file" })?;
+        self.demand_room_for_objects()?;
         if let Some(topic) = self.topics.get_mut(&id) {
             if topic.plans.contains_key(&file.path) || !file.path.starts_with("bronze/") {
                 return Err(Refusal::Superseded { what: "the file belongs to an open plan" });
@@ -248,7 +178,9 @@ impl Index {
     pub(super) fn collect_garbage(&mut self, context: &mut Context<'_>, command: &CollectGarbage) -> Result<Outcome, Refusal> {
         self.demand_lease(context, LeaseKind::Garbage, &[], command.lease)?;
         for path in &command.paths {
-            self.garbage.remove(path);
+            if self.garbage.remove(path).is_some() {
+                self.fill.garbage_bytes = self.fill.garbage_bytes.saturating_sub(garbage_weight(path));
+            }
         }
         Ok(Outcome::Done)
     }
@@ -288,7 +220,12 @@ impl Index {
         }
         let id = topic_id(&command.topic_id)?;
         let file = command.file.as_ref().ok_or(Refusal::Malformed { what: "a file to adopt" })?;
+        let planned_are_adopted = self.has_version_2();
         let topic = Self::topic_mut(&mut self.topics, id)?;
+        if planned_are_adopted && topic.plans.contains_key(&file.path) {
+            // The file of an open plan is there, and only the word of it is lost: the plan goes on from here.
+            return self.sealed_as_planned(context, id, file);
+        }
         let fresh = match file.path.starts_with("fresh/") {
             true => Some(object_name(&file.path, Seq::ZERO, Rule::B5)?),
             false => None,
@@ -301,12 +238,16 @@ impl Index {
             if cover(&known.file) != cover(file) {
                 return Err(STALE);
             }
+            self.fill.file_bytes = self.fill.file_bytes.saturating_sub(fresh_weight(&known.file)) + fresh_weight(file);
             known.file = file.clone();
             topic.bronze_changed = context.seq;
             return Ok(Outcome::Done);
         }
         for range in &file.ranges {
             let partition = topic.partition(range.partition).ok_or(Refusal::UnknownPartition)?;
+            if partition.planned_end.is_some() {
+                return Err(PINNED);
+            }
             if range.start != partition.frontier || range.end <= range.start || (fresh.is_none() && !partition.fresh.is_empty()) {
                 return Err(STALE);
             }
@@ -334,7 +275,7 @@ impl Index {
             }
         }
         if let Some(name) = fresh {
-            insert_fresh(topic, name, file, context);
+            insert_fresh(topic, name, file, context, references.fill);
         }
         topic.bronze_changed = context.seq;
         Ok(Outcome::Done)
@@ -342,12 +283,13 @@ impl Index {
 
     pub(super) fn forget_topic(&mut self, context: &mut Context<'_>, command: &ForgetTopic) -> Result<Outcome, Refusal> {
         self.demand_lease(context, LeaseKind::Garbage, &[], command.lease)?;
-        self.dropped.remove(&topic_id(&command.topic_id)?).ok_or(Refusal::UnknownTopic)?;
+        let dropped = self.dropped.remove(&topic_id(&command.topic_id)?).ok_or(Refusal::UnknownTopic)?;
+        self.fill.topic_bytes = self.fill.topic_bytes.saturating_sub(topic_name_weight(&dropped.name));
         Ok(Outcome::Done)
     }
 }
 
-fn partition_mut(topic: &mut Topic, number: i32) -> Option<&mut crate::state::Partition> {
+pub(super) fn partition_mut(topic: &mut Topic, number: i32) -> Option<&mut crate::state::Partition> {
     topic.partitions.get_mut(usize::try_from(number).ok()?)
 }
 
@@ -364,14 +306,14 @@ fn fresh_range(range: &FileRange, segment: ObjectName) -> FreshRange {
 /// The name of a new fresh file, if it lies where it should, is new, and may still be used.
 fn fresh_name(topic: &Topic, file: &NewFile, horizon: Seq) -> Result<ObjectName, Refusal> {
     let name = object_name(&file.path, horizon, Rule::B5)?;
-    let expected = format!("fresh/{}/{}/{name}.parquet", topic.name, topic.id.id8());
-    if file.path != expected || topic.fresh.contains_key(&name) {
+    if file.path != fresh_path(&topic.name, topic.id, name) || topic.fresh.contains_key(&name) {
         return Err(Refusal::Malformed { what: "a fresh file's path" });
     }
     Ok(name)
 }
 
-fn insert_fresh(topic: &mut Topic, name: ObjectName, file: &NewFile, context: &Context<'_>) {
+fn insert_fresh(topic: &mut Topic, name: ObjectName, file: &NewFile, context: &Context<'_>, fill: &mut Fill) {
+    fill.file_bytes += fresh_weight(file);
     topic.bronze_changed = context.seq;
     let segment = FreshSegment {
         file: file.clone(),
@@ -383,7 +325,7 @@ fn insert_fresh(topic: &mut Topic, name: ObjectName, file: &NewFile, context: &C
     topic.fresh.insert(name, segment);
 }
 
-fn decide(format: &mut Format, wanted: u32) {
+pub(super) fn decide(format: &mut Format, wanted: u32) {
     if *format == Format::Undecided {
         *format = match wanted {
             1 => Format::Text,
@@ -398,7 +340,7 @@ fn is_unpinned(segment: &FreshSegment) -> bool {
     segment.plan.is_none() || !holds(Rule::C9) || !holds(Rule::C4)
 }
 
-fn unpinned_inputs(topic: &Topic, paths: &[String]) -> Result<BTreeSet<ObjectName>, Refusal> {
+pub(super) fn unpinned_inputs(topic: &Topic, paths: &[String]) -> Result<BTreeSet<ObjectName>, Refusal> {
     let mut inputs = BTreeSet::new();
     for path in paths {
         let name: ObjectName = path.parse().map_err(|_| Refusal::Malformed { what: "an input's name" })?;
@@ -412,7 +354,7 @@ fn unpinned_inputs(topic: &Topic, paths: &[String]) -> Result<BTreeSet<ObjectNam
 
 /// Per partition, what the inputs still answer for: one run without a gap, else the inputs do not belong together. A gap below
 /// the log start is none: a log start that moved while an open plan pinned its inputs leaves one, and what covers it, covers a hole.
-fn live_cover(topic: &Topic, inputs: &BTreeSet<ObjectName>) -> Result<BTreeMap<i32, (i64, i64)>, Refusal> {
+pub(super) fn live_cover(topic: &Topic, inputs: &BTreeSet<ObjectName>) -> Result<BTreeMap<i32, (i64, i64)>, Refusal> {
     let mut partitions = BTreeSet::new();
     for input in inputs {
         if let Some(segment) = topic.fresh.get(input) {
@@ -435,14 +377,4 @@ fn live_cover(topic: &Topic, inputs: &BTreeSet<ObjectName>) -> Result<BTreeMap<i
         }
     }
     Ok(cover)
-}
-
-/// `bronze/<topic>/<id8>/ingest_date=YYYY-MM-DD/<time>-p<partition>-o<offset>-g<generation>.parquet`
-fn sealed_path(topic: &Topic, day: i32, now_ms: i64, first: &FileRange) -> Option<String> {
-    let date = chrono::DateTime::from_timestamp_millis(i64::from(day).checked_mul(86_400_000)?)?.format("%Y-%m-%d");
-    let time = chrono::DateTime::from_timestamp_millis(now_ms)?.format("%Y%m%dT%H%M%S%3fZ");
-    let time = time.to_string();
-    // 20261123T141500000Z has 18 characters and nothing between seconds and milliseconds.
-    let (partition, offset) = (first.partition, first.start);
-    Some(format!("bronze/{}/{}/ingest_date={date}/{time}-p{partition:05}-o{offset:020}-g0.parquet", topic.name, topic.id.id8()))
 }

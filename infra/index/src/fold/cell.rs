@@ -5,14 +5,23 @@ use crate::outcome::{Outcome, Refusal};
 use crate::state::{Extent, ExtentPlace, Index, Lease, NodeRun, Slot};
 use std::sync::Arc;
 use strandline_commands::{
-    AgreeSnapshot, CreateCell, DeclareGone, DropLease, Join, LeaseKind, LogCopied, RaiseFoldVersion, Rebuilt, Report, TakeLease,
-    WroteSnapshot,
+    AgreeSnapshot, ClearDisagreement, CreateCell, DeclareGone, DropLease, Join, LeaseKind, LogCopied, RaiseFoldVersion, Rebuilt,
+    Report, TakeLease, WroteSnapshot,
 };
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, LeaseNumber, NodeId, Seq, limits};
 
 /// The newest rules that this build folds by.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
+
+/// The longest name of a host, that of the DNS.
+const HOST_BYTES: usize = 255;
+/// The longest name of a zone.
+const ZONE_BYTES: usize = 249;
+/// The longest nonce of a join.
+const NONCE_BYTES: usize = 64;
+/// The most roles of a node.
+const ROLES: usize = 16;
 
 impl Index {
     pub(super) fn create_cell(&mut self, context: &mut Context<'_>, command: &CreateCell) -> Result<Outcome, Refusal> {
@@ -34,6 +43,18 @@ impl Index {
         }
         if command.fold_version_supported < self.cell.fold_version {
             return Err(Refusal::Superseded { what: "the cell's fold version is newer than the node" });
+        }
+        if self.has_version_2() {
+            let free = command.sole || self.slots.values().any(|slot| slot.holder.is_none());
+            if !free && self.slots.len() >= limits::NODES {
+                return Err(Refusal::Limit { what: "nodes" });
+            }
+            if command.host.len() > HOST_BYTES || command.zone.len() > ZONE_BYTES || command.nonce.len() > NONCE_BYTES {
+                return Err(Refusal::Malformed { what: "a node's host, zone or nonce is too long" });
+            }
+            if command.roles.len() > ROLES {
+                return Err(Refusal::Malformed { what: "a node has few roles" });
+            }
         }
         let incarnation = Incarnation(context.seq.0);
         let node_id =
@@ -185,6 +206,17 @@ impl Index {
             }
             _ => Err(Refusal::Superseded { what: "another snapshot is there" }),
         }
+    }
+
+    pub(super) fn clear_disagreement(&mut self, command: &ClearDisagreement) -> Result<Outcome, Refusal> {
+        self.demand_version_2()?;
+        let snapshot = &mut self.cell.snapshot;
+        let newest = snapshot.written.as_ref().filter(|written| Some(*written) == snapshot.agreed.as_ref());
+        if newest.is_none_or(|(seq, ..)| seq.0 != command.seq) {
+            return Err(Refusal::Superseded { what: "the newest snapshot is another, or nobody has agreed to it" });
+        }
+        snapshot.disagreed = false;
+        Ok(Outcome::Done)
     }
 
     pub(super) fn log_copied(&mut self, context: &mut Context<'_>, command: &LogCopied) -> Result<Outcome, Refusal> {

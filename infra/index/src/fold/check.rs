@@ -1,6 +1,6 @@
 //! The index looks at itself: what must hold after every entry (tests, simulation, `index inspect`).
 
-use crate::state::{ExtentPlace, Index};
+use crate::state::{ExtentPlace, Fill, Index};
 use std::collections::BTreeMap;
 use strandline_types::{ObjectName, Seq};
 
@@ -16,6 +16,17 @@ impl Index {
                 found.push(format!("topic {id}: its name does not lead to it"));
             }
             let mut live: BTreeMap<ObjectName, u64> = BTreeMap::new();
+            let mut planned: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
+            for (path, plan) in topic.plans.iter().filter(|(_, plan)| plan.is_over_extents() && plan.file.is_none()) {
+                for range in &plan.ranges {
+                    if planned.insert(range.partition, (range.start, range.end)).is_some() {
+                        found.push(format!("plan {path}: partition {} is planned twice (I5)", range.partition));
+                    }
+                }
+            }
+            if topic.plans.len() > 1 {
+                found.push(format!("topic {} has {} open plans", topic.name, topic.plans.len()));
+            }
             for (number, partition) in topic.partitions.iter().enumerate() {
                 partitions += 1;
                 let mut wrong = |what: String| found.push(format!("topic {} partition {number}: {what}", topic.name));
@@ -43,6 +54,17 @@ impl Index {
                 }
                 if at != partition.next_offset {
                     wrong(format!("extents end at {at}, not at {} (I5)", partition.next_offset));
+                }
+                let plan = planned.remove(&i32::try_from(number).unwrap_or(i32::MAX));
+                if plan.map(|(_, end)| end) != partition.planned_end {
+                    wrong(format!("extents are pinned up to {:?}, planned is {plan:?}", partition.planned_end));
+                }
+                if let Some((start, end)) = plan {
+                    let aligned = partition.extents.iter().any(|extent| extent.end == end);
+                    let below = start <= partition.sealed_end && start <= partition.frontier && partition.frontier < end;
+                    if !aligned || !below || end > partition.last_stable_offset() || !partition.fresh.is_empty() {
+                        wrong(format!("the plan of [{start}, {end}) does not go with its extents (I5, I7)"));
+                    }
                 }
                 let mut at = partition.sealed_end;
                 for fresh in &partition.fresh {
@@ -81,6 +103,9 @@ impl Index {
         }
         for name in wal.keys().filter(|name| self.garbage.contains_key(&format!("wal/{name}"))) {
             found.push(format!("WAL segment {name} is referred to and garbage (I8)"));
+        }
+        if Fill::of(self) != self.fill {
+            found.push(format!("parts are {:?} full, counted {:?} (I11)", Fill::of(self), self.fill));
         }
         if (extents, partitions) != (self.extent_count, self.partition_count) {
             found.push("extents or partitions are counted wrongly (I11)".to_owned());

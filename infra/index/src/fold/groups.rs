@@ -2,6 +2,7 @@
 
 use super::{Context, topic_id};
 use crate::outcome::{Outcome, Refusal};
+use crate::state::fill::{group_membership_weight, group_weight, membership_weight, offset_weight};
 use crate::state::{Claim, Group, GroupOffset, Index};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -22,10 +23,27 @@ impl Index {
         if held != command.replaces || held == context.seq.0 {
             return Err(Refusal::Superseded { what: "the group is claimed" });
         }
+        if !self.groups.contains_key(&command.group) {
+            let weight = membership_weight(&command.group, [""; 3], [].iter());
+            if self.has_version_2() && self.fill.group_bytes.saturating_add(weight) > limits::GROUPS_BYTES {
+                return Err(Refusal::Limit { what: "groups" });
+            }
+            self.fill.group_bytes += weight;
+        }
         let group = Arc::make_mut(self.groups.entry(command.group.clone()).or_default());
         group.claim = Some(Claim { epoch: context.seq, holder: context.incarnation });
         context.folded.groups.push(command.group.clone());
         Ok(Outcome::Claimed(context.seq))
+    }
+
+    fn forget_group(&mut self, name: &str) {
+        if let Some(group) = self.groups.remove(name) {
+            self.fill.group_bytes = self.fill.group_bytes.saturating_sub(group_weight(name, &group));
+        }
+    }
+
+    fn most_group_bytes(&self) -> u64 {
+        if self.has_version_2() { limits::GROUPS_BYTES } else { u64::MAX }
     }
 
     /// The group, if the sender coordinates it (I9).
@@ -48,6 +66,7 @@ impl Index {
         if command.members.len() > limits::GROUP_MEMBERS || bytes > limits::GROUP_STATE_BYTES {
             return Err(Refusal::Limit { what: "members of one group" });
         }
+        let most = self.most_group_bytes();
         let group = Self::claimed(&mut self.groups, context, &command.group, command.claim)?;
         if group.generation != command.expected_generation {
             return Err(Refusal::IllegalGeneration);
@@ -55,6 +74,13 @@ impl Index {
         if command.generation < group.generation {
             return Err(Refusal::Malformed { what: "a generation never falls" });
         }
+        let before = group_membership_weight(&command.group, group);
+        let strings = [command.protocol_type.as_str(), &command.protocol_name, &command.leader];
+        let after = membership_weight(&command.group, strings, command.members.iter());
+        if after > before && self.fill.group_bytes.saturating_add(after - before) > most {
+            return Err(Refusal::Limit { what: "members of groups" });
+        }
+        self.fill.group_bytes = self.fill.group_bytes.saturating_add(after).saturating_sub(before);
         group.generation = command.generation;
         group.protocol_type.clone_from(&command.protocol_type);
         group.protocol_name.clone_from(&command.protocol_name);
@@ -70,8 +96,18 @@ impl Index {
         if command.offsets.iter().any(|offset| offset.metadata.len() > limits::OFFSET_METADATA_BYTES) {
             return Err(Refusal::Limit { what: "bytes of offset metadata" });
         }
+        let most = self.most_group_bytes();
         let group = Self::claimed(&mut self.groups, context, &command.group, command.claim)?;
         demand_member(group, command)?;
+        let mut growth = 0_u64;
+        for committed in &command.offsets {
+            let place = TopicPartition { topic_id: topic_id(&committed.topic_id)?, partition: committed.partition };
+            let before = group.offsets.get(&place).map_or(0, |offset| offset_weight(&offset.metadata));
+            growth = growth.saturating_add(offset_weight(&committed.metadata).saturating_sub(before));
+        }
+        if growth > 0 && self.fill.group_bytes.saturating_add(growth) > most {
+            return Err(Refusal::Limit { what: "committed offsets" });
+        }
         let mut unknown = Vec::new();
         for committed in &command.offsets {
             let place = TopicPartition { topic_id: topic_id(&committed.topic_id)?, partition: committed.partition };
@@ -86,7 +122,10 @@ impl Index {
                 metadata: committed.metadata.clone(),
                 committed_ms: context.now_ms,
             };
-            group.offsets.insert(place, offset);
+            self.fill.group_bytes += offset_weight(&offset.metadata);
+            if let Some(before) = group.offsets.insert(place, offset) {
+                self.fill.group_bytes = self.fill.group_bytes.saturating_sub(offset_weight(&before.metadata));
+            }
         }
         (group.last_changed, group.last_changed_ms) = (context.seq, context.now_ms);
         context.folded.groups.push(command.group.clone());
@@ -98,8 +137,11 @@ impl Index {
         let mut unknown = Vec::new();
         for place in &command.partitions {
             let place = TopicPartition { topic_id: topic_id(&place.topic_id)?, partition: place.partition };
-            if group.offsets.remove(&place).is_none() {
-                unknown.push(place);
+            match group.offsets.remove(&place) {
+                Some(offset) => {
+                    self.fill.group_bytes = self.fill.group_bytes.saturating_sub(offset_weight(&offset.metadata));
+                }
+                None => unknown.push(place),
             }
         }
         (group.last_changed, group.last_changed_ms) = (context.seq, context.now_ms);
@@ -112,7 +154,7 @@ impl Index {
         if !group.is_empty() {
             return Err(Refusal::GroupNotEmpty);
         }
-        self.groups.remove(&command.group);
+        self.forget_group(&command.group);
         context.folded.groups.push(command.group.clone());
         Ok(Outcome::Done)
     }
@@ -125,7 +167,7 @@ impl Index {
         if group.last_changed != Seq(command.last_changed) {
             return Err(Refusal::Superseded { what: "the group has changed" });
         }
-        self.groups.remove(&command.group);
+        self.forget_group(&command.group);
         context.folded.groups.push(command.group.clone());
         Ok(Outcome::Done)
     }

@@ -6,6 +6,7 @@ mod check;
 mod groups;
 mod produce;
 mod references;
+mod seal;
 mod topics;
 
 pub use cell::FOLD_VERSION;
@@ -16,7 +17,7 @@ use crate::state::Index;
 use bytes::Bytes;
 use strandline_commands::{Command, CommandKind, Commit, DecodedEntry, LeaseKind, NewObject, chain_hash, decode};
 use strandline_types::mutations::{Rule, holds};
-use strandline_types::{Incarnation, LeaseNumber, ObjectName, Seq, TopicId};
+use strandline_types::{Incarnation, LeaseNumber, ObjectName, Seq, TopicId, limits};
 
 /// Where a command stands.
 pub(crate) struct Context<'a> {
@@ -133,6 +134,7 @@ impl Index {
             CommandKind::AgreeSnapshot(command) => self.agree_snapshot(command),
             CommandKind::LogCopied(command) => self.log_copied(context, command),
             CommandKind::Rebuilt(command) => self.rebuilt(context, command),
+            CommandKind::ClearDisagreement(command) => self.clear_disagreement(command),
             CommandKind::CreateTopic(command) => self.create_topic(context, command),
             CommandKind::DeleteTopic(command) => self.delete_topic(context, command),
             CommandKind::GrowTopic(command) => self.grow_topic(context, command),
@@ -159,7 +161,28 @@ impl Index {
             CommandKind::Lost(command) => self.lost(context, command),
             CommandKind::AdoptSealed(command) => self.adopt_sealed(context, command),
             CommandKind::ForgetTopic(command) => self.forget_topic(context, command),
+            CommandKind::SealExtents(command) => self.seal_extents(context, command),
         }
+    }
+
+    /// The cell follows the rules of version 2 (or later): bounds in bytes of every part, seals straight from extents.
+    pub(crate) fn has_version_2(&self) -> bool {
+        self.cell.fold_version >= 2
+    }
+
+    /// What came with version 2 is refused under older rules.
+    pub(crate) fn demand_version_2(&self) -> Result<(), Refusal> {
+        if self.has_version_2() {
+            Ok(())
+        } else {
+            Err(Refusal::Superseded { what: "the cell's fold version is older than the command" })
+        }
+    }
+
+    /// A new object is refused while the garbage list is full: nothing that is forgotten could go (I11).
+    pub(crate) fn demand_room_for_objects(&self) -> Result<(), Refusal> {
+        let full = self.has_version_2() && self.fill.garbage_bytes >= limits::GARBAGE_BYTES;
+        if full { Err(Refusal::Limit { what: "garbage" }) } else { Ok(()) }
     }
 
     /// The sender holds this very lease (I9).

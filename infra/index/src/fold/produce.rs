@@ -3,7 +3,7 @@
 use super::references::{References, references};
 use super::{Context, topic_id};
 use crate::outcome::{BatchOutcome, Outcome, Refusal};
-use crate::state::{Extent, ExtentPlace, Index, Partition, Producer, ProducerPartition, RecentBatch};
+use crate::state::{Extent, ExtentPlace, Fill, Index, Partition, Producer, ProducerPartition, RecentBatch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use strandline_commands::{Batch, ExpireProducers, InitProducer, Produce};
@@ -34,6 +34,7 @@ impl Index {
             let position = context.commit.payload_start.saturating_add(command.position);
             (ExtentPlace::Inline { seq: context.seq, position }, None)
         } else {
+            self.demand_room_for_objects()?;
             let (object, name) = context.object(command.object, self.cell.horizon)?;
             if end > object.size {
                 return Err(Refusal::Malformed { what: "batches beyond the object's end" });
@@ -43,6 +44,7 @@ impl Index {
         if self.extent_count >= limits::EXTENTS as u64 {
             return Err(Refusal::Limit { what: "extents" });
         }
+        let most_pairs = if self.has_version_2() { limits::PRODUCER_PARTITIONS as u64 } else { u64::MAX };
         let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopic)?;
         let at = usize::try_from(command.partition).map_err(|_| Refusal::UnknownPartition)?;
         if at >= topic.partitions.len() {
@@ -57,7 +59,7 @@ impl Index {
         let mut outcomes = Vec::with_capacity(command.batches.len());
         for batch in &command.batches {
             let log_start = partition.log_start;
-            let outcome = match judge(partition, &self.producers, batch) {
+            let outcome = match judge(partition, &self.producers, batch, references.fill.producer_partitions < most_pairs) {
                 Ok(Verdict::Duplicate(recent)) => {
                     BatchOutcome::Duplicate { base_offset: recent.base_offset, append_time_ms: recent.append_time_ms, log_start }
                 }
@@ -73,7 +75,7 @@ impl Index {
                         max_timestamp_offset: partition.next_offset.saturating_add(i64::from(batch.max_timestamp_delta)),
                     };
                     partition.next_offset = extent.end;
-                    remember(partition, &mut self.producers, place, batch, &extent, context);
+                    remember(partition, &mut self.producers, references.fill, place, batch, &extent, context);
                     push(partition, extent, object, &mut references);
                     BatchOutcome::Appended { base_offset: extent.start, append_time_ms: context.now_ms, log_start }
                 }
@@ -122,8 +124,10 @@ impl Index {
             for place in &producer.partitions {
                 let topic = self.topics.get_mut(&place.topic_id).map(Arc::make_mut);
                 let partition = topic.and_then(|topic| topic.partitions.get_mut(usize::try_from(place.partition).ok()?));
-                if let Some(partition) = partition {
-                    partition.producers.remove(&expired.producer_id);
+                if let Some(partition) = partition
+                    && partition.producers.remove(&expired.producer_id).is_some()
+                {
+                    self.fill.producer_partitions = self.fill.producer_partitions.saturating_sub(1);
                 }
             }
         }
@@ -140,8 +144,13 @@ fn shifted(place: ExtentPlace, by: u64) -> ExtentPlace {
 }
 
 /// Whether the batch is new, known already, or out of order, by what this partition remembers. Without state any sequence is
-/// accepted; a higher epoch starts at 0 again.
-fn judge(partition: &Partition, producers: &BTreeMap<ProducerId, Arc<Producer>>, batch: &Batch) -> Result<Verdict, Refusal> {
+/// accepted; a higher epoch starts at 0 again. `room`: the cell remembers one more producer of one more partition.
+fn judge(
+    partition: &Partition,
+    producers: &BTreeMap<ProducerId, Arc<Producer>>,
+    batch: &Batch,
+    room: bool,
+) -> Result<Verdict, Refusal> {
     if batch.producer_id < 0 {
         return Ok(Verdict::New);
     }
@@ -150,7 +159,9 @@ fn judge(partition: &Partition, producers: &BTreeMap<ProducerId, Arc<Producer>>,
     }
     // An idempotent producer raises its epoch partition by partition, and what it sent to others before goes on under the old
     // one: fencing it there would make it send those records again, as new ones.
-    let Some(known) = partition.producers.get(&batch.producer_id) else { return Ok(Verdict::New) };
+    let Some(known) = partition.producers.get(&batch.producer_id) else {
+        return if room { Ok(Verdict::New) } else { Err(Refusal::Limit { what: "producers of partitions" }) };
+    };
     if batch.producer_epoch < known.epoch {
         return Err(Refusal::InvalidProducerEpoch);
     }
@@ -175,6 +186,7 @@ fn judge(partition: &Partition, producers: &BTreeMap<ProducerId, Arc<Producer>>,
 fn remember(
     partition: &mut Partition,
     producers: &mut BTreeMap<ProducerId, Arc<Producer>>,
+    fill: &mut Fill,
     place: TopicPartition,
     batch: &Batch,
     extent: &Extent,
@@ -183,7 +195,10 @@ fn remember(
     if batch.producer_id < 0 {
         return;
     }
-    let known = partition.producers.entry(batch.producer_id).or_default();
+    let known = partition.producers.entry(batch.producer_id).or_insert_with(|| {
+        fill.producer_partitions += 1;
+        ProducerPartition::default()
+    });
     if known.epoch != batch.producer_epoch {
         *known = ProducerPartition { epoch: batch.producer_epoch, ..ProducerPartition::default() };
     }
@@ -210,11 +225,12 @@ fn remember(
     producer.partitions.insert(place);
 }
 
-/// Adds an extent, or lengthens the last one where the bytes go on.
+/// Adds an extent, or lengthens the last one where the bytes go on (and no plan ends there).
 fn push(partition: &mut Partition, extent: Extent, object: Option<(u64, u32)>, references: &mut References<'_>) {
     if let Some(last) = partition.extents.back_mut() {
         let goes_on = shifted(last.place, last.length) == extent.place
             && last.length > 0
+            && partition.planned_end != Some(last.end)
             && last.ingest_ms == extent.ingest_ms
             && last.log_append_time == extent.log_append_time
             && last.length.saturating_add(extent.length) <= limits::EXTENT_BYTES;

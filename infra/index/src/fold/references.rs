@@ -1,6 +1,7 @@
 //! Who refers to what: the one place where objects and entries gain and lose references, and join the garbage list (I8).
 
-use crate::state::{Extent, ExtentPlace, Garbage, WalObject};
+use crate::state::fill::{fresh_weight, garbage_weight};
+use crate::state::{Extent, ExtentPlace, Fill, FreshSegment, Garbage, WalObject};
 use std::collections::BTreeMap;
 use strandline_types::{ObjectName, Seq};
 
@@ -10,6 +11,7 @@ pub(crate) struct References<'a> {
     pub(crate) wal: &'a mut BTreeMap<ObjectName, WalObject>,
     pub(crate) garbage: &'a mut BTreeMap<String, Garbage>,
     pub(crate) extent_count: &'a mut u64,
+    pub(crate) fill: &'a mut Fill,
     pub(crate) seq: Seq,
     pub(crate) now_ms: i64,
 }
@@ -22,6 +24,7 @@ macro_rules! references {
             wal: &mut $index.wal_objects,
             garbage: &mut $index.garbage,
             extent_count: &mut $index.extent_count,
+            fill: &mut $index.fill,
             seq: $context.seq,
             now_ms: $context.now_ms,
         }
@@ -69,8 +72,19 @@ impl References<'_> {
         }
     }
 
+    /// A fresh segment went.
+    pub(crate) fn discard_fresh(&mut self, segment: Option<FreshSegment>) {
+        if let Some(FreshSegment { file, .. }) = segment {
+            self.fill.file_bytes = self.fill.file_bytes.saturating_sub(fresh_weight(&file));
+            self.discard(file.path, file.size);
+        }
+    }
+
     /// Nothing refers to this object any more.
     pub(crate) fn discard(&mut self, path: String, size: u64) {
-        self.garbage.insert(path, Garbage { since: self.seq, since_ms: self.now_ms, size });
+        let weight = garbage_weight(&path);
+        if self.garbage.insert(path, Garbage { since: self.seq, since_ms: self.now_ms, size }).is_none() {
+            self.fill.garbage_bytes += weight;
+        }
     }
 }

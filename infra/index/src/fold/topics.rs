@@ -3,6 +3,7 @@
 use super::references::{References, references};
 use super::{Context, topic_id};
 use crate::outcome::{Outcome, Refusal};
+use crate::state::fill::{configs_weight, offset_weight, producers_of, topic_files_weight, topic_name_weight, topic_weight};
 use crate::state::{DroppedTopic, Index, Partition, Topic};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,11 @@ impl Index {
             bronze_changed: context.seq,
             ..Topic::default()
         };
+        let weight = topic_weight(&topic);
+        if self.has_version_2() && self.fill.topic_bytes.saturating_add(weight) > limits::TOPICS_BYTES {
+            return Err(Refusal::Limit { what: "bytes of topics" });
+        }
+        self.fill.topic_bytes += weight;
         self.partition_count += partitions as u64;
         self.names.insert(command.name.clone(), id);
         self.topics.insert(id, Arc::new(topic));
@@ -58,6 +64,11 @@ impl Index {
         let topic = self.topics.remove(&id).ok_or(Refusal::UnknownTopic)?;
         self.names.remove(&topic.name);
         self.partition_count = self.partition_count.saturating_sub(topic.partitions.len() as u64);
+        let fill = &mut self.fill;
+        fill.topic_bytes = fill.topic_bytes.saturating_sub(topic_weight(&topic)) + topic_name_weight(&topic.name);
+        fill.file_bytes = fill.file_bytes.saturating_sub(topic_files_weight(&topic));
+        let producers = topic.partitions.iter().map(producers_of).sum();
+        fill.producer_partitions = fill.producer_partitions.saturating_sub(producers);
         let mut references = references!(self, context);
         for (number, partition) in topic.partitions.iter().enumerate() {
             for extent in &partition.extents {
@@ -79,7 +90,12 @@ impl Index {
                 TopicPartition { topic_id: id, partition: i32::MIN }..=TopicPartition { topic_id: id, partition: i32::MAX };
             if group.offsets.range(of_topic).next().is_some() {
                 let group = Arc::make_mut(group);
-                group.offsets.retain(|place, _| place.topic_id != id);
+                group.offsets.retain(|place, offset| {
+                    if place.topic_id == id {
+                        self.fill.group_bytes = self.fill.group_bytes.saturating_sub(offset_weight(&offset.metadata));
+                    }
+                    place.topic_id != id
+                });
                 (group.last_changed, group.last_changed_ms) = (context.seq, context.now_ms);
             }
         }
@@ -105,6 +121,7 @@ impl Index {
 
     pub(super) fn configure_topic(&mut self, context: &mut Context<'_>, command: &ConfigureTopic) -> Result<Outcome, Refusal> {
         let id = topic_id(&command.topic_id)?;
+        let bounded = self.has_version_2();
         let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopic)?;
         let mut configs = if command.replace_all { BTreeMap::new() } else { topic.configs.clone() };
         for change in &command.changes {
@@ -137,6 +154,15 @@ impl Index {
                 }
             }
         }
+        let weight = |configs: &BTreeMap<String, String>| {
+            configs_weight(configs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        };
+        let (before, after) = (weight(&topic.configs), weight(&configs));
+        let bytes = self.fill.topic_bytes.saturating_sub(before).saturating_add(after);
+        if bounded && after > before && bytes > limits::TOPICS_BYTES {
+            return Err(Refusal::Limit { what: "bytes of topics" });
+        }
+        self.fill.topic_bytes = bytes;
         Arc::make_mut(topic).configs = configs;
         context.folded.metadata = true;
         Ok(Outcome::Done)
@@ -164,9 +190,17 @@ impl Index {
 /// and covers what is below the log start as a hole.
 fn raise_log_start(topic: &mut Topic, at: usize, to: i64, references: &mut References<'_>) {
     topic.bronze_changed = references.seq;
+    if let Some(partition) = topic.partitions.get_mut(at) {
+        partition.log_start = to;
+    }
+    let_go_below_log_start(topic, at, references);
+}
+
+/// Lets go of what lies wholly below the log start and is not pinned.
+pub(super) fn let_go_below_log_start(topic: &mut Topic, at: usize, references: &mut References<'_>) {
     let Some(partition) = topic.partitions.get_mut(at) else { return };
-    partition.log_start = to;
-    while partition.extents.front().is_some_and(|extent| extent.end <= to) {
+    let to = partition.log_start;
+    while partition.planned_end.is_none() && partition.extents.front().is_some_and(|extent| extent.end <= to) {
         if let Some(extent) = partition.extents.pop_front() {
             references.drop(&extent);
             partition.frontier = extent.end;
@@ -179,10 +213,8 @@ fn raise_log_start(topic: &mut Topic, at: usize, to: i64, references: &mut Refer
         }
         partition.fresh.pop_front();
         segment.live_ranges = segment.live_ranges.saturating_sub(1);
-        if segment.live_ranges == 0
-            && let Some(segment) = topic.fresh.remove(&range.segment)
-        {
-            references.discard(segment.file.path, segment.file.size);
+        if segment.live_ranges == 0 {
+            references.discard_fresh(topic.fresh.remove(&range.segment));
         }
     }
     let pinned = partition.fresh.front().map(|range| range.start);

@@ -141,6 +141,7 @@ pub(super) fn index(snapshot: Snapshot) -> Option<Index> {
         let kept = Garbage { since: Seq(garbage.since), since_ms: garbage.since_ms, size: garbage.size };
         index.garbage.insert(garbage.path, kept);
     }
+    index.fill = Fill::of(&index);
     Some(index)
 }
 
@@ -297,6 +298,11 @@ fn topic(message: TopicMessage) -> Option<Topic> {
             since: Seq(plan.since),
             file: plan.file,
         };
+        if kept.is_over_extents() && kept.file.is_none() {
+            for range in &kept.ranges {
+                topic.partitions.get_mut(usize::try_from(range.partition).ok()?)?.planned_end = Some(range.end);
+            }
+        }
         topic.plans.insert(plan.path, kept);
     }
     Some(topic)
@@ -376,6 +382,7 @@ fn partition(message: PartitionMessage) -> Option<Partition> {
         frontier: message.frontier,
         sealed_end: message.sealed_end,
         extents: message.extents.into_iter().map(extent).collect::<Option<_>>()?,
+        planned_end: None,
         fresh: message.fresh.into_iter().map(fresh).collect::<Option<_>>()?,
         producers: message.producers.into_iter().map(producer).collect(),
         aborted: message

@@ -12,8 +12,9 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 const MAGIC: &[u8; 4] = b"SLIX";
-/// The version that this build writes.
-pub const SNAPSHOT_VERSION: u16 = 1;
+/// The newest version that this build reads and writes. A snapshot has the version that goes with the index's fold version, so
+/// that every build that folds by those rules gives the same bytes.
+pub const SNAPSHOT_VERSION: u16 = 2;
 const HEAD: usize = 4 + 2 + 8;
 const DIGEST: usize = 32;
 
@@ -40,12 +41,17 @@ pub fn encode_snapshot(index: &Index) -> Bytes {
     let length = body.encoded_len();
     let mut bytes = BytesMut::with_capacity(HEAD + length + DIGEST);
     bytes.put_slice(MAGIC);
-    bytes.put_u16(SNAPSHOT_VERSION);
+    bytes.put_u16(version_of(index));
     bytes.put_u64(length as u64);
     body.encode_raw(&mut bytes);
     let digest = Sha256::digest(&bytes);
     bytes.put_slice(&digest);
     bytes.freeze()
+}
+
+/// Version 2 has the same fields as version 1, and plans over extents, which an older build would take for something else.
+fn version_of(index: &Index) -> u16 {
+    if index.has_version_2() { 2 } else { 1 }
 }
 
 /// Decodes a snapshot, and believes it only if it is whole.
@@ -63,7 +69,8 @@ pub fn decode_snapshot(bytes: &Bytes) -> Result<Index, SnapshotError> {
     }
     let body = messages::Snapshot::decode(bytes.slice(HEAD..bytes.len() - DIGEST))
         .map_err(|_| SnapshotError::Damaged("it does not decode"))?;
-    convert::index(body).ok_or(SnapshotError::Damaged("a value in it is impossible"))
+    let index = convert::index(body).ok_or(SnapshotError::Damaged("a value in it is impossible"))?;
+    if version_of(&index) == version { Ok(index) } else { Err(SnapshotError::Damaged("its version is not that of its rules")) }
 }
 
 /// SHA-256 of the canonical encoding: what nodes compare.

@@ -36,7 +36,8 @@ pub struct SnapshotState {
     pub written: Option<(Seq, [u8; 32], String, u32)>,
     /// The newest one that a second fold agreed to; only such a one may move the floor.
     pub agreed: Option<(Seq, [u8; 32], String, u32)>,
-    /// A second fold found another digest: no trimming and no garbage collection until someone looks.
+    /// A second fold found another digest: no trimming and no garbage collection until someone looks, and a newer snapshot is
+    /// agreed to.
     pub disagreed: bool,
 }
 

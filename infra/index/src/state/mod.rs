@@ -1,12 +1,14 @@
 //! The index: everything that the fold knows, and nothing else.
 
 mod cell;
+pub(crate) mod fill;
 mod group;
 mod partition;
 mod producer;
 mod topic;
 
 pub use cell::{CellState, Garbage, Lease, NodeRun, Slot, SnapshotState, WalObject};
+pub use fill::Fill;
 pub use group::{Claim, Group, GroupOffset};
 pub use partition::{AbortedTransaction, Extent, ExtentPlace, FreshRange, MarkerKind, Partition};
 pub use producer::{Producer, ProducerPartition, RecentBatch};
@@ -48,6 +50,8 @@ pub struct Index {
     pub extent_count: u64,
     /// Partitions of all topics together.
     pub partition_count: u64,
+    /// How full the parts are that are bounded in bytes.
+    pub fill: Fill,
 }
 
 impl Index {

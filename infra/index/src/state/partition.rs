@@ -116,6 +116,8 @@ pub struct Partition {
     pub sealed_end: i64,
     /// From the frontier to the next offset, without a gap.
     pub extents: VecDeque<Extent>,
+    /// Extents below it are pinned: an open plan seals them as they are. It is an extent's end.
+    pub planned_end: Option<i64>,
     /// From `sealed_end` to the frontier, without a gap.
     pub fresh: VecDeque<FreshRange>,
     /// Recent batches of idempotent producers.

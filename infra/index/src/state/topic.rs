@@ -35,7 +35,7 @@ pub struct FreshSegment {
 /// A sealed file that is planned, or there but not yet in the segment index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The fresh inputs.
+    /// The fresh inputs; none if it is made straight from extents.
     pub inputs: Vec<ObjectName>,
     /// What it will cover.
     pub ranges: Vec<FileRange>,
@@ -45,6 +45,13 @@ pub struct Plan {
     pub since: Seq,
     /// The file, once it is really there: then it answers for its ranges, before the segment index.
     pub file: Option<NewFile>,
+}
+
+impl Plan {
+    /// Made straight from extents: those of its ranges, which stay until the file is there.
+    pub fn is_over_extents(&self) -> bool {
+        self.inputs.is_empty()
+    }
 }
 
 /// One topic.

@@ -3,35 +3,108 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use strandline_commands::*;
 use strandline_index::{Index, Outcome, decode_snapshot, digest, encode_snapshot};
 use strandline_types::{Incarnation, TopicId};
 
 #[derive(Debug, Clone)]
 pub enum Step {
-    CreateTopic { topic: u8, partitions: i32 },
-    DeleteTopic { topic: u8 },
-    Grow { topic: u8, by: i32 },
-    Produce { topic: u8, partition: i32, producer: i64, sequence_off: i32, batches: u8, object: bool },
-    Lease { kind: i32, topic: u8, steal: bool },
-    Convert { topic: u8, extents: usize, wrong: bool },
-    Merge { topic: u8, inputs: usize },
-    SealPlan { topic: u8, inputs: usize },
-    Sealed { topic: u8, wrong: bool },
-    SealDone { topic: u8 },
-    LogStart { topic: u8, partition: i32, back: i64 },
-    Rehome { topic: u8, partition: i32 },
-    Lost { topic: u8, partition: i32 },
-    Claim { group: u8 },
-    Store { group: u8, members: usize, stale: bool },
-    Commit { group: u8, topic: u8, partition: i32, offset: i64 },
+    CreateTopic {
+        topic: u8,
+        partitions: i32,
+    },
+    DeleteTopic {
+        topic: u8,
+    },
+    Grow {
+        topic: u8,
+        by: i32,
+    },
+    Produce {
+        topic: u8,
+        partition: i32,
+        producer: i64,
+        sequence_off: i32,
+        batches: u8,
+        object: bool,
+    },
+    Lease {
+        kind: i32,
+        topic: u8,
+        steal: bool,
+    },
+    Convert {
+        topic: u8,
+        extents: usize,
+        wrong: bool,
+    },
+    Merge {
+        topic: u8,
+        inputs: usize,
+    },
+    SealPlan {
+        topic: u8,
+        inputs: usize,
+    },
+    Sealed {
+        topic: u8,
+        wrong: bool,
+    },
+    SealDone {
+        topic: u8,
+    },
+    LogStart {
+        topic: u8,
+        partition: i32,
+        back: i64,
+    },
+    Rehome {
+        topic: u8,
+        partition: i32,
+    },
+    Lost {
+        topic: u8,
+        partition: i32,
+    },
+    Claim {
+        group: u8,
+    },
+    Store {
+        group: u8,
+        members: usize,
+        stale: bool,
+    },
+    Commit {
+        group: u8,
+        topic: u8,
+        partition: i32,
+        offset: i64,
+    },
     Join,
     Leave,
     Repeat,
-    InitProducer { producer: i64 },
-    Expire { producer: i64 },
+    InitProducer {
+        producer: i64,
+    },
+    Expire {
+        producer: i64,
+    },
     Horizon,
     Garbage,
+    /// `partitions`: a bit each.
+    SealExtents {
+        topic: u8,
+        partitions: u8,
+        extents: usize,
+        wrong: bool,
+    },
+    Raise,
+    Snapshot {
+        agree: bool,
+    },
+    ClearDisagreement,
+    Forget,
 }
 
 pub fn step() -> impl Strategy<Value = Step> {
@@ -62,6 +135,11 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (0..3_i64).prop_map(|producer| Step::Expire { producer }),
         1 => Just(Step::Horizon),
         1 => Just(Step::Garbage),
+        6 => (0..3_u8, 1..8_u8, 1..5_usize, prop::bool::weighted(0.1)).prop_map(|(topic, partitions, extents, wrong)| Step::SealExtents { topic, partitions, extents, wrong }),
+        1 => Just(Step::Raise),
+        1 => any::<bool>().prop_map(|agree| Step::Snapshot { agree }),
+        1 => Just(Step::ClearDisagreement),
+        1 => Just(Step::Forget),
     ]
 }
 
@@ -69,17 +147,27 @@ pub fn step() -> impl Strategy<Value = Step> {
 pub struct Player {
     pub index: Index,
     pub generation: u8,
-    pub sequences: std::collections::BTreeMap<(i64, TopicId, i32), i32>,
+    pub sequences: BTreeMap<(i64, TopicId, i32), i32>,
     pub objects: u64,
     pub last: Option<Commit>,
     pub applied: u64,
     pub now_ms: i64,
     /// Every entry that was folded.
     pub entries: Vec<Bytes>,
+    /// What its nodes say that they support.
+    pub supported: u32,
+    /// The model: what sealed files cover, by partition. A row enters one once.
+    pub sealed: BTreeMap<(TopicId, i32), Vec<(i64, i64)>>,
 }
 
 impl Player {
+    /// A cell of version 1 whose nodes know nothing else.
     pub fn new() -> Self {
+        Self::of(1, 1)
+    }
+
+    /// A cell of that fold version.
+    pub fn of(fold_version: u32, supported: u32) -> Self {
         let mut player = Self {
             index: Index::default(),
             generation: 0,
@@ -89,9 +177,11 @@ impl Player {
             applied: 0,
             entries: Vec::new(),
             now_ms: 1_790_000_000_000,
+            supported,
+            sealed: BTreeMap::new(),
         };
-        let create = CreateCell { cluster_id: "cell".to_owned(), fold_version: 1 };
-        player.fold(Commit { commands: vec![create.into(), join(0)], ..Commit::default() });
+        let create = CreateCell { cluster_id: "cell".to_owned(), fold_version };
+        player.fold(Commit { commands: vec![create.into(), join(0, supported)], ..Commit::default() });
         player
     }
 
@@ -114,7 +204,32 @@ impl Player {
         assert_eq!(other.fold(seq, &bytes).unwrap(), folded);
         assert_eq!(digest(&other), digest(&self.index));
         assert_eq!(self.index.violations(), Vec::<String>::new());
+        let bytes = encode_snapshot(&self.index).len() as u64;
+        assert!(bytes <= self.index.snapshot_bytes_bound(), "{bytes} bytes, bound {}", self.index.snapshot_bytes_bound());
+        self.demand_one_answer();
         folded.commits.into_iter().next().unwrap().outcomes.unwrap_or_default()
+    }
+
+    /// The model: each offset that can be read is answered by extents, a fresh segment or a sealed file, and by one of them (I5).
+    fn demand_one_answer(&self) {
+        for (id, topic) in &self.index.topics {
+            for (partition, number) in topic.partitions.iter().zip(0..) {
+                let sealed = self.sealed.get(&(*id, number)).map_or(&[][..], Vec::as_slice);
+                assert!(sealed.is_sorted_by(|a, b| a.1 <= b.0), "a row is sealed once: {sealed:?}");
+                for offset in partition.log_start..partition.next_offset {
+                    let hot = partition.extents.iter().filter(|extent| extent.start <= offset && offset < extent.end).count();
+                    let fresh = partition.fresh.iter().filter(|range| range.start <= offset && offset < range.end).count();
+                    let sealed = sealed.iter().filter(|(start, end)| *start <= offset && offset < *end).count();
+                    let answers = (hot, fresh, sealed);
+                    let expected = match offset {
+                        _ if offset >= partition.frontier => (1, 0, 0),
+                        _ if offset >= partition.sealed_end => (0, 1, 0),
+                        _ => (0, 0, 1),
+                    };
+                    assert_eq!(answers, expected, "offset {offset} of partition {number}: {partition:?}");
+                }
+            }
+        }
     }
 
     fn incarnation(&self) -> Option<Incarnation> {
@@ -277,7 +392,18 @@ impl Player {
                 if wrong {
                     sealed.ranges[0].end += 1;
                 }
-                self.one(Sealed { lease, topic_id: id.0.to_vec(), file: Some(sealed) });
+                // In the model before it is folded, and taken back if it is refused.
+                let before = self.sealed.clone();
+                for range in plan.ranges.iter().filter(|_| plan.file.is_none() && !wrong) {
+                    self.sealed.entry((id, range.partition)).or_default().push((range.start, range.end));
+                }
+                let leased = self.index.leases.get(&(LeaseKind::Seal as i32, id.0.to_vec())).map(|lease| lease.holder);
+                if leased.is_none() || leased != self.incarnation() {
+                    self.sealed = before.clone();
+                }
+                if self.one(Sealed { lease, topic_id: id.0.to_vec(), file: Some(sealed) }) != Some(Outcome::Done) {
+                    self.sealed = before;
+                }
             }
             Step::SealDone { topic } => {
                 let Some(id) = self.topic(topic) else { return };
@@ -350,7 +476,7 @@ impl Player {
             }
             Step::Join => {
                 let sole = self.generation.is_multiple_of(2);
-                let command = join(u8::try_from(seq % 251).unwrap()).kind.map(|kind| match kind {
+                let command = join(u8::try_from(seq % 251).unwrap(), self.supported).kind.map(|kind| match kind {
                     CommandKind::Join(join) => Join { sole, ..join }.into(),
                     other => other.into(),
                 });
@@ -386,6 +512,46 @@ impl Player {
                 let lease = self.lease(LeaseKind::Garbage, &[]);
                 self.one(RaiseHorizon { lease, to: seq.saturating_sub(1) });
             }
+            Step::SealExtents { topic, partitions, extents, wrong } => {
+                let Some(id) = self.topic(topic) else { return };
+                let lease = self.lease(LeaseKind::Seal, &id.0);
+                let state = &self.index.topics[&id];
+                let ranges = state.partitions.iter().zip(0..).filter(|(_, number)| partitions & (1 << number) != 0);
+                let ranges = ranges.filter_map(|(partition, number)| {
+                    let end = partition.extents.iter().take(extents).next_back()?.end + i64::from(wrong);
+                    Some(OffsetRange { partition: number, start: partition.frontier, end })
+                });
+                let ranges: Vec<_> = ranges.collect();
+                let command = SealExtents { lease, topic_id: id.0.to_vec(), ranges, key_format: 2, value_format: 1 };
+                let outcome = self.one(command);
+                if wrong || self.index.cell.fold_version < 2 {
+                    assert!(!matches!(outcome, Some(Outcome::Planned { .. })), "{outcome:?}");
+                }
+            }
+            Step::Raise => {
+                let outcome = self.one(RaiseFoldVersion { to: 2 });
+                let all = self.index.nodes.values().all(|run| run.fold_version_supported >= 2);
+                assert!(all || outcome != Some(Outcome::Done), "every live node has to support it");
+            }
+            Step::Snapshot { agree } => {
+                let (digest, fold_version) = (digest(&self.index), self.index.cell.fold_version);
+                let wrote = WroteSnapshot { seq, digest: digest.to_vec(), key: format!("index/{seq}"), fold_version };
+                self.one(wrote);
+                let found = if agree { digest } else { [7; 32] };
+                self.one(AgreeSnapshot { seq, digest: found.to_vec() });
+            }
+            Step::ClearDisagreement => {
+                let snapshot = &self.index.cell.snapshot;
+                let newest = snapshot.written.as_ref().map_or(0, |(seq, ..)| seq.0);
+                let agreed = snapshot.written == snapshot.agreed && snapshot.written.is_some();
+                let accepted = self.one(ClearDisagreement { seq: newest }) == Some(Outcome::Done);
+                assert!(!accepted || (agreed && !self.index.cell.snapshot.disagreed && self.index.cell.fold_version >= 2));
+            }
+            Step::Forget => {
+                let lease = self.lease(LeaseKind::Garbage, &[]);
+                let Some(id) = self.index.dropped.keys().next().copied() else { return };
+                self.one(ForgetTopic { lease, topic_id: id.0.to_vec() });
+            }
             Step::Garbage => {
                 let lease = self.lease(LeaseKind::Garbage, &[]);
                 let paths = self.index.garbage.keys().take(2).cloned().collect();
@@ -404,14 +570,14 @@ impl Player {
     }
 }
 
-fn join(nonce: u8) -> Command {
+fn join(nonce: u8, fold_version_supported: u32) -> Command {
     Join {
         nonce: vec![nonce; 16],
         host: "h".to_owned(),
         port: 1,
         zone: String::new(),
         roles: vec![Role::Ingest as i32],
-        fold_version_supported: 1,
+        fold_version_supported,
         sole: false,
     }
     .into()

@@ -2,9 +2,9 @@
 //! the same name whoever completes it. Topic names are safe in paths: Kafka allows letters, digits, `.`, `_` and `-` only.
 
 use crate::calendar::{DAY_MS, Day, civil, days, digits};
+use crate::{ObjectName, TopicId};
 use std::fmt;
 use std::str::FromStr;
-use strandline_types::{ObjectName, TopicId};
 
 /// `<tree>/<topic>/<id8>`, where tree is `fresh`, `bronze`, `manifest` or `iceberg`.
 pub fn topic_folder(tree: &str, topic: &str, topic_id: TopicId) -> String {
@@ -85,7 +85,7 @@ fn parse(stem: &str) -> Option<SealedName> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use strandline_types::{Incarnation, Seq};
+    use crate::{Incarnation, Seq};
 
     const TOPIC: TopicId = TopicId([0x1a, 0x2b, 0x3c, 0x4d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 
