@@ -5,9 +5,12 @@ use crate::resolve::Resolved;
 use bytes::{Bytes, BytesMut};
 use std::cmp::Ordering;
 use strandline_commands::Batch;
+use strandline_topic_config::{CompressionType, TopicConfig};
 use strandline_types::{TimestampType, TopicPartition, limits};
 use strandline_wire::ErrorCode;
-use strandline_wire::records::{BatchHeader, BatchSummary, ValidationRules, restamp, validate_batch};
+use strandline_wire::records::{
+    BatchError, BatchHeader, BatchSummary, Compression, ValidationRules, recompress, restamp, validate_batch,
+};
 
 /// From this version on zstd is allowed (KIP-110).
 const ZSTD_SINCE: i16 = 7;
@@ -24,6 +27,8 @@ pub(crate) struct Taken {
     pub(crate) batch: Batch,
     pub(crate) bytes: Bytes,
     pub(crate) records: u64,
+    /// Of its records as they came, decompressed.
+    pub(crate) decompressed_bytes: usize,
 }
 
 impl Taken {
@@ -42,39 +47,107 @@ pub(crate) fn rules(topic: &Resolved, version: i16, now_ms: i64) -> ValidationRu
         timestamp_after_max_ms: config.timestamp_after_max_ms,
         key_required: config.cleanup.compact,
         zstd_allowed: version >= ZSTD_SINCE,
+        max_decompressed_bytes: limits::DECOMPRESSED_BATCH_BYTES,
     }
 }
 
-/// Checks what a request carries for one partition: exactly one batch, and a good one.
-pub(crate) fn check(
-    topic: &Resolved,
-    rules: &ValidationRules,
-    place: Place,
-    partition: i32,
-    records: Option<Bytes>,
-) -> Result<Taken, Failure> {
-    let bytes = records.filter(|bytes| !bytes.is_empty());
-    let bytes = bytes.ok_or_else(|| {
-        Failure::new(ErrorCode::InvalidRecord, "a Produce request carries exactly one batch per partition, here is none")
-    })?;
-    exactly_one(&bytes)?;
-    let summary = validate_batch(&bytes, rules).map_err(|error| Failure::of_batch(&error))?;
-    if summary.transactional {
-        return Err(Failure::new(ErrorCode::InvalidRequest, "transactions are not supported: unset transactional.id"));
+/// Why a batch does not get past the door.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// More came out of it than the rules allow; nothing else is known of it.
+    Bomb {
+        /// What was allowed.
+        max: usize,
+    },
+    /// It is bad.
+    Bad(Failure),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Bad(failure)
     }
-    let batch = command(&summary, rules.timestamp_type)?;
-    let bytes = match rules.timestamp_type {
-        TimestampType::Create if summary.max_timestamp != summary.stated_max_timestamp => corrected(&bytes, &summary)?,
-        _ => bytes,
+}
+
+impl From<BatchError> for Refused {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Bomb { max } => Self::Bomb { max },
+            error => Self::Bad(Failure::of_batch(&error)),
+        }
+    }
+}
+
+/// One partition's part of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Offered {
+    pub(crate) place: Place,
+    pub(crate) topic: Resolved,
+    pub(crate) partition: i32,
+    pub(crate) bytes: Bytes,
+}
+
+impl Offered {
+    /// What came for a partition: exactly one batch.
+    pub(crate) fn new(place: Place, topic: Resolved, partition: i32, records: Option<Bytes>) -> Result<Self, Failure> {
+        let bytes = records.filter(|bytes| !bytes.is_empty());
+        let bytes = bytes.ok_or_else(|| {
+            Failure::new(ErrorCode::InvalidRecord, "a Produce request carries exactly one batch per partition, here is none")
+        })?;
+        exactly_one(&bytes)?;
+        Ok(Self { place, topic, partition, bytes })
+    }
+
+    /// The codec that its header states, if it is one.
+    pub(crate) fn codec(&self) -> Option<Compression> {
+        BatchHeader::parse(&self.bytes).and_then(|header| header.compression()).ok()
+    }
+
+    /// Checks the batch; where its topic asks for another codec, the batch that is taken has that one.
+    pub(crate) fn check(self, rules: &ValidationRules) -> Result<Taken, Refused> {
+        let Self { place, topic, partition, bytes } = self;
+        let summary = validate_batch(&bytes, rules)?;
+        if summary.transactional {
+            let message = "transactions are not supported: unset transactional.id";
+            return Err(Failure::new(ErrorCode::InvalidRequest, message).into());
+        }
+        let mut batch = command(&summary, rules.timestamp_type)?;
+        let mut bytes = match rules.timestamp_type {
+            TimestampType::Create if summary.max_timestamp != summary.stated_max_timestamp => corrected(&bytes, &summary)?,
+            _ => bytes,
+        };
+        if let Some((codec, level)) = asked_codec(&topic.config, summary.compression) {
+            bytes = recompress(&bytes, codec, level, summary.decompressed_bytes)?;
+            let max = rules.max_message_bytes.min(limits::BATCH_BYTES);
+            if bytes.len() > max {
+                return Err(BatchError::TooLarge { bytes: bytes.len(), max }.into());
+            }
+            let header = BatchHeader::parse(&bytes)?;
+            (batch.length, batch.attributes) = (length(bytes.len())?, u32::from(header.attributes as u16));
+        }
+        Ok(Taken {
+            place,
+            partition: TopicPartition { topic_id: topic.id, partition },
+            topic,
+            batch,
+            bytes,
+            records: u64::try_from(summary.record_count).unwrap_or(0),
+            decompressed_bytes: summary.decompressed_bytes,
+        })
+    }
+}
+
+/// The codec and level that a batch has to be given, if it came with another codec. As in Kafka the level alone changes nothing.
+pub(crate) fn asked_codec(config: &TopicConfig, came_with: Compression) -> Option<(Compression, Option<i32>)> {
+    let asked = match config.compression {
+        CompressionType::Producer => return None,
+        CompressionType::Uncompressed => (Compression::None, None),
+        CompressionType::Gzip => (Compression::Gzip, Some(config.gzip_level)),
+        CompressionType::Snappy => (Compression::Snappy, None),
+        CompressionType::Lz4 => (Compression::Lz4, None),
+        CompressionType::Zstd => (Compression::Zstd, Some(config.zstd_level)),
     };
-    Ok(Taken {
-        place,
-        partition: TopicPartition { topic_id: topic.id, partition },
-        topic: *topic,
-        batch,
-        bytes,
-        records: u64::try_from(summary.record_count).unwrap_or(0),
-    })
+    (asked.0 != came_with).then_some(asked)
 }
 
 /// In Kafka's order: a length that no batch has is corrupt; what is cut off is no batch, and so not 'exactly one'.
@@ -94,15 +167,22 @@ fn exactly_one(bytes: &Bytes) -> Result<(), Failure> {
     }
 }
 
+fn malformed(_: std::num::TryFromIntError) -> Failure {
+    Failure::new(ErrorCode::InvalidRecord, "the batch's counts are out of range")
+}
+
+fn length(bytes: usize) -> Result<u32, Failure> {
+    u32::try_from(bytes).map_err(malformed)
+}
+
 fn command(summary: &BatchSummary, timestamp_type: TimestampType) -> Result<Batch, Failure> {
-    let malformed = |_| Failure::new(ErrorCode::InvalidRecord, "the batch's counts are out of range");
     // With append times the producer's own are not checked: nothing may depend on them.
     let (max_timestamp_ms, max_timestamp_delta, min_timestamp_ms) = match timestamp_type {
         TimestampType::Create => (summary.max_timestamp, summary.max_timestamp_offset_delta, summary.min_timestamp),
         TimestampType::LogAppend => (-1, 0, -1),
     };
     Ok(Batch {
-        length: u32::try_from(summary.length).map_err(malformed)?,
+        length: length(summary.length)?,
         last_offset_delta: u32::try_from(summary.last_offset_delta).map_err(malformed)?,
         producer_id: summary.producer_id,
         producer_epoch: i32::from(summary.producer_epoch),

@@ -1,6 +1,6 @@
 //! What the produce path counts.
 
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// Handles, looked up once.
 #[derive(Clone)]
@@ -9,6 +9,9 @@ pub(crate) struct Instruments {
     pub(crate) records: Counter,
     pub(crate) bytes: Counter,
     pub(crate) seconds: Histogram,
+    pub(crate) blocking_checks: Counter,
+    pub(crate) recompressed: Counter,
+    pub(crate) decompressing: Gauge,
 }
 
 impl Instruments {
@@ -18,6 +21,9 @@ impl Instruments {
             records: counter!("strandline_produce_records_total"),
             bytes: counter!("strandline_produce_bytes_total"),
             seconds: histogram!("strandline_produce_seconds"),
+            blocking_checks: counter!("strandline_produce_blocking_checks_total"),
+            recompressed: counter!("strandline_produce_recompressed_batches_total"),
+            decompressing: gauge!("strandline_produce_decompressing_bytes"),
         }
     }
 

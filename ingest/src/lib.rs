@@ -10,8 +10,9 @@
 //! - decide about offsets, duplicates or producer epochs: that is the fold's alone (I2, I9);
 //! - let a batch overtake an earlier one of its partition: commits keep the order of intake, and when a segment fails for
 //!   good, every later batch of its partitions that was taken in fails with it;
-//! - copy or change records (I6); wait or buffer without a bound (I11).
+//! - change records (I6; a codec that the topic asks for changes how they are written down, not what they are); wait or buffer without a bound (I11).
 
+mod checks;
 mod config_cache;
 mod connection;
 mod door;

@@ -51,7 +51,7 @@ pub struct PendingProduce {
     pub(crate) started: Duration,
     pub(crate) deadline: Duration,
     pub(crate) instruments: Instruments,
-    pub(crate) in_flight: Option<InFlightBytes>,
+    pub(crate) in_flight: Vec<InFlightBytes>,
     pub(crate) unanswered: Option<Unanswered>,
     pub(crate) on_their_way: Vec<OnItsWay>,
 }
@@ -129,7 +129,7 @@ impl PendingProduce {
                 None => fail(&mut self.response, buffered.place, &Failure::in_doubt()),
             }
         }
-        self.in_flight = None;
+        self.in_flight.clear();
         self.unanswered = None;
         self.on_their_way.clear();
         self.instruments.seconds.record(self.clock.monotonic().saturating_sub(self.started).as_secs_f64());

@@ -1,13 +1,14 @@
 //! Taking a request in: check, then put what is good on its way, in order.
 
+use crate::checks::{Checks, RequestChecks};
 use crate::config_cache::ConfigCache;
 use crate::connection::ProduceConnection;
-use crate::door::{Taken, check, rules};
+use crate::door::{Offered, Taken, rules};
 use crate::failure::Failure;
 use crate::instruments::Instruments;
 use crate::options::IngestOptions;
 use crate::pending::{Committing, PendingProduce, fail, fail_all, skeleton};
-use crate::resolve::{Resolved, TOPIC_IDS_SINCE, View, resolve};
+use crate::resolve::{TOPIC_IDS_SINCE, View, resolve};
 use crate::sequences::Sequences;
 use crate::throttle::{InFlight, throttle_time_ms};
 use crate::wal::{Buffers, keep, one_segment};
@@ -38,6 +39,7 @@ struct Inner {
     configs: ConfigCache,
     sequences: Sequences,
     in_flight: InFlight,
+    checks: Checks,
     instruments: Instruments,
     /// None: the log takes payloads of any size, and batches ride inline.
     buffers: Option<Buffers>,
@@ -51,7 +53,9 @@ impl Ingest {
     /// Must be made inside a tokio runtime.
     pub fn new(options: IngestOptions, cell: Cell, objects: Objects, cache: Option<Cache>) -> Self {
         let buffers = (!cell.log().takes_any_payload()).then(|| Buffers::start(&options, &cell, &objects, cache.as_ref()));
+        let instruments = Instruments::new();
         Self(Arc::new(Inner {
+            checks: Checks::new(cell.runtime().clone(), instruments.clone()),
             cell,
             objects,
             cache,
@@ -59,7 +63,7 @@ impl Ingest {
             configs: ConfigCache::default(),
             sequences: Sequences::default(),
             in_flight: InFlight::default(),
-            instruments: Instruments::new(),
+            instruments,
             buffers,
             probed_ms: AtomicU64::new(0),
         }))
@@ -103,23 +107,27 @@ impl Ingest {
                 return pending;
             }
         };
-        let taken = self.check(version, request.topic_data, &view.topics, &mut pending);
+        self.check(version, request.topic_data, &view, urgent, &mut pending).await;
+        pending
+    }
+
+    /// Puts batches on their way.
+    async fn send(&self, taken: Vec<Taken>, view: &View, urgent: bool, pending: &mut PendingProduce) {
         if taken.is_empty() {
-            return pending;
+            return;
         }
         let bytes = taken.iter().map(|taken| taken.bytes.len()).sum();
         self.0.instruments.records.increment(taken.iter().map(|taken| taken.records).sum());
         self.0.instruments.bytes.increment(bytes as u64);
-        pending.in_flight = Some(self.0.in_flight.add(bytes));
+        pending.in_flight.push(self.0.in_flight.add(bytes));
         pending.response.throttle_time_ms = throttle_time_ms(self.0.in_flight.bytes(), view.extents);
         if self.0.options.wait_for_sequence {
-            pending.on_their_way = self.0.sequences.wait(&self.0.cell, &taken).await;
+            pending.on_their_way.extend(self.0.sequences.wait(&self.0.cell, &taken).await);
         }
         match &self.0.buffers {
-            Some(buffers) => buffers.take_in(taken, urgent, &mut pending).await,
-            None => self.enqueue(taken, &mut pending).await,
+            Some(buffers) => buffers.take_in(taken, urgent, pending).await,
+            None => self.enqueue(taken, pending).await,
         }
-        pending
     }
 
     fn pending(&self, version: i16, request: &ProduceRequest) -> PendingProduce {
@@ -139,7 +147,7 @@ impl Ingest {
             started,
             deadline: started + wait,
             instruments: self.0.instruments.clone(),
-            in_flight: None,
+            in_flight: Vec::new(),
             unanswered: None,
             on_their_way: Vec::new(),
         }
@@ -177,33 +185,48 @@ impl Ingest {
         Ok(resolve(&self.0.cell, &self.0.configs, version, topics))
     }
 
-    fn check(
-        &self,
-        version: i16,
-        topics: Vec<TopicProduceData>,
-        resolved: &[Option<Resolved>],
-        pending: &mut PendingProduce,
-    ) -> Vec<Taken> {
+    /// Checks every batch and sends the good ones, all together as long as they are slices of the request.
+    async fn check(&self, version: i16, topics: Vec<TopicProduceData>, view: &View, urgent: bool, pending: &mut PendingProduce) {
+        let mut request = RequestChecks::until(pending.started + limits::REQUEST_WAIT);
+        let mut recompressed_bytes = 0;
         let now_ms = self.0.cell.runtime().clock.now_ms();
         let mut all = Vec::with_capacity(topics.iter().map(|topic| topic.partition_data.len()).sum());
-        for (topic_at, (data, topic)) in topics.into_iter().zip(resolved).enumerate() {
+        for (topic_at, (data, topic)) in topics.into_iter().zip(&view.topics).enumerate() {
             let rules = topic.map(|topic| rules(&topic, version, now_ms));
             for (partition_at, partition) in data.partition_data.into_iter().enumerate() {
                 let place = (topic_at, partition_at);
                 let result = match (topic, &rules) {
                     (Some(topic), Some(rules)) if (0..topic.partitions).contains(&partition.index) => {
-                        check(topic, rules, place, partition.index, partition.records)
+                        match Offered::new(place, *topic, partition.index, partition.records) {
+                            Ok(offered) => self.0.checks.check(offered, rules, &mut request).await,
+                            Err(failure) => Err(failure),
+                        }
                     }
                     (Some(_), _) => Err(Failure::unknown_partition()),
                     (None, _) => Err(Failure::unknown_topic(pending.by_id)),
                 };
-                match result {
-                    Ok(taken) => all.push(taken),
-                    Err(failure) => fail(&mut pending.response, place, &failure),
+                let checked = match result {
+                    Ok(checked) => checked,
+                    Err(failure) => {
+                        fail(&mut pending.response, place, &failure);
+                        continue;
+                    }
+                };
+                let bytes = checked.taken.bytes.len();
+                all.push(checked.taken);
+                if let Some(room) = checked.recompressed {
+                    self.0.instruments.recompressed.increment(1);
+                    recompressed_bytes += bytes;
+                    // From then on the commit queue, or the buffers, account for them.
+                    if recompressed_bytes > limits::RECOMPRESSED_WAITING_BYTES {
+                        self.send(std::mem::take(&mut all), view, urgent, pending).await;
+                        recompressed_bytes = 0;
+                    }
+                    drop(room);
                 }
             }
         }
-        all
+        self.send(all, view, urgent, pending).await;
     }
 
     /// Inline, as slices of the frame. The cell's driver makes groups of what comes together.

@@ -65,3 +65,40 @@ async fn speed() {
     measure("500 B records, lz4", 500, Compression::Lz4).await;
     measure("500 B records, zstd", 500, Compression::Zstd).await;
 }
+
+/// What checking costs a KiB, by codec, and what it costs to hand it over: the numbers behind
+/// `limits::INLINE_DECOMPRESSED_BYTES`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn checking() {
+    use strandline_wire::records::{ValidationRules, validate_batch};
+    let spawner = strandline_runtime::Spawner::tokio();
+    let clock = SystemClock;
+    let now = || strandline_runtime::Clock::monotonic(&clock);
+    let began = now();
+    for _ in 0..2_000 {
+        spawner.blocking("nothing", || ()).await.unwrap();
+    }
+    println!("handing over: {:.1} us", (now() - began).as_secs_f64() * 1e6 / 2_000.0);
+    let rules =
+        ValidationRules { timestamp_after_max_ms: i64::MAX, max_message_bytes: usize::MAX, ..ValidationRules::kafka_defaults(0) };
+    let random = strandline_runtime::SeededRandom::new(1);
+    for value_bytes in [100, 1_000] {
+        let value = |_| -> String {
+            let digit =
+                |at| if at % 2 == 0 { 'x' } else { char::from(b'0' + strandline_runtime::Random::below(&random, 64) as u8) };
+            (0..value_bytes).map(digit).collect()
+        };
+        let values: Vec<String> = (0..(1 << 20) / value_bytes).map(value).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        for codec in [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+            let batch = compressed(&values, codec);
+            let began = now();
+            for _ in 0..50 {
+                validate_batch(&batch, &rules).unwrap();
+            }
+            let us = (now() - began).as_secs_f64() * 1e6 / 50.0;
+            println!("{codec:?}, records of {value_bytes} B: {us:.0} us for 1 MiB ({} KiB compressed)", batch.len() >> 10);
+        }
+    }
+}

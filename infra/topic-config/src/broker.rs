@@ -145,6 +145,7 @@ mod tests {
         assert_eq!(value("broker.rack"), None);
         assert_eq!(value("log.retention.ms"), Some("604800000"));
         assert_eq!(value("message.max.bytes"), Some("1048588"));
-        assert_eq!(value("compression.type"), None, "what does not act is not a fact about the node");
+        assert_eq!(value("compression.type"), Some("producer"));
+        assert_eq!(value("compression.lz4.level"), None, "what does not act is not a fact about the node");
     }
 }

@@ -28,8 +28,12 @@ pub use value::{normalize, validate};
 pub mod names {
     /// Delete by age and size, compact, both or neither.
     pub const CLEANUP_POLICY: &str = "cleanup.policy";
-    /// The codec of batches at rest; kept, see the page.
+    /// The level of gzip, where `compression.type` asks for it.
+    pub const COMPRESSION_GZIP_LEVEL: &str = "compression.gzip.level";
+    /// The codec of batches in the log.
     pub const COMPRESSION_TYPE: &str = "compression.type";
+    /// The level of zstd, where `compression.type` asks for it.
+    pub const COMPRESSION_ZSTD_LEVEL: &str = "compression.zstd.level";
     /// The largest batch.
     pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
     /// The producer's time or the log's.

@@ -64,6 +64,10 @@ pub struct TopicConfig {
     pub cleanup: Cleanup,
     /// The codec asked for.
     pub compression: CompressionType,
+    /// The level for gzip; -1 is zlib's own default.
+    pub gzip_level: i32,
+    /// The level for zstd.
+    pub zstd_level: i32,
     /// The largest batch as sent, in bytes; never above [`limits::BATCH_BYTES`].
     pub max_message_bytes: usize,
     /// Whose time records carry.
@@ -116,6 +120,8 @@ impl TopicConfig {
                 "zstd" => CompressionType::Zstd,
                 _ => CompressionType::Producer,
             },
+            gzip_level: i32::try_from(long(configs, names::COMPRESSION_GZIP_LEVEL)).unwrap_or(-1),
+            zstd_level: i32::try_from(long(configs, names::COMPRESSION_ZSTD_LEVEL)).unwrap_or(3),
             max_message_bytes: usize::try_from(long(configs, names::MAX_MESSAGE_BYTES)).unwrap_or(0).min(limits::BATCH_BYTES),
             timestamp_type: match text(configs, names::MESSAGE_TIMESTAMP_TYPE) {
                 "LogAppendTime" => TimestampType::LogAppend,

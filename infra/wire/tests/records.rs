@@ -388,6 +388,7 @@ fn other_formats_are_refused() {
 
 #[test]
 fn a_bomb_is_refused() {
+    const BOMB: BatchError = BatchError::Bomb { max: strandline_types::limits::DECOMPRESSED_BATCH_BYTES };
     let bomb = vec![0; 40 << 20];
     let record = Owned { offset: 0, timestamp_ms: 0, key: None, value: Some(bomb), headers: vec![] };
     for compression in [Compression::Zstd, Compression::Gzip, Compression::Lz4] {
@@ -408,9 +409,12 @@ fn a_bomb_is_refused() {
         bomb[57..61].copy_from_slice(&4_i32.to_be_bytes());
         bomb[23..27].copy_from_slice(&3_i32.to_be_bytes());
         assert!(bomb.len() < 1 << 20);
-        assert_eq!(validate_batch(&resealed(&bomb).unwrap(), &rules()).unwrap_err(), BatchError::Bomb);
-        assert_eq!(read(&bomb).unwrap_err(), BatchError::Bomb);
-        assert_eq!(BatchError::Bomb.error_code(), ErrorCode::CorruptMessage);
+        assert_eq!(validate_batch(&resealed(&bomb).unwrap(), &rules()).unwrap_err(), BOMB);
+        assert_eq!(read(&bomb).unwrap_err(), BOMB);
+        assert_eq!(BOMB.error_code(), ErrorCode::MessageTooLarge, "with CORRUPT_MESSAGE clients would send it again");
+        // A lower bound ends the check earlier.
+        let lower = ValidationRules { max_decompressed_bytes: 1 << 20, ..rules() };
+        assert_eq!(validate_batch(&resealed(&bomb).unwrap(), &lower).unwrap_err(), BatchError::Bomb { max: 1 << 20 });
     }
 }
 

@@ -182,7 +182,7 @@ impl BatchBuilder {
         if self.options.compression != Compression::None {
             let mut compressed = Vec::with_capacity(BATCH_HEADER_BYTES + buffer.len() / 2);
             compressed.resize(BATCH_HEADER_BYTES, 0);
-            compression::compress(self.options.compression, &buffer[BATCH_HEADER_BYTES..], &mut compressed)?;
+            compression::compress(self.options.compression, None, &buffer[BATCH_HEADER_BYTES..], &mut compressed)?;
             buffer = compressed;
         }
         let mut attributes = self.options.compression.bits();

@@ -86,7 +86,7 @@ pub fn decompress(compression: Compression, data: &[u8], output: &mut Vec<u8>, m
     loop {
         if filled == output.len() {
             if filled > max_bytes {
-                return Err(BatchError::Bomb);
+                return Err(BatchError::Bomb { max: max_bytes });
             }
             output.resize(filled.saturating_mul(2).min(max_bytes + 1), 0);
         }
@@ -94,21 +94,29 @@ pub fn decompress(compression: Compression, data: &[u8], output: &mut Vec<u8>, m
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return Err(BatchError::Bomb),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return Err(BatchError::Bomb { max: max_bytes }),
             Err(error) => return Err(damaged(error)),
         }
     }
     output.truncate(filled);
-    if filled > max_bytes { Err(BatchError::Bomb) } else { Ok(()) }
+    if filled > max_bytes { Err(BatchError::Bomb { max: max_bytes }) } else { Ok(()) }
 }
 
-/// Compresses `data` onto the end of `output`.
-pub(super) fn compress(compression: Compression, data: &[u8], output: &mut Vec<u8>) -> Result<(), BatchError> {
+/// Compresses `data` onto the end of `output`. `level` is the codec's own number, cut to what it has; None is the one that
+/// costs least. Snappy and LZ4 have one level.
+pub(super) fn compress(
+    compression: Compression,
+    level: Option<i32>,
+    data: &[u8],
+    output: &mut Vec<u8>,
+) -> Result<(), BatchError> {
     let failed = |_| BatchError::Compression(compression.name());
     match compression {
         Compression::None => output.extend_from_slice(data),
         Compression::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(output, flate2::Compression::default());
+            let level = level.and_then(|level| u32::try_from(level).ok()).map(|level| level.min(9));
+            let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+            let mut encoder = flate2::write::GzEncoder::new(output, level);
             encoder.write_all(data).and_then(|()| encoder.finish().map(drop)).map_err(failed)?;
         }
         Compression::Lz4 => {
@@ -121,7 +129,8 @@ pub(super) fn compress(compression: Compression, data: &[u8], output: &mut Vec<u
             encoder.finish().map_err(|_| BatchError::Compression(compression.name()))?;
         }
         Compression::Zstd => {
-            let compressed = zstd::bulk::compress(data, ZSTD_LEVEL).map_err(failed)?;
+            let compressed =
+                zstd::bulk::compress(data, level.map_or(ZSTD_LEVEL, |level| level.min(ZSTD_LEVEL_MAX))).map_err(failed)?;
             output.extend_from_slice(&compressed);
         }
         Compression::Snappy => {
@@ -163,6 +172,8 @@ fn is_whole_lz4_frame(data: &[u8]) -> bool {
 
 /// 1 costs 40 % less time than 3 for 3 % more bytes.
 const ZSTD_LEVEL: i32 = 1;
+/// Beyond it a compressor takes hundreds of megabytes (I11) for a few bytes less.
+const ZSTD_LEVEL_MAX: i32 = 19;
 
 thread_local! {
     /// Making a context costs as much as a small batch, so each thread keeps one.
@@ -293,7 +304,7 @@ mod tests {
 
     fn compressed(compression: Compression, data: &[u8]) -> Vec<u8> {
         let mut output = Vec::new();
-        compress(compression, data, &mut output).unwrap();
+        compress(compression, None, data, &mut output).unwrap();
         output
     }
 
@@ -326,7 +337,7 @@ mod tests {
             let mut output = Vec::new();
             assert_eq!(
                 decompress(compression, &compressed, &mut output, (1 << 20) - 1),
-                Err(BatchError::Bomb),
+                Err(BatchError::Bomb { max: (1 << 20) - 1 }),
                 "{compression:?}"
             );
             assert!(output.capacity() <= 2 << 20);

@@ -1,7 +1,6 @@
 //! Why a batch is refused, and what the client is told.
 
 use crate::ErrorCode;
-use strandline_types::limits;
 use thiserror::Error;
 
 /// A batch that is refused. The same bytes are refused again, whatever the code says about retries.
@@ -38,8 +37,11 @@ pub enum BatchError {
     #[error("the batch's {0} data is damaged")]
     Compression(&'static str),
     /// More data after decompression than is allowed.
-    #[error("the batch has more than {max} bytes after decompression", max = limits::DECOMPRESSED_BATCH_BYTES)]
-    Bomb,
+    #[error("the batch has more than {max} bytes after decompression")]
+    Bomb {
+        /// Bytes allowed.
+        max: usize,
+    },
     /// A codec that is not known, or not allowed in the version of the request.
     #[error("the batch's compression {0} is not supported here")]
     Codec(i16),
@@ -96,8 +98,9 @@ impl BatchError {
     /// What Kafka answers.
     pub const fn error_code(&self) -> ErrorCode {
         match self {
-            Self::Length { .. } | Self::Checksum { .. } | Self::Compression(_) | Self::Bomb => ErrorCode::CorruptMessage,
-            Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            Self::Length { .. } | Self::Checksum { .. } | Self::Compression(_) => ErrorCode::CorruptMessage,
+            // Not CORRUPT_MESSAGE, which clients try again with the same bytes. Java's producer splits what is too large.
+            Self::TooLarge { .. } | Self::Bomb { .. } => ErrorCode::MessageTooLarge,
             Self::Codec(_) => ErrorCode::UnsupportedCompressionType,
             Self::Magic(_) | Self::Header(_) | Self::Count { .. } | Self::Record { .. } => ErrorCode::InvalidRecord,
             Self::Timestamp { .. } | Self::TimestampType => ErrorCode::InvalidTimestamp,

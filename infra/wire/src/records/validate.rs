@@ -26,6 +26,9 @@ pub struct ValidationRules {
     pub key_required: bool,
     /// Whether the request's version allows zstd (Produce from 7).
     pub zstd_allowed: bool,
+    /// The most that may come out of compressed records; never above [`limits::DECOMPRESSED_BATCH_BYTES`]. Past it the check
+    /// ends with [`BatchError::Bomb`], having cost no more than that.
+    pub max_decompressed_bytes: usize,
 }
 
 impl ValidationRules {
@@ -39,6 +42,7 @@ impl ValidationRules {
             timestamp_after_max_ms: 3_600_000,
             key_required: false,
             zstd_allowed: true,
+            max_decompressed_bytes: limits::DECOMPRESSED_BATCH_BYTES,
         }
     }
 }
@@ -73,6 +77,8 @@ pub struct BatchSummary {
     pub stated_max_timestamp: i64,
     /// The codec.
     pub compression: Compression,
+    /// Bytes of the records, decompressed.
+    pub decompressed_bytes: usize,
     /// Whether it is part of a transaction.
     pub transactional: bool,
 }
@@ -100,11 +106,13 @@ pub fn validate_batch(batch: &[u8], rules: &ValidationRules) -> Result<BatchSumm
     let compression = check_header(&header, rules)?;
     let mut found = Found::new(&header, rules);
     let records = &batch[BATCH_HEADER_BYTES..];
-    if compression == Compression::None {
+    let decompressed_bytes = if compression == Compression::None {
         walk_slice(records, &header, &mut found)?;
+        records.len()
     } else {
-        walk_stream(records, compression, &header, &mut found)?;
-    }
+        let max_bytes = rules.max_decompressed_bytes.min(limits::DECOMPRESSED_BATCH_BYTES);
+        walk_stream(records, compression, max_bytes, &header, &mut found)?
+    };
     Ok(BatchSummary {
         length: batch.len(),
         record_count: header.record_count,
@@ -119,6 +127,7 @@ pub fn validate_batch(batch: &[u8], rules: &ValidationRules) -> Result<BatchSumm
         max_timestamp_offset_delta: found.max_timestamp_offset_delta,
         stated_max_timestamp: header.max_timestamp,
         compression,
+        decompressed_bytes,
         transactional: header.is_transactional(),
     })
 }
@@ -178,8 +187,15 @@ fn walk_slice(records: &[u8], header: &BatchHeader, found: &mut Found) -> Result
     Ok(())
 }
 
-fn walk_stream(records: &[u8], compression: Compression, header: &BatchHeader, found: &mut Found) -> Result<(), BatchError> {
-    let mut source = StreamSource::new(compression, records, limits::DECOMPRESSED_BATCH_BYTES)?;
+/// Gives the bytes that came out.
+fn walk_stream(
+    records: &[u8],
+    compression: Compression,
+    max_bytes: usize,
+    header: &BatchHeader,
+    found: &mut Found,
+) -> Result<usize, BatchError> {
+    let mut source = StreamSource::new(compression, records, max_bytes)?;
     for index in 0..header.record_count {
         let at = |error| place(error, index);
         if source.is_at_end().map_err(at)? {
@@ -190,7 +206,7 @@ fn walk_stream(records: &[u8], compression: Compression, header: &BatchHeader, f
         found.add(index, facts)?;
     }
     match source.is_at_end().map_err(|error| place(error, header.record_count))? {
-        true => Ok(()),
+        true => Ok(source.decompressed_bytes()),
         false => Err(BatchError::Header("has bytes after its last record")),
     }
 }

@@ -118,6 +118,7 @@ pub(super) struct StreamSource<'a> {
     position: usize,
     filled: usize,
     passed: u64,
+    max_bytes: usize,
     bytes_left: usize,
 }
 
@@ -126,7 +127,7 @@ impl<'a> StreamSource<'a> {
         let decoder =
             compression::decoder(compression, data, max_bytes).map_err(|_| BatchError::Compression(compression.name()))?;
         let window = vec![0; WINDOW_BYTES];
-        Ok(Self { decoder, compression, window, position: 0, filled: 0, passed: 0, bytes_left: max_bytes })
+        Ok(Self { decoder, compression, window, position: 0, filled: 0, passed: 0, max_bytes, bytes_left: max_bytes })
     }
 
     /// What is in the window and not read.
@@ -148,14 +149,22 @@ impl<'a> StreamSource<'a> {
                 Ok(0) => return Ok(false),
                 Ok(read) => {
                     self.filled += read;
-                    self.bytes_left = self.bytes_left.checked_sub(read).ok_or(WalkError::Batch(BatchError::Bomb))?;
+                    self.bytes_left =
+                        self.bytes_left.checked_sub(read).ok_or(WalkError::Batch(BatchError::Bomb { max: self.max_bytes }))?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::OutOfMemory => return Err(WalkError::Batch(BatchError::Bomb)),
+                Err(error) if error.kind() == ErrorKind::OutOfMemory => {
+                    return Err(WalkError::Batch(BatchError::Bomb { max: self.max_bytes }));
+                }
                 Err(_) => return Err(WalkError::Batch(BatchError::Compression(self.compression.name()))),
             }
         }
         Ok(true)
+    }
+
+    /// Bytes that came out of the decompressor so far.
+    pub(super) fn decompressed_bytes(&self) -> usize {
+        self.max_bytes - self.bytes_left
     }
 
     /// Whether everything was read.
