@@ -1,13 +1,13 @@
 //! What is answered for each partition, and the whole of it as Kafka's message.
 
 use crate::plan::{Isolation, Watermarks};
+use crate::room::Room;
 use crate::session::{PartitionKey, TopicKey};
 use bytes::Bytes;
 use strandline_index::AbortedTransaction;
 use strandline_types::TopicId;
 use strandline_wire::messages::fetch::{self, FetchResponse, FetchableTopicResponse, PartitionData};
 use strandline_wire::{ErrorCode, Records};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// The answer for one partition.
 #[derive(Debug)]
@@ -100,10 +100,10 @@ pub(crate) fn response(session_id: i32, answers: Vec<PartitionAnswer>) -> FetchR
     FetchResponse { session_id, responses, ..FetchResponse::default() }
 }
 
-/// Room that is held until the bytes are sent, or dropped.
+/// A piece with its room, which is given back when the piece has been sent, or dropped.
 struct Held {
     bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl AsRef<[u8]> for Held {
@@ -112,19 +112,57 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Ties `room` to the largest piece of the answer: it is given back when that piece has gone out.
-pub(crate) fn hold(answers: &mut [PartitionAnswer], room: OwnedSemaphorePermit) {
-    let largest = |answer: &PartitionAnswer| answer.records.chunks().iter().map(Bytes::len).max().unwrap_or(0);
-    let Some(answer) = answers.iter_mut().max_by_key(|answer| largest(answer)) else { return };
-    let size = largest(answer);
-    if size == 0 {
-        return;
+/// A permit a piece would be too many, where pieces are small.
+const HELD_TOGETHER_BYTES: usize = 64 << 10;
+
+/// Ties `room` to the pieces of the answers: as they go out, it is given back. What the answers do not need of it is given
+/// back at once.
+pub(crate) fn hold(answers: &mut [PartitionAnswer], mut room: Room) {
+    let mut left: usize = answers.iter().map(|answer| answer.records.len()).sum();
+    let mut owed = 0;
+    for answer in answers {
+        let pieces = std::mem::take(&mut answer.records);
+        let mut keep = |piece: &Bytes| {
+            left -= piece.len();
+            owed += piece.len();
+            if owed < HELD_TOGETHER_BYTES && left > 0 {
+                return piece.clone();
+            }
+            match room.split(std::mem::take(&mut owed)) {
+                Some(room) => Bytes::from_owner(Held { bytes: piece.clone(), _room: room }),
+                None => piece.clone(),
+            }
+        };
+        answer.records = pieces.chunks().iter().map(&mut keep).collect();
     }
-    let mut room = Some(room);
-    let pieces = std::mem::take(&mut answer.records);
-    let keep = |piece: &Bytes| match room.take_if(|_| piece.len() == size) {
-        Some(room) => Bytes::from_owner(Held { bytes: piece.clone(), _room: room }),
-        None => piece.clone(),
-    };
-    answer.records = pieces.chunks().iter().map(keep).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::AnswerRoom;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn room_is_given_back_piece_by_piece() {
+        let all = AnswerRoom::new(1 << 20);
+        let room = all.take(1 << 20, 1 << 20, Duration::ZERO).await.unwrap();
+        let mut answer =
+            PartitionAnswer::refused(PartitionKey { topic: TopicKey::Id(TopicId::ZERO), partition: 0 }, ErrorCode::None);
+        let sizes = [40 << 10, 40 << 10, 100 << 10, 10];
+        answer.records = sizes.iter().map(|size| Bytes::from(vec![1; *size])).collect();
+        let mut answers = [answer];
+        hold(&mut answers, room);
+        let mut pieces: Vec<Bytes> = answers[0].records.chunks().to_vec();
+        assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), sizes);
+        drop(answers);
+        let total: usize = sizes.iter().sum();
+        let mut free = vec![all.free()];
+        while !pieces.is_empty() {
+            pieces.remove(0);
+            free.push(all.free());
+        }
+        let full = 1 << 20;
+        assert_eq!(free, [full - total, full - total, full - total + (80 << 10), full - 10, full]);
+    }
 }

@@ -1,9 +1,12 @@
 //! Why bytes are not at hand, whatever they were to come from.
 
+use std::sync::Arc;
+use std::time::Duration;
 use strandline_bronze::FooterError;
 use strandline_extents::ExtentError;
 use strandline_object_store::GetError;
-use strandline_runtime::BlockingError;
+use strandline_runtime::{BlockingError, Clock};
+use strandline_telemetry::Occasionally;
 use strandline_wire::ErrorCode;
 use strandline_wire::records::BatchError;
 
@@ -100,23 +103,48 @@ impl ServeError {
         }
     }
 
-    /// Raises the alarm that the error deserves.
-    pub(crate) fn report(&self, topic: &str, partition: i32, offset: i64) {
-        let kind = match self {
+    /// The label in metrics.
+    fn kind(&self) -> &'static str {
+        match self {
             Self::Refused(code) => code.name(),
             Self::NoBarrier => "no_barrier",
             Self::NoRoom => "no_room",
             Self::Broken(_) => "broken",
             Self::Source(source) => source.as_str(),
-        };
-        metrics::counter!("strandline_fetch_errors_total", "error" => kind).increment(1);
-        match self {
-            Self::Refused(_) => tracing::debug!(topic, partition, offset, error = %self, "a read was refused"),
-            Self::NoBarrier | Self::NoRoom | Self::Source(SourceError::Unavailable { .. }) => {
-                tracing::warn!(topic, partition, offset, error = %self, "a read failed; the client will try again");
+        }
+    }
+}
+
+/// Clients ask again at once, and many of them: a line of each kind in this time.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Tells operators of reads that failed.
+pub(crate) struct Reports {
+    clock: Arc<dyn Clock>,
+    passing: Occasionally,
+    lasting: Occasionally,
+}
+
+impl Reports {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, passing: Occasionally::every(LINE_INTERVAL), lasting: Occasionally::every(LINE_INTERVAL) }
+    }
+
+    /// Counts the error, and writes a line of the level that it deserves, unless one of its level was written just now.
+    pub(crate) fn report(&self, error: &ServeError, topic: &str, partition: i32, offset: i64) {
+        metrics::counter!("strandline_fetch_errors_total", "error" => error.kind()).increment(1);
+        let now = self.clock.monotonic();
+        match error {
+            ServeError::Refused(_) => tracing::debug!(topic, partition, offset, %error, "a read was refused"),
+            ServeError::NoBarrier | ServeError::NoRoom | ServeError::Source(SourceError::Unavailable { .. }) => {
+                if let Some(unsaid) = self.passing.now(now) {
+                    tracing::warn!(topic, partition, offset, %error, unsaid, "a read failed; the client will try again");
+                }
             }
-            Self::Broken(_) | Self::Source(_) => {
-                tracing::error!(topic, partition, offset, error = %self, "records cannot be read: look at the named object");
+            ServeError::Broken(_) | ServeError::Source(_) => {
+                if let Some(unsaid) = self.lasting.now(now) {
+                    tracing::error!(topic, partition, offset, %error, unsaid, "records cannot be read: look at the named object");
+                }
             }
         }
     }

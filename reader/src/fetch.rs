@@ -13,7 +13,6 @@ use std::time::Duration;
 use strandline_index::{Extent, Index};
 use strandline_types::{Caller, TopicPartition, limits};
 use strandline_wire::messages::fetch::{FetchRequest, FetchResponse};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// From this version on a client reads zstd (KIP-110).
 const ZSTD_FROM_VERSION: i16 = 10;
@@ -31,6 +30,10 @@ struct Round {
     items: Vec<Item>,
     /// Bytes that are surely there, within the limits.
     bytes: u64,
+    /// Bytes that the answer may take: extents are read whole.
+    read: u64,
+    /// Bytes of the first source that has something: a first batch goes whole.
+    least: u64,
     /// Some partition is refused, and the view may be older than the request.
     doubtful: bool,
     failed: bool,
@@ -75,7 +78,7 @@ impl Reader {
         };
         let round = shared.wait_for_data(&opened.wanted, terms).await;
         let waited = clock.monotonic();
-        let mut answers = shared.answer(self, round, terms).await;
+        let mut answers = shared.answer(self, &opened.wanted, round, terms).await;
         let session_id = shared.sessions.close(opened, version, connection, &mut answers);
         metrics::histogram!("strandline_fetch_wait_seconds").record(waited.saturating_sub(began).as_secs_f64());
         metrics::histogram!("strandline_fetch_seconds").record(clock.monotonic().saturating_sub(waited).as_secs_f64());
@@ -121,7 +124,8 @@ impl Shared {
 
     fn plan_all(&self, wanted: &[Wanted], terms: Terms) -> Round {
         let index = self.cell.view();
-        let mut round = Round { items: Vec::with_capacity(wanted.len()), bytes: 0, doubtful: false, failed: false };
+        let mut round =
+            Round { items: Vec::with_capacity(wanted.len()), bytes: 0, read: 0, least: 0, doubtful: false, failed: false };
         let mut left = terms.max_bytes;
         for wanted in wanted {
             let limit = partition_limit(wanted, terms).min(left);
@@ -132,6 +136,16 @@ impl Shared {
                     round.bytes += bytes;
                     // Extents are read whole, however little of them is wanted: what is read is what is bounded.
                     let read = if matches!(plan.source, Source::Hot(_)) { plan.available } else { bytes };
+                    if limit > 0 {
+                        round.read += read;
+                    }
+                    if round.least == 0 {
+                        round.least = match &plan.source {
+                            Source::Nothing => 0,
+                            Source::Hot(extents) => extents.first().map_or(1, |extent| extent.length.max(1)),
+                            Source::Segment(_) | Source::SegmentIndex => bytes.clamp(1, limits::REBUILT_BATCH_BYTES as u64),
+                        };
+                    }
                     left -= usize::try_from(read).unwrap_or(left).min(left);
                 }
                 Err(error) => {
@@ -144,13 +158,48 @@ impl Shared {
         round
     }
 
-    async fn answer(&self, reader: &Reader, round: Round, terms: Terms) -> Vec<PartitionAnswer> {
-        let has_data = round.items.iter().any(Item::has_data);
-        let room = if has_data { self.room(round.bytes).await.map(Some) } else { Ok(None) };
-        let room = match room {
-            Ok(room) => room,
-            Err(error) => return round.items.into_iter().map(|item| failed(item.wanted, &error)).collect(),
-        };
+    /// The answers, with room for what is in them.
+    async fn answer(&self, reader: &Reader, wanted: &[Wanted], mut round: Round, terms: Terms) -> Vec<PartitionAnswer> {
+        let mut least = 0;
+        for attempt in 1.. {
+            if round.least == 0 {
+                break;
+            }
+            let (read, at_least) = (to_usize(round.read), to_usize(round.least).max(least));
+            let Some(mut room) = self.answers.take(read, at_least, limits::REQUEST_WAIT).await else {
+                return round.items.into_iter().map(|item| self.failed(item.wanted, &ServeError::NoRoom)).collect();
+            };
+            let terms = Terms { max_bytes: terms.max_bytes.min(room.bytes()), ..terms };
+            if room.bytes() < read {
+                round = self.plan_certainly(wanted, terms).await;
+            }
+            let mut answers = self.fill(reader, round, terms).await;
+            let bytes = answers.iter().map(|answer| answer.records.len()).sum();
+            // More than was thought, since a first batch goes whole: again, with room for it, unless there is some right now.
+            if self.answers.grow(&mut room, bytes) || attempt >= limits::FETCH_PLANS {
+                hold(&mut answers, room);
+                return answers;
+            }
+            least = bytes;
+            drop((answers, room));
+            round = self.plan_certainly(wanted, terms).await;
+        }
+        self.fill(reader, round, terms).await
+    }
+
+    /// A plan whose refusals come from no view that is older than this call.
+    async fn plan_certainly(&self, wanted: &[Wanted], terms: Terms) -> Round {
+        let mut round = self.plan_all(wanted, terms);
+        if round.doubtful {
+            match self.barrier().await {
+                Ok(()) => round = self.plan_all(wanted, terms),
+                Err(error) => round.refuse_doubtful(&error),
+            }
+        }
+        round
+    }
+
+    async fn fill(&self, reader: &Reader, round: Round, terms: Terms) -> Vec<PartitionAnswer> {
         let mut hot = self.read_hot(&round.items).await;
         self.read_histories(&round.items).await;
         let mut left = terms.max_bytes;
@@ -169,9 +218,6 @@ impl Shared {
             left = left.saturating_sub(bytes);
             answers.push(answer);
         }
-        if let Some(room) = room {
-            hold(&mut answers, room);
-        }
         answers
     }
 
@@ -187,7 +233,7 @@ impl Shared {
         let Item { wanted, planned, .. } = item;
         let (at, plan) = match planned {
             Ok(planned) => planned,
-            Err(error) => return failed(wanted, &error),
+            Err(error) => return self.failed(wanted, &error),
         };
         if no_room || plan.source == Source::Nothing {
             return PartitionAnswer::served(wanted.key, plan.watermarks, terms.isolation, Vec::new(), rope.finish());
@@ -200,18 +246,13 @@ impl Shared {
                 }
                 PartitionAnswer::served(wanted.key, served.watermarks, terms.isolation, served.aborted, served.rope.finish())
             }
-            Err(error) => failed(wanted, &error),
+            Err(error) => self.failed(wanted, &error),
         }
     }
 
-    /// Room for an answer of so many bytes, given back when the answer has been sent.
-    async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, ServeError> {
-        let most = self.options.answers_bytes.max(1);
-        let permits = u32::try_from(bytes.clamp(1, most as u64)).unwrap_or(u32::MAX);
-        let room = tokio::time::timeout(limits::REQUEST_WAIT, self.answers.clone().acquire_many_owned(permits)).await;
-        let held = most.saturating_sub(self.answers.available_permits());
-        metrics::gauge!("strandline_fetch_answers_bytes").set(held as f64);
-        room.ok().and_then(Result::ok).ok_or(ServeError::NoRoom)
+    fn failed(&self, wanted: Wanted, error: &ServeError) -> PartitionAnswer {
+        self.reports.report(error, &topic_label(&wanted.key), wanted.key.partition, wanted.offset);
+        PartitionAnswer::refused(wanted.key, error.code())
     }
 
     /// The bytes of all extents of a request in as few reads as there are neighbours. None if a read failed: then each partition
@@ -241,10 +282,6 @@ impl Shared {
 }
 
 impl Item {
-    fn has_data(&self) -> bool {
-        matches!(&self.planned, Ok((_, plan)) if plan.source != Source::Nothing)
-    }
-
     /// Extents that there is room for.
     fn extents(&self) -> Option<&[Extent]> {
         match &self.planned {
@@ -289,7 +326,6 @@ fn plan_one(index: &Index, wanted: &Wanted, isolation: Isolation, limit: usize) 
     Ok((at, plan))
 }
 
-fn failed(wanted: Wanted, error: &ServeError) -> PartitionAnswer {
-    error.report(&topic_label(&wanted.key), wanted.key.partition, wanted.offset);
-    PartitionAnswer::refused(wanted.key, error.code())
+fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

@@ -27,6 +27,7 @@ mod read_records;
 mod reader;
 mod rebuild;
 mod resolve;
+mod room;
 mod rope;
 mod serve;
 mod session;

@@ -1,10 +1,11 @@
 //! The reader and what it is made of.
 
-use crate::error::ServeError;
+use crate::error::{Reports, ServeError};
 use crate::footers::Footers;
 use crate::history::History;
 use crate::pages::Pages;
 use crate::plan::{Isolation, NoPlan, Plan, plan};
+use crate::room::AnswerRoom;
 use crate::session::{ConnectionId, SessionCache};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +64,8 @@ pub(crate) struct Shared {
     pub(crate) segment_index: Arc<dyn SegmentIndex>,
     pub(crate) sessions: SessionCache,
     /// Room for the bytes of answers that are not sent yet.
-    pub(crate) answers: Arc<Semaphore>,
+    pub(crate) answers: AnswerRoom,
+    pub(crate) reports: Reports,
     pub(crate) read_ahead: Arc<Semaphore>,
 }
 
@@ -75,9 +77,17 @@ impl Reader {
         let footers = Footers::new(objects.clone(), runtime.spawner.clone(), options.footer_bytes);
         let history = History::new(Arc::new(footers), Pages::new(objects, cache), runtime.spawner.clone());
         let sessions = SessionCache::new(runtime, options.sessions, options.session_bytes);
-        let answers = Arc::new(Semaphore::new(options.answers_bytes));
+        let answers = AnswerRoom::new(options.answers_bytes);
+        let reports = Reports::new(cell.runtime().clock.clone());
         let read_ahead = Arc::new(Semaphore::new(options.read_ahead));
-        Self { shared: Arc::new(Shared { options, cell, extents, history, segment_index, sessions, answers, read_ahead }) }
+        Self {
+            shared: Arc::new(Shared { options, cell, extents, history, segment_index, sessions, answers, reports, read_ahead }),
+        }
+    }
+
+    /// The room for answers that are not sent yet runs short: an answer that is not taken is in the way of others.
+    pub fn is_short_of_room(&self) -> bool {
+        self.shared.answers.is_short()
     }
 
     /// Frees what a connection held: its fetch sessions.

@@ -4,9 +4,11 @@
 mod support;
 
 use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use strandline_commands::DeleteTopic;
-use strandline_object_store::Purpose;
+use strandline_object_store::{Effect, Fault, FaultPlan, Faults, InMemory, Objects, Operation, Purpose, RetryPolicy};
 use strandline_reader::ReaderOptions;
 use strandline_segment_index::SegmentIndex;
 use strandline_types::{TopicId, TopicPartition};
@@ -18,7 +20,7 @@ use strandline_wire::messages::offset_for_leader_epoch::{
 };
 use strandline_wire::records::Compression;
 use support::check::{caller, only, request, take_apart};
-use support::{Home, Node, Record, START_MS};
+use support::{Home, Node, Record, START_MS, World};
 
 fn one(value: &[u8]) -> Vec<Vec<Record>> {
     vec![vec![Record::new(START_MS, value)]]
@@ -407,4 +409,45 @@ async fn list_offsets_knows_special_values_by_version() {
     ] {
         assert_eq!(ask(version, timestamp).await, wanted, "{timestamp} in version {version}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_file_keeps_no_other_search_waiting() {
+    let faults = FaultPlan::new();
+    let mut world = World::new(5);
+    let store = Faults::new(Arc::new(InMemory::new()), faults.clone(), &world.runtime);
+    world.objects = Objects::new(Arc::new(store), RetryPolicy::once(), &world.runtime);
+    let cell = world.node(9092, true, Duration::from_secs(1)).await;
+    let reader = world.reader(&cell, ReaderOptions::default());
+    let mut node = Node { world, cell, reader, models: BTreeMap::new(), topics: BTreeMap::new() };
+    let mut topics = Vec::new();
+    for number in 1..=20 {
+        let (name, value) = (format!("t{number}"), format!("value {number}"));
+        let topic = node.topic(number, &name, 1, false).await;
+        node.produce(at(topic, 0), &one(value.as_bytes()), Home::Inline, Compression::None).await;
+        assert!(node.convert(topic, 1.0).await);
+        topics.push((name, topic));
+    }
+    let slow = node.cell.view().topics[&topics[0].1].fresh.values().next().unwrap().file.path.clone();
+    faults.add(Fault::every(Operation::Get, Effect::Delay(Duration::from_secs(10))).below(slow));
+    faults.add(Fault::every(Operation::Get, Effect::Delay(Duration::from_secs(1))));
+    let before = faults.calls(Operation::Get);
+    let asked = topics.iter().map(|(name, _)| ListOffsetsTopic {
+        name: name.clone(),
+        partitions: vec![ListOffsetsPartition { timestamp: START_MS, ..ListOffsetsPartition::default() }],
+    });
+    let request = ListOffsetsRequest { topics: asked.collect(), ..ListOffsetsRequest::default() };
+    let began = node.world.runtime.clock.monotonic();
+    let response = node.reader.list_offsets(&caller(), 7, request).await;
+    let took = node.world.runtime.clock.monotonic() - began;
+    let names: Vec<&str> = response.topics.iter().map(|topic| topic.name.as_str()).collect();
+    assert_eq!(names, topics.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), "in the order of the request");
+    for topic in &response.topics {
+        let found = &topic.partitions[0];
+        assert_eq!((found.error_code, found.offset, found.timestamp), (0, 0, START_MS), "{}", topic.name);
+    }
+    let reads = faults.calls(Operation::Get) - before;
+    assert!(reads >= 20, "files were read: {reads}");
+    let of_the_slow_one = Duration::from_secs(10 * reads.div_ceil(20));
+    assert!(took <= of_the_slow_one, "{took:?} for {reads} reads");
 }

@@ -4,9 +4,11 @@
 //! is bounded (I11). Names are `strandline_<what>_<unit>`; `docs/metrics.md` lists them.
 
 mod logs;
+mod occasionally;
 mod process;
 
 pub use logs::{LogError, start_logs};
+pub use occasionally::Occasionally;
 pub use process::resident_bytes;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
