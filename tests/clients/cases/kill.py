@@ -1,9 +1,11 @@
-"""kill -9 in a loop under load: what was acknowledged is there once and in order, and groups never went back."""
+"""kill -9 in a loop under load: what was acknowledged is there once and in order, groups never went back, and at no moment, the node
+dead or alive, did a bare glob of `bronze/` show a row twice."""
 
 import random
 import threading
 import time
 
+from harness.bronze import rows_of_bronze
 from harness.confluent import consumer, create_topic, producer, read_partition
 from harness.registry import test
 from harness.wire import fetch_batches
@@ -106,6 +108,16 @@ def seals(node, running) -> None:
         time.sleep(0.3)
 
 
+def globs(node, running, wrong: list, looks: list) -> None:
+    """Reads `bronze/` as an engine does that knows nothing of Strandline."""
+    while running():
+        rows = rows_of_bronze(node, "t")
+        looks.append(len(rows))
+        if len(rows) != len(set(rows)):
+            wrong.append(f"a glob showed {len(rows) - len(set(rows))} of {len(rows)} rows twice")
+        time.sleep(0.2)
+
+
 def batches_around(node, partition: int, *offsets: int) -> list[dict]:
     batches: dict = {}
     for offset in offsets:
@@ -125,7 +137,9 @@ def nothing_acknowledged_is_lost_or_doubled(case):
     readers = [Reader(node, "g1"), Reader(node, "g2")]
     on = True
     sealing = threading.Thread(target=seals, args=(node, lambda: on), daemon=True)
-    for thread in [*writers, *readers, sealing]:
+    twice, looks = [], []
+    globbing = threading.Thread(target=globs, args=(node, lambda: on, twice, looks), daemon=True)
+    for thread in [*writers, *readers, sealing, globbing]:
         thread.start()
     chance = random.Random(7)
     starts = []
@@ -141,8 +155,11 @@ def nothing_acknowledged_is_lost_or_doubled(case):
     on = False
     for reader in readers:
         reader.running = False
-    for thread in [*readers, sealing]:
+    for thread in [*readers, sealing, globbing]:
         thread.join(40)
+    assert not twice, twice[:3]
+    assert not globbing.is_alive() and looks[-1] > 0, f"nothing was sealed while the node was killed: {looks}"
+    print(f"bronze/ was read {len(looks)} times, at the end {looks[-1]} rows")
     acknowledged = {value: place for writer in writers for value, place in writer.acknowledged.items()}
     print(f"{len(acknowledged)} records acknowledged")
     assert len(acknowledged) == sum(sum(writer.sent.values()) for writer in writers)

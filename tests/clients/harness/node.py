@@ -53,11 +53,13 @@ class Node:
         self.bootstrap = f"127.0.0.1:{self.port}"
         self.http = f"127.0.0.1:{self.http_port}"
         self.process = None
+        # What the binary is started with: a program that starts it.
+        self.wrapper: list[str] = []
         self.serving_after_s = 0.0
 
     def start(self, *arguments: str, timeout_s: float = 20) -> "Node":
         """Starts it and waits until it serves; `serving_after_s` says how long that took."""
-        command = [BINARY, "run", "--data", self.data, "--listen", self.bootstrap, "--http", self.http, *arguments]
+        command = [*self.wrapper, BINARY, "run", "--data", self.data, "--listen", self.bootstrap, "--http", self.http, *arguments]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
         began = time.monotonic()
