@@ -39,6 +39,11 @@ fn operations(asked: bool, all: i32) -> i32 {
     if asked { all } else { NOT_ASKED }
 }
 
+/// The name by which a topic is asked for; nothing where it is asked for by id. Java's Admin leaves an empty name beside the id.
+fn name_asked(topic: &MetadataRequestTopic) -> Option<&str> {
+    topic.name.as_deref().filter(|_| topic.topic_id == TopicId::ZERO)
+}
+
 /// One topic of the answer: there, or why not.
 enum Found {
     Topic(Arc<Topic>),
@@ -99,7 +104,7 @@ impl Cluster {
 
     async fn find(&self, topics: &[MetadataRequestTopic], may_create: bool) -> Result<Vec<Found>, Refused> {
         self.fresh_unless(|index| {
-            topics.iter().all(|topic| match &topic.name {
+            topics.iter().all(|topic| match name_asked(topic) {
                 Some(name) => index.names.contains_key(name),
                 None => index.topics.contains_key(&topic.topic_id),
             })
@@ -108,13 +113,13 @@ impl Cluster {
         if may_create && self.options.broker.auto_create_topics {
             let missing: Vec<&str> = {
                 let view = self.cell.view();
-                let names = topics.iter().filter_map(|topic| topic.name.as_deref());
+                let names = topics.iter().filter_map(name_asked);
                 names.filter(|name| !view.names.contains_key(*name) && topic_name::validate(name).is_ok()).collect()
             };
             self.auto_create(&missing).await;
         }
         let view = self.cell.view();
-        let found = topics.iter().map(|asked| match &asked.name {
+        let found = topics.iter().map(|asked| match name_asked(asked) {
             Some(name) => match view.topic_by_name(name) {
                 Some(topic) => Found::Topic(topic.clone()),
                 None => {
@@ -122,7 +127,7 @@ impl Cluster {
                         Err(_) => ErrorCode::InvalidTopicException,
                         Ok(_) => ErrorCode::UnknownTopicOrPartition,
                     };
-                    Found::Not { name: Some(name.clone()), topic_id: TopicId::ZERO, code }
+                    Found::Not { name: Some(name.to_owned()), topic_id: TopicId::ZERO, code }
                 }
             },
             None => match view.topics.get(&asked.topic_id) {

@@ -25,6 +25,8 @@ def topics(case):
     assert java("topics", *at, "--list").split() == ["a"]
     expect(java("topics", *at, "--describe", "--topic", "a"), r"Topic: a\s+TopicId: \S{22}\s+PartitionCount: 3\s+ReplicationFactor: 1\s+Configs: .*retention.ms=5000",
            r"Partition: 2\s+Leader: 1\s+Replicas: 1\s+Isr: 1")
+    [topic_id] = re.findall(r"TopicId: (\S+)", java("topics", *at, "--describe", "--topic", "a"))
+    expect(java("topics", *at, "--describe", "--topic-id", topic_id), r"Topic: a\s", "PartitionCount: 3")
     java("topics", *at, "--alter", "--topic", "a", "--partitions", "5")
     expect(java("topics", *at, "--describe", "--topic", "a"), "PartitionCount: 5")
     assert java("topics", *at, "--describe", "--under-replicated-partitions").strip() == ""
