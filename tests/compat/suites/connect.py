@@ -123,15 +123,22 @@ class Cluster:
         """A source from `NAME.in` into topic NAME and a sink from there to `NAME.out`."""
         worker.ask("PUT", f"/connectors/{name}-source/config", {"connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector", "tasks.max": "1",
                    "file": self.path(f"{name}.in"), "topic": name, "batch.size": "100"})
-        worker.ask("PUT", f"/connectors/{name}-sink/config", {"connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector", "tasks.max": "2",
+        worker.ask("PUT", f"/connectors/{name}-sink/config", {"connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector", "tasks.max": "1",
                    "file": self.path(f"{name}.out"), "topics": name})
         until("both connectors run", lambda: worker.running(f"{name}-source") and worker.running(f"{name}-sink"), 60)
 
     def arrived(self, name: str, total: int, timeout_s: float = 60) -> None:
-        """Every line has arrived; at least once, and nothing that was never written."""
+        """Every line has arrived, at least once. A killed worker's sink may leave one line torn in its file."""
         expected = {f"line {number}" for number in range(total)}
-        until(f"{total} lines are in the sink", lambda: expected <= set(self.lines(f"{name}.out")), timeout_s)
-        assert set(self.lines(f"{name}.out")) == expected
+
+        def missing() -> list[str]:
+            return sorted(expected - set(self.lines(f"{name}.out")), key=len)
+
+        deadline = time.monotonic() + timeout_s
+        while missing():
+            assert time.monotonic() < deadline, f"{len(missing())} lines are missing: {missing()[:5]} … {missing()[-5:]}; topic: {self.tools.ends(name)}"
+            time.sleep(0.3)
+        assert len(set(self.lines(f"{name}.out")) - expected) <= 1
 
 
 def workers(cluster: Cluster, name: str, count: int):

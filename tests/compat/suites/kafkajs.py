@@ -1,0 +1,37 @@
+"""KafkaJS 2.2.4 with a script of ours (kafkajs/cases.js): its own tests are in no registry."""
+
+import os
+import re
+import shutil
+from typing import Iterator
+
+from driver.suite import FAIL, PASS, Result, checked, environment, installed, lines
+
+ABOUT = "KafkaJS 2.2.4: records, groups, admin (JavaScript)"
+SETTINGS = {"group_initial_rebalance_delay_ms": 0}
+SOURCE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kafkajs")
+
+
+def install() -> str:
+    def fill(folder: str) -> None:
+        shutil.copy(os.path.join(SOURCE, "package.json"), folder)
+        checked(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder)
+
+    with open(os.path.join(SOURCE, "package.json")) as file:
+        return installed("kafkajs", "KafkaJS 2.2.4\n" + file.read(), fill)
+
+
+def run(broker, only: str | None, left_out: set[str]) -> Iterator[Result]:
+    folder = install()
+    command = ["node", os.path.join(SOURCE, "cases.js"), broker.bootstrap, *([only] if only else [])]
+    settings = environment(NODE_PATH=os.path.join(folder, "node_modules"), KAFKAJS_NO_PARTITIONER_WARNING="1")
+    ended: tuple | None = None
+    said: list[str] = []
+    for line in [*lines(command, 500, env=settings), "PASS 0 "]:
+        found = re.match(r"(PASS|FAIL) (\S+) (.*)$", line)
+        if not found:
+            said.append(line)
+            continue
+        if ended:
+            yield Result(ended[2], PASS if ended[0] == "PASS" else FAIL, float(ended[1]), "\n".join(said))
+        ended, said = found.groups(), []

@@ -1,0 +1,77 @@
+"""librdkafka's own suite at the version that Debian 12 ships (2.0.2, kcat's), its tests that need a broker, one process a number: a test
+that ends late would take the runner with it."""
+
+import hashlib
+import os
+import re
+import time
+from typing import Iterator
+
+from driver.suite import CACHE, FAIL, PASS, SKIP, Result, checked, debian, environment, folder_of, installed, lines
+
+ABOUT = "librdkafka 2.0.2, its own broker tests (C, C++)"
+VERSION = "2.0.2"
+ARCHIVE = f"librdkafka_{VERSION}.orig.tar.gz"
+# A broker of tests: any partition count for topics that are created by asking for them, as the suite's own set-up has it.
+SETTINGS = {"group_initial_rebalance_delay_ms": 0, "default_partitions": 4}
+PROPERTIES = {"num.partitions": "4"}
+LIMIT_S = 120
+# What no broker is asked for: certificates, an OAuth server, an authorizer, several brokers, a JMX port.
+NOT_FOR_ONE_PLAIN_BROKER = ("0097_ssl_verify", "0101_fetch_from_follower", "0115_producer_auth", "0119_consumer_auth", "0126_oauthbearer_oidc")
+
+
+def install() -> None:
+    def fill(folder: str) -> None:
+        debian("build-essential", "zlib1g-dev", "libssl-dev")
+        # Sources need lists of their own: the machine's stay as they are.
+        lists = os.path.join(folder, "lists")
+        os.makedirs(os.path.join(lists, "partial"))
+        with open(os.path.join(folder, "sources"), "w") as file:
+            file.write("deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main\n")
+        options = ["-o", f"Dir::Etc::sourcelist={folder}/sources", "-o", "Dir::Etc::sourceparts=-", "-o", f"Dir::State::lists={lists}", "-o", "APT::Sandbox::User=root"]
+        checked(["apt-get", *options, "update"], cwd=folder)
+        checked(["apt-get", *options, "source", "--download-only", f"librdkafka={VERSION}-1"], cwd=folder)
+        source = os.path.join(folder, "source")
+        os.makedirs(source)
+        checked(["tar", "xzf", os.path.join(folder, ARCHIVE), "-C", source, "--strip-components=1"])
+        checked(["./configure", "--disable-curl", "--disable-gssapi", "--disable-syslog"], cwd=source)
+        checked(["make", f"-j{os.cpu_count()}", "libs"], cwd=source)
+        checked(["make", "-C", "tests", "build"], cwd=source)
+
+    installed("librdkafka", f"librdkafka {VERSION} (source from Debian)", fill)
+
+
+def names(source: str) -> list[str]:
+    """The tests that need a broker, in the order of the suite."""
+    with open(os.path.join(source, "tests", "test.c")) as file:
+        table = re.search(r"struct test tests\[\] = \{(.*?)\{NULL\}", file.read(), re.S)[1]
+    found = re.findall(r"_TEST\((\w+),\s*([^,)]*(?:\([^)]*\))?[^,)]*)", table)
+    return [name for name, flags in found if "TEST_F_LOCAL" not in flags and "TEST_F_MANUAL" not in flags and name not in NOT_FOR_ONE_PLAIN_BROKER]
+
+
+def run(broker, only: str | None, left_out: set[str]) -> Iterator[Result]:
+    source = os.path.join(folder_of("librdkafka"), "source")
+    configuration = os.path.join(CACHE, f"librdkafka-{hashlib.sha256(broker.bootstrap.encode()).hexdigest()[:8]}.conf")
+    with open(configuration, "w") as file:
+        file.write(f"metadata.broker.list={broker.bootstrap}\ntest.topic.random=true\n")
+    settings = environment(RDKAFKA_TEST_CONF=configuration, TEST_KAFKA_VERSION="4.2.0", BROKERS=broker.bootstrap, LD_LIBRARY_PATH=f"{source}/src:{source}/src-cpp")
+    numbers: dict[str, list[str]] = {}
+    for name in names(source):
+        numbers.setdefault(name[:4], []).append(name)
+    try:
+        for number, of in numbers.items():
+            wanted = [name for name in of if name == only or only is None and name not in left_out]
+            if not wanted:
+                continue
+            began = time.monotonic()
+            said: list[str] = []
+            outcome: dict[str, str] = {}
+            for line in lines(["./test-runner", "-Q", "-p1"], LIMIT_S * len(of), cwd=os.path.join(source, "tests"), env={**settings, "TESTS": number}):
+                said.append(line)
+                row = re.search(r"\|\s*(\w+)\s*\|\s*([A-Z ]+?)\s*\|", re.sub(r"\x1b\[[0-9;]*m|\x1b\(B", "", line))
+                if row:
+                    outcome[row[1]] = {"PASSED": PASS, "SKIPPED": SKIP}.get(row[2], FAIL)
+            for name in wanted:
+                yield Result(name, outcome.get(name, FAIL), time.monotonic() - began, "\n".join(said[-60:]))
+    finally:
+        os.remove(configuration)
