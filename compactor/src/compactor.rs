@@ -8,6 +8,7 @@ use crate::tasks;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_cell::Cell;
+use strandline_commands::NewFile;
 use strandline_extents::ExtentReader;
 use strandline_object_store::Objects;
 use strandline_runtime::Spawner;
@@ -109,8 +110,17 @@ impl Compactor {
             let topic = self.shared.topic(topic_id);
             topic.is_some_and(|topic| topic.partitions.iter().zip(&ends).any(|(partition, end)| partition.frontier < *end))
         };
-        while is_behind() && self.shared.convert_once(topic_id).await? {}
-        let progress = self.shared.seal_once(topic_id, true).await?;
+        let mut progress = SealProgress::default();
+        loop {
+            while is_behind() && self.shared.convert_once(topic_id).await? {}
+            let sealed = self.shared.seal_once(topic_id, true).await?.sealed;
+            let done = sealed.is_empty();
+            progress.sealed.extend(sealed);
+            // Extents that were sealed as they are may have held back what follows them.
+            if done || !is_behind() {
+                break;
+            }
+        }
         self.shared.write_manifest_once(topic_id).await?;
         Ok(progress)
     }
@@ -163,5 +173,22 @@ impl Compactor {
     /// As above.
     pub async fn snapshot_once(&self, force: bool) -> Result<Option<Seq>, WorkError> {
         self.shared.snapshot_once(force).await
+    }
+
+    /// The topic's sealed files as the segment index lists them, remembered from the last look.
+    ///
+    /// # Errors
+    /// The segment index cannot be read.
+    pub async fn sealed_files(&self, topic_id: TopicId) -> Result<Vec<NewFile>, WorkError> {
+        Ok(self.shared.sealed_files(topic_id).await?.files.values().cloned().collect())
+    }
+
+    /// Clears a disagreement about a snapshot that someone has looked at, if a newer one was agreed to; then the floor moves again.
+    /// False if there was nothing to clear, or nothing to clear it by.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn clear_disagreement_once(&self) -> Result<bool, WorkError> {
+        self.shared.clear_disagreement_once().await
     }
 }

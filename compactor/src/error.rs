@@ -148,6 +148,8 @@ impl WorkError {
             Self::Refused(Refusal::Malformed { .. }) | Self::Outcome { .. } | Self::Foreign { .. } | Self::Entry(_) => {
                 Retry::Alarm
             }
+            // A part of the index is full: other work makes room.
+            Self::Refused(Refusal::Limit { .. }) => Retry::Later,
             Self::Refused(_) => Retry::LookAgain,
             Self::Put(PutNewError::Taken { .. }) | Self::Write { .. } | Self::Snapshot { .. } => Retry::Alarm,
             Self::SegmentIndex { retriable: false, .. } | Self::LogRead(ReadError::Corrupt { .. }) => Retry::Alarm,

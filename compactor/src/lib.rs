@@ -19,6 +19,7 @@ mod convert;
 mod error;
 mod files;
 mod garbage;
+mod index_health;
 mod log_copier;
 mod log_copy;
 mod manifest;

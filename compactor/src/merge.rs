@@ -1,4 +1,5 @@
-//! Many small fresh segments become a larger one, so that the index and the lists of files stay small.
+//! Many small fresh segments become larger ones, so that the index and the lists of files stay small; large ones hold few
+//! partitions each, and so do the sealed files that are made of them.
 
 use crate::error::WorkError;
 use crate::files::{new_file, preference, sent_bytes_of};
@@ -22,8 +23,7 @@ const MERGE_BYTES: u64 = limits::CONVERSION_BYTES as u64 / 3;
 pub(crate) fn choose_merge(topic: &Topic, merge_segments: usize, file_bytes: u64) -> Vec<ObjectName> {
     let order = linear_order(topic);
     let mut tier = FIRST_TIER_BYTES;
-    // What is larger waits for its seal.
-    let largest = (file_bytes / merge_segments.max(2) as u64).max(1);
+    let largest = largest_merged(merge_segments, file_bytes);
     loop {
         let bound = tier.min(largest);
         if let Some(run) = small_run(topic, &order, bound, merge_segments) {
@@ -34,6 +34,61 @@ pub(crate) fn choose_merge(topic: &Topic, merge_segments: usize, file_bytes: u64
         }
         tier = tier.saturating_mul(TIER_FACTOR);
     }
+}
+
+/// What is as large waits for its seal.
+fn largest_merged(merge_segments: usize, file_bytes: u64) -> u64 {
+    (file_bytes / merge_segments.max(2) as u64).max(1)
+}
+
+/// The outputs of a merge: runs of neighbouring partitions, each large enough to wait for its seal, so that a sealed file is made of
+/// few partitions. Halves of halves, whatever the topic's size, so that the runs of one merge are those of the next one, or parts of
+/// them. One run where there is less. An output that waits is not merged again, and there are fewer of them than inputs: each is
+/// as large as an input may be at most.
+fn output_runs(cover: &[CoveredRange], bytes: &BTreeMap<i32, u64>, least_bytes: u64) -> Vec<Vec<CoveredRange>> {
+    let last = cover.last().map_or(0, |range| range.partition).max(0).unsigned_abs();
+    let width = u64::from(last).saturating_add(1).next_power_of_two();
+    halves(cover, bytes, least_bytes, (0, width))
+}
+
+/// The runs of `cover`, which lies in this range of partitions.
+fn halves(
+    cover: &[CoveredRange],
+    bytes: &BTreeMap<i32, u64>,
+    least_bytes: u64,
+    (start, width): (u64, u64),
+) -> Vec<Vec<CoveredRange>> {
+    if width > 1 {
+        let half = width / 2;
+        let middle = start + half;
+        let (left, right) = cover.split_at(cover.partition_point(|range| i64::from(range.partition) < middle as i64));
+        let is_enough = |run: &[CoveredRange]| {
+            run.iter().map(|range| bytes.get(&range.partition).copied().unwrap_or(0)).sum::<u64>() >= least_bytes
+        };
+        match (left.is_empty(), right.is_empty()) {
+            (false, true) => return halves(left, bytes, least_bytes, (start, half)),
+            (true, false) => return halves(right, bytes, least_bytes, (middle, half)),
+            _ if is_enough(left) && is_enough(right) => {
+                let mut runs = halves(left, bytes, least_bytes, (start, half));
+                runs.extend(halves(right, bytes, least_bytes, (middle, half)));
+                return runs;
+            }
+            _ => {}
+        }
+    }
+    vec![cover.to_vec()]
+}
+
+/// How many bytes of the files are each partition's, by its share of their rows.
+fn bytes_by_partition(files: &[NewFile]) -> BTreeMap<i32, u64> {
+    let mut bytes = BTreeMap::new();
+    for file in files.iter().filter(|file| file.rows > 0) {
+        for range in &file.ranges {
+            let share = u128::from(file.size) * u128::from(range.rows) / u128::from(file.rows);
+            *bytes.entry(range.partition).or_default() += u64::try_from(share).unwrap_or(file.size);
+        }
+    }
+    bytes
 }
 
 /// The first run of at least `merge_segments` neighbours below `bound`.
@@ -125,7 +180,6 @@ impl Shared {
     /// Merges one run of small neighbours, if there is one. False if not.
     pub async fn merge_once(&self, topic_id: TopicId) -> Result<bool, WorkError> {
         let _one = self.sealing.lock().await;
-        let name = self.cell.name_object();
         let planned = {
             let view = self.cell.view();
             view.topics.get(&topic_id).and_then(|topic| {
@@ -133,27 +187,36 @@ impl Shared {
                     choose_merge(topic, self.options.merge_segments, self.options.sealed_file_bytes).into_iter().collect();
                 let files: Vec<NewFile> = inputs.iter().filter_map(|name| Some(topic.fresh.get(name)?.file.clone())).collect();
                 let day = files.first()?.ingest_day;
-                let spec = SegmentSpec {
+                let least_bytes = largest_merged(self.options.merge_segments, self.options.sealed_file_bytes);
+                let spec = |covered: Vec<CoveredRange>| SegmentSpec {
                     topic: topic.name.clone(),
                     topic_id,
-                    covered: live_cover(topic, &inputs),
-                    plan: fresh_path(&topic.name, topic_id, name),
+                    covered,
+                    plan: String::new(),
                     key: preference(topic.key_format),
                     value: preference(topic.value_format),
                 };
+                let runs = output_runs(&live_cover(topic, &inputs), &bytes_by_partition(&files), least_bytes);
+                let specs: Vec<SegmentSpec> = runs.into_iter().map(spec).collect();
                 let sent = sent_bytes_of(&files, topic);
-                Some((files, day, spec, log_starts(topic), sent))
+                Some((files, day, specs, log_starts(topic), sent))
             })
         };
-        let Some((files, day, spec, keep_from, sent)) = planned else { return Ok(false) };
+        let Some((files, day, mut specs, keep_from, sent)) = planned else { return Ok(false) };
+        for spec in &mut specs {
+            spec.plan = fresh_path(&spec.topic, topic_id, self.cell.name_object());
+        }
         let lease = self.lease(LeaseKind::Merge, &topic_id.0).await?;
         let started = self.cell.runtime().clock.monotonic();
-        let path = spec.plan.clone();
+        let paths: Vec<String> = specs.iter().map(|spec| spec.plan.clone()).collect();
         let inputs: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
-        let segment = self.rewrite(Purpose::Fresh, files, spec, keep_from).await?;
-        let file = new_file(&path, day, &segment, &sent);
-        self.objects.put_new(Purpose::Fresh, &path, segment.bytes, segment.crc32c).await?;
-        let command = Merge { lease: lease.0, topic_id: topic_id.0.to_vec(), inputs, outputs: vec![file] };
+        let segments = self.rewrite_into(Purpose::Fresh, files, specs, keep_from).await?;
+        let mut outputs = Vec::with_capacity(segments.len());
+        for (path, segment) in paths.iter().zip(segments) {
+            outputs.push(new_file(path, day, &segment, &sent));
+            self.objects.put_new(Purpose::Fresh, path, segment.bytes, segment.crc32c).await?;
+        }
+        let command = Merge { lease: lease.0, topic_id: topic_id.0.to_vec(), inputs, outputs };
         self.commit_one(command).await?;
         let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);
         metrics::histogram!("strandline_merge_seconds").record(elapsed.as_secs_f64());
@@ -178,6 +241,46 @@ mod tests {
         assert!(choose_merge(&topic_with(1, &of_days), 16, 128 << 20).is_empty());
         let large: Vec<_> = (0..32).map(|at| (0, 9 << 20, at, vec![0])).collect();
         assert!(choose_merge(&topic_with(1, &large), 16, 128 << 20).is_empty());
+    }
+
+    fn runs(partitions: &[(i32, u64)], least_bytes: u64) -> Vec<Vec<i32>> {
+        let cover: Vec<_> =
+            partitions.iter().map(|(partition, _)| CoveredRange { partition: *partition, start: 0, end: 1 }).collect();
+        let bytes = partitions.iter().copied().collect();
+        let runs = output_runs(&cover, &bytes, least_bytes).into_iter();
+        runs.map(|run| run.iter().map(|range| range.partition).collect()).collect()
+    }
+
+    #[test]
+    fn a_large_merge_is_cut_into_runs_of_neighbours() {
+        let even: Vec<_> = (0..8).map(|partition| (partition, 10)).collect();
+        assert_eq!(runs(&even, 100), [(0..8).collect::<Vec<_>>()]);
+        assert_eq!(runs(&even, 40), [vec![0, 1, 2, 3], vec![4, 5, 6, 7]]);
+        assert_eq!(runs(&even, 20), [[0, 1], [2, 3], [4, 5], [6, 7]]);
+        assert_eq!(runs(&even, 1).len(), 8);
+        // Runs stay where they are however many partitions have something, and a quiet half stays with its neighbour.
+        assert_eq!(runs(&[(1, 30), (5, 30), (7, 30)], 30), [[1], [5], [7]]);
+        assert_eq!(runs(&[(0, 90), (1, 5), (2, 5)], 20), [[0, 1, 2]]);
+        assert_eq!(runs(&[(0, 90)], 1), [[0]]);
+        assert_eq!(runs(&[], 1), [Vec::<i32>::new()]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_partition_is_in_one_run_and_runs_fit_into_each_other(
+            partitions in prop::collection::btree_map(0_i32..40, 1_u64..50, 1..20),
+            least_bytes in 1_u64..200,
+        ) {
+            let partitions: Vec<_> = partitions.into_iter().collect();
+            let (wide, narrow) = (runs(&partitions, least_bytes * 2), runs(&partitions, least_bytes));
+            let all: Vec<i32> = partitions.iter().map(|(partition, _)| *partition).collect();
+            prop_assert_eq!(narrow.concat(), all);
+            prop_assert!(narrow.iter().all(|run| wide.iter().any(|wide| run.iter().all(|partition| wide.contains(partition)))));
+            if narrow.len() > 1 {
+                let bytes = |run: &Vec<i32>| partitions.iter().filter(|(partition, _)| run.contains(partition)).map(|(_, bytes)| bytes).sum::<u64>();
+                prop_assert!(narrow.iter().all(|run| bytes(run) >= least_bytes));
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Several files into one, in the order of (partition, offset): what merges and seals are made of.
+//! Several files into one, or into a few by partitions, in the order of (partition, offset): what merges and seals are made of.
 //!
 //! Inputs that fit into a conversion's memory are read whole; larger ones are read partition by partition, range by range.
 
@@ -48,6 +48,20 @@ impl Shared {
         spec: SegmentSpec,
         keep_from: Vec<(i32, i64)>,
     ) -> Result<FinishedSegment, WorkError> {
+        let path = spec.plan.clone();
+        let segments = self.rewrite_into(purpose, files, vec![spec], keep_from).await?;
+        let missing = || WorkError::Write { path, reason: "there is no output".to_owned() };
+        segments.into_iter().next().ok_or_else(missing)
+    }
+
+    /// The same into several files, whose partitions ascend from file to file; one for each of `specs`, in their order.
+    pub(crate) async fn rewrite_into(
+        &self,
+        purpose: Purpose,
+        files: Vec<NewFile>,
+        specs: Vec<SegmentSpec>,
+        keep_from: Vec<(i32, i64)>,
+    ) -> Result<Vec<FinishedSegment>, WorkError> {
         let bytes: u64 = files.iter().map(|file| file.size).sum();
         let record_bytes: u64 = files.iter().map(|file| file.record_bytes).sum();
         // What is small only because it compresses well is not small to work on.
@@ -59,17 +73,18 @@ impl Shared {
                 Err(reason) => self.keep_damaged(purpose, &file, &reason).await?,
             }
         }
-        let path = spec.plan.clone();
-        let keep = Keep::new(&spec.covered, &keep_from);
+        let path = specs.first().map(|spec| spec.plan.clone()).unwrap_or_default();
+        let covered: Vec<CoveredRange> = specs.iter().flat_map(|spec| &spec.covered).copied().collect();
+        let keep = Keep::new(&covered, &keep_from);
         // An input whose digests fail only when it is read is found, left out, and the file is begun anew.
         loop {
             let attempt = if whole {
-                self.rewrite_whole(&inputs, spec.clone(), keep.clone()).await?
+                self.rewrite_whole(&inputs, specs.clone(), keep.clone()).await?
             } else {
-                self.rewrite_ranged(purpose, &inputs, spec.clone(), keep.clone()).await?
+                self.rewrite_ranged(purpose, &inputs, specs.clone(), keep.clone()).await?
             };
             match attempt {
-                Ok(segment) => return Ok(segment),
+                Ok(segments) => return Ok(segments),
                 Err(RewriteError::Push(error)) => return Err(WorkError::Write { path, reason: error.to_string() }),
                 Err(RewriteError::Read(error)) => {
                     let Some(at) = self.first_damaged(purpose, &inputs).await? else {
@@ -136,15 +151,15 @@ impl Shared {
     async fn rewrite_whole(
         &self,
         inputs: &[Input],
-        spec: SegmentSpec,
+        specs: Vec<SegmentSpec>,
         keep: Keep,
-    ) -> Result<Result<FinishedSegment, RewriteError>, WorkError> {
+    ) -> Result<Result<Vec<FinishedSegment>, RewriteError>, WorkError> {
         let files: Vec<(SegmentFooter, Fetched)> =
             inputs.iter().filter_map(|input| Some((input.footer.clone(), Fetched::whole(input.whole.clone()?)))).collect();
-        let work = move || -> Result<FinishedSegment, RewriteError> {
-            let mut writer = new_writer(spec)?;
-            merge_rows(&files, |partition, ingest_ms, record| keep.push(&mut writer, partition, ingest_ms, record))?;
-            writer.finish().map_err(RewriteError::Push)
+        let work = move || -> Result<Vec<FinishedSegment>, RewriteError> {
+            let mut outputs = Outputs::new(specs);
+            merge_rows(&files, |partition, ingest_ms, record| keep.push(&mut outputs, partition, ingest_ms, record))?;
+            outputs.finish()
         };
         Ok(self.cell.runtime().spawner.blocking("rewrite", work).await?)
     }
@@ -153,14 +168,11 @@ impl Shared {
         &self,
         purpose: Purpose,
         inputs: &[Input],
-        spec: SegmentSpec,
+        specs: Vec<SegmentSpec>,
         keep: Keep,
-    ) -> Result<Result<FinishedSegment, RewriteError>, WorkError> {
-        let partitions: Vec<CoveredRange> = spec.covered.clone();
-        let mut writer = match new_writer(spec) {
-            Ok(writer) => writer,
-            Err(error) => return Ok(Err(error)),
-        };
+    ) -> Result<Result<Vec<FinishedSegment>, RewriteError>, WorkError> {
+        let partitions: Vec<CoveredRange> = specs.iter().flat_map(|spec| &spec.covered).copied().collect();
+        let mut outputs = Outputs::new(specs);
         for covered in partitions {
             let of_partition = inputs.iter().filter_map(|input| Some((input.footer.partition(covered.partition)?.start, input)));
             let mut of_partition: Vec<_> = of_partition.collect();
@@ -176,19 +188,18 @@ impl Shared {
                     let (footer, keep) = (input.footer.clone(), keep.clone());
                     let partition = covered.partition;
                     let work = move || {
-                        let result = push_plan(&mut writer, &footer, &plan, &fetched, &keep, partition);
-                        (writer, result)
+                        let result = push_plan(&mut outputs, &footer, &plan, &fetched, &keep, partition);
+                        (outputs, result)
                     };
                     let (returned, result) = self.cell.runtime().spawner.blocking("rewrite", work).await?;
-                    writer = returned;
+                    outputs = returned;
                     if let Err(error) = result {
                         return Ok(Err(error));
                     }
                 }
             }
         }
-        let finish = move || writer.finish().map_err(RewriteError::Push);
-        Ok(self.cell.runtime().spawner.blocking("rewrite", finish).await?)
+        Ok(self.cell.runtime().spawner.blocking("rewrite", move || outputs.finish()).await?)
     }
 
     async fn fetch(&self, purpose: Purpose, input: &Input, plan: &ReadPlan) -> Result<Fetched, WorkError> {
@@ -243,20 +254,56 @@ impl Keep {
     fn new(covered: &[CoveredRange], keep_from: &[(i32, i64)]) -> Self {
         let from = |partition| keep_from.iter().find(|(number, _)| *number == partition).map_or(i64::MIN, |(_, from)| *from);
         Self(covered.iter().map(|range| CoveredRange { start: range.start.max(from(range.partition)), ..*range }).collect())
+/// The files that are being written: rows come ascending by partition, so one is written at a time.
+struct Outputs {
+    /// Those that are not begun, the next one first.
+    specs: std::vec::IntoIter<SegmentSpec>,
+    /// The one that is written, and its last partition.
+    current: Option<(SegmentWriter, i32)>,
+    finished: Vec<FinishedSegment>,
+}
+
+impl Outputs {
+    fn new(specs: Vec<SegmentSpec>) -> Self {
+        Self { specs: specs.into_iter(), current: None, finished: Vec::new() }
     }
 
-    fn push(
-        &self,
-        writer: &mut SegmentWriter,
-        partition: i32,
-        ingest_ms: i64,
-        record: &RecordRef<'_>,
-    ) -> Result<(), RewriteError> {
+    fn push(&mut self, partition: i32, ingest_ms: i64, record: &RecordRef<'_>) -> Result<(), RewriteError> {
+        while self.current.as_ref().is_none_or(|(_, last)| *last < partition) {
+            if !self.begin_next()? {
+                return Err(RewriteError::Push(PushError::NotCovered { partition, offset: record.offset }));
+            }
+        }
+        let Some((writer, _)) = &mut self.current else { return Ok(()) };
+        writer.push(partition, ingest_ms, record).map_err(RewriteError::Push)
+    }
+
+    /// Finishes the file at hand and begins the next one, if there is one.
+    fn begin_next(&mut self) -> Result<bool, RewriteError> {
+        if let Some((writer, _)) = self.current.take() {
+            self.finished.push(writer.finish().map_err(RewriteError::Push)?);
+        }
+        let Some(spec) = self.specs.next() else { return Ok(false) };
+        let last = spec.covered.iter().map(|range| range.partition).max().unwrap_or(i32::MAX);
+        self.current = Some((new_writer(spec)?, last));
+        Ok(true)
+    }
+
+    /// Also those for which no row came.
+    fn finish(mut self) -> Result<Vec<FinishedSegment>, RewriteError> {
+        while self.begin_next()? {}
+        Ok(self.finished)
+    }
+}
+
+    }
+
+    fn push(&self, outputs: &mut Outputs, partition: i32, ingest_ms: i64, record: &RecordRef<'_>) -> Result<(), RewriteError> {
         let Ok(at) = self.0.binary_search_by_key(&partition, |range| range.partition) else { return Ok(()) };
         if !(self.0[at].start..self.0[at].end).contains(&record.offset) {
             return Ok(());
         }
-        writer.push(partition, ingest_ms, record).map_err(RewriteError::Push)
+        outputs.push(partition, ingest_ms, record)
     }
 }
 
@@ -279,7 +326,7 @@ mod parquet_error {
 }
 
 fn push_plan(
-    writer: &mut SegmentWriter,
+    outputs: &mut Outputs,
     footer: &SegmentFooter,
     plan: &ReadPlan,
     fetched: &Fetched,
@@ -287,7 +334,7 @@ fn push_plan(
     partition: i32,
 ) -> Result<(), RewriteError> {
     let mut failed = None;
-    read(footer, plan, fetched, |record, ingest_ms| match keep.push(writer, partition, ingest_ms, record) {
+    read(footer, plan, fetched, |record, ingest_ms| match keep.push(outputs, partition, ingest_ms, record) {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
             failed = Some(error);

@@ -132,7 +132,7 @@ impl Shared {
             self.commit_one(AgreeSnapshot { seq: seq.0, digest: digest.to_vec() }).await?;
             return Ok(());
         }
-        let bytes = self.objects.get(Purpose::Snapshot, &key).await?;
+        let bytes = self.objects.get_in_pieces(Purpose::Snapshot, &key, limits::SNAPSHOT_BYTES).await?;
         let read =
             move || decode_snapshot(&bytes).map(|index| (index.cell.seq, digest(&index))).map_err(|error| error.to_string());
         let found = self.cell.runtime().spawner.blocking("verify snapshot", read).await?;

@@ -190,6 +190,7 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
 
 /// Copies of the log, and snapshots.
 async fn log_upkeep(shared: &Shared, first_seen_ms: &mut Option<i64>) -> Result<(), WorkError> {
+    shared.measure_index();
     let uncopied = shared.uncopied().await?;
     if uncopied.worth_it {
         let since_ms = *first_seen_ms.get_or_insert(shared.steady_ms());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use strandline_cell::Submission;
 use strandline_commands::{DeleteTopic, MoveLogStart};
 use strandline_object_store::{Effect, Fault, Operation, Purpose};
-use strandline_types::TopicId;
+use strandline_types::{TopicId, limits};
 use world::World;
 
 async fn fill(world: &mut World, node: &world::Node, topic: TopicId, rounds: usize) {
@@ -53,11 +53,77 @@ async fn records_become_fresh_then_sealed_and_stay_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_merge_before_a_seal_cuts_rows_into_runs_of_partitions() {
+    let mut world = World::new(13);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+    fill(&mut world, &node, topic, 4).await;
+    let bytes: u64 = node.cell.view().topics[&topic].fresh.values().map(|segment| segment.file.size).sum();
+    node.kill();
+    // A merge of the four has enough for an output of each partition.
+    world.options.merge_segments = 4;
+    world.options.sealed_file_bytes = bytes * 6 / 5;
+    let node = world.start().await;
+    assert!(node.compactor.merge_once(topic).await.unwrap());
+    let runs: Vec<Vec<i32>> = {
+        let view = node.cell.view();
+        let fresh = view.topics[&topic].fresh.values();
+        fresh.map(|segment| segment.file.ranges.iter().map(|range| range.partition).collect()).collect()
+    };
+    assert_eq!(runs, [[0], [1], [2]]);
+    world.check(&node, false).await;
+    assert!(!node.compactor.merge_once(topic).await.unwrap(), "they wait for their seal");
+    node.compactor.seal_everything(topic).await.unwrap();
+    world.check(&node, false).await;
+    world.check_manifest(&node, topic).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn extents_that_fill_a_file_are_sealed_without_a_fresh_one() {
+    let mut world = World::new(12);
+    world.options.sealed_file_bytes = 1;
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+    for partition in 0..3 {
+        world.produce(&node, topic, partition, 5).await;
+    }
+    // Conversion plans it, and what is planned is not converted; the log start may move past it meanwhile.
+    assert!(node.compactor.convert_once(topic).await.unwrap());
+    assert_eq!(node.cell.view().topics[&topic].plans.len(), 1);
+    let planned = node.cell.view().topics[&topic].partitions[0].planned_end.unwrap();
+    world.produce(&node, topic, 0, 2).await;
+    let log_start = MoveLogStart { topic_id: topic.0.to_vec(), partition: 0, to: planned - 1 };
+    node.cell.submit(Submission::one(log_start)).await.unwrap();
+    world.check(&node, false).await;
+    let sealed = node.compactor.seal_once(topic, false).await.unwrap().sealed;
+    assert_eq!(sealed, world.paths("bronze").await);
+    assert!(world.paths("fresh").await.is_empty() && node.cell.view().topics[&topic].plans.is_empty());
+    world.check(&node, false).await;
+    // A later run goes on where the file ends, with the rows in the segment index.
+    node.kill();
+    let again = world.start().await;
+    world.check(&again, false).await;
+    again.compactor.seal_everything(topic).await.unwrap();
+    world.check(&again, false).await;
+    world.check_manifest(&again, topic).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn whatever_request_fails_another_run_completes_the_work() {
+    complete_after_faults(limits::SEALED_FILE_BYTES).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_request_fails_extents_that_fill_a_file_are_sealed_once() {
+    complete_after_faults(200).await;
+}
+
+async fn complete_after_faults(sealed_file_bytes: u64) {
     for operation in [Operation::Put, Operation::Get, Operation::Head] {
         for effect in [Effect::Before, Effect::After] {
             for nth in 1.. {
                 let mut world = World::new(nth);
+                world.options.sealed_file_bytes = sealed_file_bytes;
                 let node = world.start().await;
                 let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
                 let before = world.faults.calls(operation);
@@ -89,9 +155,19 @@ async fn whatever_request_fails_another_run_completes_the_work() {
 
 #[tokio::test(start_paused = true)]
 async fn work_that_is_cut_off_at_any_await_is_completed_by_the_next_run() {
+    complete_after_cut(limits::SEALED_FILE_BYTES).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seal_of_extents_that_is_cut_off_at_any_await_is_completed_by_the_next_run() {
+    complete_after_cut(200).await;
+}
+
+async fn complete_after_cut(sealed_file_bytes: u64) {
     let mut cut = 0;
     loop {
         let mut world = World::new(3);
+        world.options.sealed_file_bytes = sealed_file_bytes;
         let node = world.start().await;
         let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
         for partition in 0..3 {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use strandline_cell::Submission;
-use strandline_commands::{DeleteTopic, MoveLogStart};
+use strandline_commands::{AgreeSnapshot, DeleteTopic, MoveLogStart, WroteSnapshot};
 use strandline_commit_log::{CommitLog, Tail};
 use strandline_compactor::{LogCopy, LogCopyName};
 use strandline_index::{ExtentPlace, Index, digest};
@@ -400,4 +400,38 @@ async fn a_paused_conversion_waits_and_one_topic_in_trouble_does_not_stop_anothe
     world.runtime.sleep(Duration::from_secs(70)).await;
     assert_eq!(node.cell.view().topics[&bad].partitions[0].frontier, 2);
     assert_ne!(digest(&node.cell.view()), [0; 32]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disputed_snapshot_stops_trimming_until_someone_has_looked() {
+    let mut world = World::new(21);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 1, &[]).await;
+    world.produce(&node, topic, 0, 3).await;
+    assert!(node.compactor.convert_once(topic).await.unwrap());
+    node.compactor.snapshot_once(true).await.unwrap();
+    assert!(!node.compactor.clear_disagreement_once().await.unwrap(), "there is nothing to clear");
+    let floor = world.log.for_node().floor().await.unwrap();
+    // Another fold comes to another digest.
+    let (seq, fold_version) = (node.cell.seq().0, node.cell.view().cell.fold_version);
+    let key = format!("index/{seq}");
+    let wrote = WroteSnapshot { seq, digest: vec![1; 32], key, fold_version };
+    node.cell.submit(Submission::one(wrote)).await.unwrap();
+    node.cell.submit(Submission::one(AgreeSnapshot { seq, digest: vec![2; 32] })).await.unwrap();
+    assert!(node.cell.view().cell.snapshot.disagreed);
+    assert!(!node.compactor.clear_disagreement_once().await.unwrap(), "nobody agrees to the newest");
+    // A snapshot that the node takes by itself changes nothing.
+    world.produce(&node, topic, 0, 3).await;
+    assert!(node.compactor.convert_once(topic).await.unwrap());
+    node.compactor.snapshot_once(true).await.unwrap();
+    assert!(node.cell.view().cell.snapshot.disagreed);
+    assert_eq!(world.log.for_node().floor().await.unwrap(), floor, "the floor stays");
+    // Someone has looked.
+    assert!(node.compactor.clear_disagreement_once().await.unwrap());
+    assert!(!node.cell.view().cell.snapshot.disagreed);
+    assert!(world.log.for_node().floor().await.unwrap().seq > floor.seq, "the floor moves again");
+    node.kill();
+    let again = world.start().await;
+    assert!(!again.cell.view().cell.snapshot.disagreed);
+    world.check(&again, false).await;
 }

@@ -60,10 +60,9 @@ pub(crate) fn write_segment(
     path: &str,
     quarantined: Vec<Quarantined>,
 ) -> Result<Converted, DecodeError> {
-    let mut quarantined = quarantined;
     let formats = Formats::decide(plan, bytes, wanted);
     let covered = plan.inputs.iter().map(|input| CoveredRange { partition: input.partition, start: input.start, end: input.end });
-    let mut writer = SegmentWriter::new(SegmentSpec {
+    let mut build = SegmentBuild::new(SegmentSpec {
         topic: plan.topic.clone(),
         topic_id: plan.topic_id,
         covered: covered.collect(),
@@ -71,19 +70,52 @@ pub(crate) fn write_segment(
         key: formats.key,
         value: formats.value,
     })?;
-    let mut scratch = RecordScratch::default();
-    let mut pieces = bytes.iter();
+    build.quarantined = quarantined;
+    let mut pieces = bytes;
     for input in &plan.inputs {
-        for (extent, piece) in input.extents.iter().zip(pieces.by_ref()) {
-            write_extent(&mut writer, input, extent, piece, &mut scratch, &mut quarantined)?;
-        }
+        let (own, rest) = pieces.split_at(input.extents.len().min(pieces.len()));
+        build.push(input, own)?;
+        pieces = rest;
     }
+    let quarantined = std::mem::take(&mut build.quarantined);
     Ok(Converted {
-        segment: writer.finish()?,
+        segment: build.finish()?,
         key_format: formats.command(plan.key_format, formats.key),
         value_format: formats.command(plan.value_format, formats.value),
         quarantined,
     })
+}
+
+/// How keys and values of a topic are kept, as commands have it, decided from the plan's records if it is not yet.
+pub(crate) fn decided_formats(plan: &ConversionPlan, bytes: &[Bytes], wanted: WantedFormats) -> (u32, u32) {
+    let formats = Formats::decide(plan, bytes, wanted);
+    (formats.command(plan.key_format, formats.key), formats.command(plan.value_format, formats.value))
+}
+
+/// A file that is being written from extents.
+pub(crate) struct SegmentBuild {
+    writer: SegmentWriter,
+    scratch: RecordScratch,
+    /// What could not become rows so far.
+    pub quarantined: Vec<Quarantined>,
+}
+
+impl SegmentBuild {
+    pub(crate) fn new(spec: SegmentSpec) -> Result<Self, DecodeError> {
+        Ok(Self { writer: SegmentWriter::new(spec)?, scratch: RecordScratch::default(), quarantined: Vec::new() })
+    }
+
+    /// Adds extents of one partition, which follow those before; `bytes` has one piece for each.
+    pub(crate) fn push(&mut self, input: &PartitionInput, bytes: &[Bytes]) -> Result<(), DecodeError> {
+        for (extent, piece) in input.extents.iter().zip(bytes) {
+            write_extent(&mut self.writer, input, extent, piece, &mut self.scratch, &mut self.quarantined)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<FinishedSegment, DecodeError> {
+        Ok(self.writer.finish()?)
+    }
 }
 
 fn write_extent(

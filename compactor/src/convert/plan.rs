@@ -42,6 +42,13 @@ pub(crate) struct ConversionPlan {
     pub bytes: u64,
 }
 
+impl ConversionPlan {
+    /// The same topic and day, of nothing.
+    pub(crate) fn clone_without_inputs(&self) -> Self {
+        Self { topic: self.topic.clone(), inputs: Vec::new(), bytes: 0, ..*self }
+    }
+}
+
 /// How much of a topic waits to be converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Backlog {
@@ -53,12 +60,18 @@ pub(crate) struct Backlog {
     pub oldest_ms: Option<i64>,
     /// Bytes above the last stable offset: an open transaction holds them back.
     pub blocked_bytes: u64,
+    /// Bytes of partitions whose extents are being sealed as they are: what follows is converted after that.
+    pub pinned_bytes: u64,
 }
 
 /// What waits in a topic.
 pub(crate) fn backlog(topic: &Topic) -> Backlog {
     let mut found = Backlog::default();
     for partition in topic.partitions.iter().filter(|partition| !partition.extents.is_empty()) {
+        if partition.planned_end.is_some() {
+            found.pinned_bytes += partition.extents.iter().map(|extent| extent.length).sum::<u64>();
+            continue;
+        }
         let stable = partition.last_stable_offset();
         for extent in &partition.extents {
             if extent.end > stable {
@@ -80,11 +93,12 @@ pub(crate) fn plan_conversion(topic: &Topic, max_bytes: u64) -> Option<Conversio
     let stable_front = topic
         .partitions
         .iter()
+        .filter(|partition| partition.planned_end.is_none())
         .filter_map(|partition| partition.extents.front().filter(|extent| extent.end <= partition.last_stable_offset()));
     let day = stable_front.map(|extent| day_of(extent.ingest_ms)).min()?;
     // A partition's own extents are in the order of time, so taking the oldest of all keeps each a prefix.
     let mut candidates = Vec::new();
-    for (number, partition) in topic.partitions.iter().enumerate() {
+    for (number, partition) in topic.partitions.iter().enumerate().filter(|(_, partition)| partition.planned_end.is_none()) {
         let stable = partition.last_stable_offset();
         let mut bytes = 0;
         let of_day = partition.extents.iter().take_while(|extent| extent.end <= stable && day_of(extent.ingest_ms) == day);
@@ -192,7 +206,7 @@ mod tests {
         assert_eq!((plan.day, plan.inputs.len(), plan.inputs[0].end), (0, 1, 10));
         let held = topic(vec![vec![(1, 1), (1, 2)]], Some((0, 12)));
         assert_eq!(plan_conversion(&held, 1_000).unwrap().inputs[0].end, 10);
-        assert_eq!(backlog(&held), Backlog { bytes: 1, extents: 1, oldest_ms: Some(1), blocked_bytes: 1 });
+        assert_eq!(backlog(&held), Backlog { bytes: 1, extents: 1, oldest_ms: Some(1), blocked_bytes: 1, ..Backlog::default() });
         assert_eq!(plan_conversion(&topic(vec![vec![(1, 1)]], Some((0, 0))), 1_000), None);
     }
 

@@ -33,7 +33,7 @@ impl Shared {
         let mut due: Vec<ConvertDue> = Vec::new();
         for topic in view.topics.values() {
             let backlog = backlog(topic);
-            bytes += backlog.bytes;
+            bytes += backlog.bytes + backlog.pinned_bytes;
             blocked += backlog.blocked_bytes;
             let Some(topic_oldest_ms) = backlog.oldest_ms else { continue };
             oldest_ms = Some(oldest_ms.map_or(topic_oldest_ms, |oldest| oldest.min(topic_oldest_ms)));
@@ -54,18 +54,24 @@ impl Shared {
         due
     }
 
-    /// Converts the oldest stable extents of a topic. False if there is nothing stable.
+    /// Converts the oldest stable extents of a topic, or plans a sealed file of them where they fill one. False if there is nothing
+    /// stable.
     pub async fn convert_once(&self, topic_id: TopicId) -> Result<bool, WorkError> {
         let _one = self.converting.lock().await;
+        let wanted = {
+            let view = self.cell.view();
+            let Some(topic) = view.topics.get(&topic_id) else { return Ok(false) };
+            let config = TopicConfig::of(&topic.configs);
+            WantedFormats { key: wanted(config.key_format), value: wanted(config.value_format) }
+        };
+        if self.plan_extents(topic_id, wanted).await? {
+            return Ok(true);
+        }
         let planned = {
             let view = self.cell.view();
-            view.topics.get(&topic_id).and_then(|topic| {
-                let config = TopicConfig::of(&topic.configs);
-                let wanted = WantedFormats { key: wanted(config.key_format), value: wanted(config.value_format) };
-                Some((plan_conversion(topic, self.options.conversion_bytes)?, wanted))
-            })
+            view.topics.get(&topic_id).and_then(|topic| plan_conversion(topic, self.options.conversion_bytes))
         };
-        let Some((plan, wanted)) = planned else { return Ok(false) };
+        let Some(plan) = planned else { return Ok(false) };
         let lease = self.lease(LeaseKind::Convert, &topic_id.0).await?;
         let started = self.cell.runtime().clock.monotonic();
         let oldest_ms = plan.inputs.iter().flat_map(|input| &input.extents).map(|extent| extent.ingest_ms).min();
@@ -110,7 +116,7 @@ impl Shared {
     }
 
     /// The bytes of every extent of a plan, in order; what is damaged is set aside and left out.
-    async fn conversion_bytes(&self, plan: &ConversionPlan) -> Result<(Vec<Bytes>, Vec<Quarantined>), WorkError> {
+    pub(crate) async fn conversion_bytes(&self, plan: &ConversionPlan) -> Result<(Vec<Bytes>, Vec<Quarantined>), WorkError> {
         // What lies wholly below the log start is covered without being read.
         let needed: Vec<(i32, i64, Extent)> = plan
             .inputs
@@ -168,7 +174,7 @@ impl Shared {
     }
 
     /// Keeps what cannot become rows under `corrupt/`, and says so loudly.
-    async fn set_aside(&self, plan: &ConversionPlan, quarantined: &Quarantined) -> Result<(), WorkError> {
+    pub(crate) async fn set_aside(&self, plan: &ConversionPlan, quarantined: &Quarantined) -> Result<(), WorkError> {
         let Quarantined { partition, start, end, bytes, reason } = quarantined;
         metrics::counter!("strandline_corrupt_batches").increment(1);
         let chunks = vec![bytes.clone()];

@@ -160,7 +160,7 @@ impl Shared {
     fn would_be_orphan(&self, path: &str) -> bool {
         let view = self.cell.view();
         let known = path.parse::<ObjectName>().map_or(true, |name| is_referenced(&view, path, name));
-        !known && !(view.garbage.contains_key(path) && holds(Rule::B7))
+        !(known || view.garbage.contains_key(path) && holds(Rule::B7))
     }
 
     /// Lists `bronze/`, then takes a barrier, then deletes what nobody knows (docs/rules.md, C7). Returns how many went.

@@ -1,5 +1,7 @@
-//! Fresh segments become sealed ones, once: DESIGN section 7, steps 1 to 7.
+//! Fresh segments, or extents that fill a file by themselves, become sealed ones, once: take the lease, finish what is open, plan,
+//! put, say so, list, done.
 
+pub(crate) mod extents;
 pub(crate) mod policy;
 mod run;
 

@@ -1,7 +1,9 @@
 //! Plan, build, put, say so, list, done; and the same again from wherever another left off.
 
+use crate::convert::plan::ConversionPlan;
 use crate::error::WorkError;
 use crate::files::{file_ranges, new_file, preference, sent_bytes_of};
+use crate::seal::extents::{planned_extents, sent_bytes_of_extents};
 use crate::seal::policy::{SealTiming, boundary_ms, choose_inputs, seal_due};
 use crate::sealed::row_keys;
 use crate::shared::Shared;
@@ -16,7 +18,23 @@ use strandline_object_store::{Purpose, PutNewError};
 use strandline_segment_index::SealedRow;
 use strandline_topic_config::TopicConfig;
 use strandline_types::mutations::{Rule, holds};
-use strandline_types::{LeaseNumber, Seq, TopicId, TopicPartition};
+use strandline_types::{LeaseNumber, Seq, TopicId, TopicPartition, limits};
+
+/// What a planned file is made of.
+struct PlannedFile {
+    plan: Plan,
+    spec: SegmentSpec,
+    source: PlanSource,
+    /// Bytes of the batches as they were sent, by partition.
+    sent: BTreeMap<i32, u64>,
+}
+
+/// Where its rows come from.
+enum PlanSource {
+    /// Fresh segments; per partition, the offset below which rows are not kept.
+    Fresh(Vec<NewFile>, Vec<(i32, i64)>),
+    Extents(ConversionPlan),
+}
 
 /// What a look at a topic's seals led to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,6 +109,10 @@ impl Shared {
         let view = self.cell.view();
         let topic = view.topics.get(&topic_id)?;
         if topic.fresh.is_empty() {
+        // Where the index has no room for much more, a seal is what makes some: nothing waits for its hour then.
+        let crowded = view.fill.file_bytes >= limits::FILES_BYTES / 2;
+        let everything = vec![i64::MAX; if crowded { topic.partitions.len() } else { 0 }];
+        let forced = forced.or(crowded.then_some(everything.as_slice()));
             return None;
         }
         let timing = self.timing(topic);
@@ -102,7 +124,8 @@ impl Shared {
 
     /// Steps 4 to 7 of one plan, from wherever it stands.
     async fn complete(&self, topic_id: TopicId, lease: LeaseNumber, path: &str) -> Result<(), WorkError> {
-        let Some((plan, spec, inputs, keep_from, sent)) = self.planned(topic_id, path) else { return Ok(()) };
+        let Some(planned) = self.planned(topic_id, path) else { return Ok(()) };
+        let plan = planned.plan.clone();
         let (file, summaries) = match &plan.file {
             Some(file) => (file.clone(), None),
             None => {
@@ -110,7 +133,7 @@ impl Shared {
                 if holds(Rule::C8) {
                     self.copied_up_to(plan.since).await?;
                 }
-                let (file, summaries) = self.put_planned(path, &plan, spec, inputs, keep_from, &sent).await?;
+                let (file, summaries) = self.put_planned(path, planned).await?;
                 // 5
                 let command = Sealed { lease: lease.0, topic_id: topic_id.0.to_vec(), file: Some(file.clone()) };
                 self.commit_one(command).await?;
@@ -135,16 +158,10 @@ impl Shared {
         }
     }
 
-    #[allow(clippy::type_complexity)]
-    fn planned(
-        &self,
-        topic_id: TopicId,
-        path: &str,
-    ) -> Option<(Plan, SegmentSpec, Vec<NewFile>, Vec<(i32, i64)>, BTreeMap<i32, u64>)> {
+    fn planned(&self, topic_id: TopicId, path: &str) -> Option<PlannedFile> {
         let view = self.cell.view();
         let topic = view.topics.get(&topic_id)?;
         let plan = topic.plans.get(path)?.clone();
-        let inputs: Vec<NewFile> = plan.inputs.iter().filter_map(|name| Some(topic.fresh.get(name)?.file.clone())).collect();
         let covered =
             plan.ranges.iter().map(|range| CoveredRange { partition: range.partition, start: range.start, end: range.end });
         let mut covered: Vec<CoveredRange> = covered.collect();
@@ -157,28 +174,30 @@ impl Shared {
             key: preference(topic.key_format),
             value: preference(topic.value_format),
         };
-        let keep_from = log_starts(topic);
+        if plan.is_over_extents() {
+            let extents = planned_extents(topic, &plan);
+            let sent = sent_bytes_of_extents(&extents);
+            return Some(PlannedFile { plan, spec, source: PlanSource::Extents(extents), sent });
+        }
+        let inputs: Vec<NewFile> = plan.inputs.iter().filter_map(|name| Some(topic.fresh.get(name)?.file.clone())).collect();
         let sent = sent_bytes_of(&inputs, topic);
-        Some((plan, spec, inputs, keep_from, sent))
+        Some(PlannedFile { plan, spec, source: PlanSource::Fresh(inputs, log_starts(topic)), sent })
     }
 
     /// Puts the planned object, or finds the one that is there already: then that one is the truth.
-    async fn put_planned(
-        &self,
-        path: &str,
-        plan: &Plan,
-        spec: SegmentSpec,
-        inputs: Vec<NewFile>,
-        keep_from: Vec<(i32, i64)>,
-        sent: &BTreeMap<i32, u64>,
-    ) -> Result<(NewFile, Vec<PartitionSummary>), WorkError> {
+    async fn put_planned(&self, path: &str, planned: PlannedFile) -> Result<(NewFile, Vec<PartitionSummary>), WorkError> {
+        let PlannedFile { plan, spec, source, sent } = planned;
+        let (plan, sent) = (&plan, &sent);
         match self.objects.head(Purpose::Seal, path).await {
             Ok(_) => return self.adopt(path, plan, sent).await,
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }
         let started = self.cell.runtime().clock.monotonic();
-        let segment = self.rewrite(Purpose::Seal, inputs, spec, keep_from).await?;
+        let segment = match source {
+            PlanSource::Fresh(inputs, keep_from) => self.rewrite(Purpose::Seal, inputs, spec, keep_from).await?,
+            PlanSource::Extents(extents) => self.write_extents(&extents, spec).await?,
+        };
         let file = new_file(path, plan.ingest_day, &segment, sent);
         if !holds(Rule::C3) {
             let (objects, path) = (self.objects.clone(), path.to_owned());

@@ -215,110 +215,59 @@ pub enum ListError {
     },
 }
 
-impl PutNewError {
-    pub(crate) fn of(path: &Path, source: Error) -> Self {
-        let path = path.to_string();
-        match (Cause::of(&source), Arc::new(source)) {
-            (Cause::Full, source) => Self::Full { path, source },
-            (Cause::Denied | Cause::InvalidPath | Cause::Permanent, source) => Self::Refused { path, source },
-            (_, source) => Self::Failed { path, source },
+/// What errors of requests for one object have in common: how the store's answer becomes one, and whether trying again helps.
+macro_rules! of_one_object {
+    ($error:ident, may_be_full) => {
+        impl $error {
+            pub(crate) fn of(path: &Path, source: Error) -> Self {
+                let path = path.to_string();
+                match (Cause::of(&source), Arc::new(source)) {
+                    (Cause::Full, source) => Self::Full { path, source },
+                    (Cause::Denied | Cause::InvalidPath | Cause::Permanent, source) => Self::Refused { path, source },
+                    (_, source) => Self::Failed { path, source },
+                }
+            }
+
+            /// Whether to try the same again later.
+            pub fn is_retriable(&self) -> bool {
+                matches!(self, Self::Full { .. } | Self::Failed { .. })
+            }
+
+            /// Whether space is what is missing.
+            pub fn is_full(&self) -> bool {
+                matches!(self, Self::Full { .. })
+            }
         }
-    }
+    };
+    ($error:ident, may_be_missing) => {
+        impl $error {
+            pub(crate) fn of(path: &Path, source: Error) -> Self {
+                let path = path.to_string();
+                match (Cause::of(&source), Arc::new(source)) {
+                    (Cause::NotFound, _) => Self::NotFound { path },
+                    (Cause::Denied | Cause::InvalidPath | Cause::Permanent, source) => Self::Refused { path, source },
+                    (_, source) => Self::Failed { path, source },
+                }
+            }
 
-    /// Whether to try again later, with the same name and the same bytes.
-    pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Failed { .. })
-    }
+            /// Whether to try again later.
+            pub fn is_retriable(&self) -> bool {
+                matches!(self, Self::Failed { .. })
+            }
 
-    /// Whether space is what is missing.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
-    }
+            /// Whether there is no such object.
+            pub fn is_not_found(&self) -> bool {
+                matches!(self, Self::NotFound { .. })
+            }
+        }
+    };
 }
 
-impl PutReplaceError {
-    pub(crate) fn of(path: &Path, source: Error) -> Self {
-        let path = path.to_string();
-        match (Cause::of(&source), Arc::new(source)) {
-            (Cause::Full, source) => Self::Full { path, source },
-            (Cause::Denied | Cause::InvalidPath | Cause::Permanent, source) => Self::Refused { path, source },
-            (_, source) => Self::Failed { path, source },
-        }
-    }
-
-    /// Whether to try again later.
-    pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Failed { .. })
-    }
-
-    /// Whether space is what is missing.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
-    }
-}
-
-impl GetError {
-    pub(crate) fn of(path: &Path, source: Error) -> Self {
-        let path = path.to_string();
-        match (Cause::of(&source), Arc::new(source)) {
-            (Cause::NotFound, _) => Self::NotFound { path },
-            (Cause::Denied | Cause::InvalidPath | Cause::Permanent, source) => Self::Refused { path, source },
-            (_, source) => Self::Failed { path, source },
-        }
-    }
-
-    /// Whether to try again later.
-    pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Failed { .. })
-    }
-
-    /// Whether there is no such object.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound { .. })
-    }
-}
-
-impl HeadError {
-    pub(crate) fn of(path: &Path, source: Error) -> Self {
-        let path = path.to_string();
-        match (Cause::of(&source), Arc::new(source)) {
-            (Cause::NotFound, _) => Self::NotFound { path },
-            (Cause::Denied | Cause::InvalidPath | Cause::Permanent, source) => Self::Refused { path, source },
-            (_, source) => Self::Failed { path, source },
-        }
-    }
-
-    /// Whether to try again later.
-    pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Failed { .. })
-    }
-
-    /// Whether there is no such object.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound { .. })
-    }
-}
-
-impl DeleteError {
-    pub(crate) fn of(path: &Path, source: Error) -> Self {
-        let path = path.to_string();
-        match (Cause::of(&source), Arc::new(source)) {
-            (Cause::Full, source) => Self::Full { path, source },
-            (Cause::Denied | Cause::InvalidPath | Cause::Permanent, source) => Self::Refused { path, source },
-            (_, source) => Self::Failed { path, source },
-        }
-    }
-
-    /// Whether to try again later.
-    pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Failed { .. })
-    }
-
-    /// Whether space is what is missing.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
-    }
-}
+of_one_object!(PutNewError, may_be_full);
+of_one_object!(PutReplaceError, may_be_full);
+of_one_object!(DeleteError, may_be_full);
+of_one_object!(GetError, may_be_missing);
+of_one_object!(HeadError, may_be_missing);
 
 impl ListError {
     pub(crate) fn of(prefix: &Path, source: Error) -> Self {

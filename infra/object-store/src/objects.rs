@@ -6,7 +6,7 @@ use crate::metered::Metered;
 use crate::purpose::Purpose;
 use crate::put_new::{Checksum, checksum, put_new};
 use crate::retry::{Retry, RetryPolicy};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
@@ -96,6 +96,23 @@ impl Objects {
             return Err(GetError::TooLarge { path: path.to_owned(), size, limit });
         }
         result.bytes().await.map_err(|error| GetError::of(&location, error))
+    }
+
+    /// A whole object of at most `most` bytes, asked for in pieces of `limits::STORE_PIECE_BYTES`: for what may be larger than
+    /// [`get`](Self::get) takes.
+    pub async fn get_in_pieces(&self, purpose: Purpose, path: &str, most: u64) -> Result<Bytes, GetError> {
+        let location = parse(path).map_err(|error| GetError::of(&Path::from(path), error))?;
+        let meta = self.store(purpose).head(&location).await.map_err(|error| GetError::of(&location, error))?;
+        let too_large = || GetError::TooLarge { path: path.to_owned(), size: meta.size, limit: most };
+        let capacity = usize::try_from(meta.size).ok().filter(|_| meta.size <= most).ok_or_else(too_large)?;
+        let mut whole = BytesMut::with_capacity(capacity);
+        let mut at = 0;
+        while at < meta.size {
+            let end = meta.size.min(at + limits::STORE_PIECE_BYTES);
+            whole.extend_from_slice(&self.get_range(purpose, path, at..end).await?);
+            at = end;
+        }
+        Ok(whole.freeze())
     }
 
     /// Exactly these bytes of an object; an empty range asks nothing of the store.
