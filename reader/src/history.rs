@@ -13,6 +13,7 @@ use std::sync::Arc;
 use strandline_bronze::{ReadError, plan_timestamp, read, read_timestamp};
 use strandline_runtime::Spawner;
 use strandline_types::limits;
+use strandline_types::mutations::{Rule, holds};
 use strandline_wire::records::{BatchError, BatchHeader};
 
 /// Reads Parquet. Cheap to clone.
@@ -57,7 +58,9 @@ impl History {
         offset: i64,
     ) -> Result<(Arc<OpenedSegment>, Arc<ChunkMap>), SourceError> {
         let opened = self.footers.open(&segment.path, segment.size).await?;
-        let map = opened.chunks(partition).filter(|map| map.start <= offset && offset < map.end && segment.end <= map.end);
+        let map = opened
+            .chunks(partition)
+            .filter(|map| (map.start <= offset || !holds(Rule::C6)) && offset < map.end && segment.end <= map.end);
         let map = map.ok_or_else(|| {
             let reason = format!("its footer does not cover offsets {offset} to {} of partition {partition}", segment.end);
             SourceError::damaged(&segment.path, reason)

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use strandline_commands::{Command, NewObject, Role};
 use strandline_commit_log::CommitLog;
-use strandline_index::{Index, Outcome};
+use strandline_index::{FOLD_VERSION, Index, Outcome};
 use strandline_runtime::Runtime;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, NodeId, ObjectName, Seq, limits};
@@ -188,7 +188,18 @@ impl Cell {
         index: Index,
         options: CellOptions,
     ) -> Result<Self, StartError> {
-        Driver::start(runtime, log, index, options).await
+        Driver::start(runtime, log, index, options, FOLD_VERSION).await
+    }
+
+    /// The same as a build would that folds by the rules up to `fold_version` only: for simulations of upgrades.
+    pub async fn start_as_of(
+        runtime: Runtime,
+        log: Arc<dyn CommitLog>,
+        index: Index,
+        options: CellOptions,
+        fold_version: u32,
+    ) -> Result<Self, StartError> {
+        Driver::start(runtime, log, index, options, fold_version).await
     }
 
     /// The index as this node has folded it. Hold it briefly and never across an await: the fold waits for it.

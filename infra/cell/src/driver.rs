@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use strandline_commands::{Commit, CreateCell, EntryBody, Join, Leave, encode};
 use strandline_commit_log::{AppendError, CommitLog, Entry, Payload, ReadError, Row, Tail};
-use strandline_index::{FOLD_VERSION, FoldError, Index};
+use strandline_index::{FoldError, Index};
 use strandline_runtime::Runtime;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, Seq, limits};
@@ -62,6 +62,7 @@ impl Driver {
         log: Arc<dyn CommitLog>,
         mut index: Index,
         options: CellOptions,
+        fold_version: u32,
     ) -> Result<Cell, StartError> {
         let mut last_read = runtime.clock.monotonic();
         replay(&*log, &mut index).await?;
@@ -79,7 +80,7 @@ impl Driver {
                 n = last_n;
                 break earlier;
             }
-            let entry = join_entry(&runtime, &index, &options, &nonce)?;
+            let entry = join_entry(&runtime, &index, &options, &nonce, fold_version)?;
             let at = index.cell.seq.next();
             match log.append(at, entry).await {
                 Ok(()) | Err(AppendError::Conflict { .. } | AppendError::Gap { .. }) => {}
@@ -101,7 +102,7 @@ impl Driver {
             let joined = index.nodes.iter().find(|(_, run)| run.nonce == nonce).map(|(incarnation, _)| *incarnation);
             match joined {
                 Some(incarnation) => break incarnation,
-                None if index.cell.seq >= at && index.cell.fold_version > FOLD_VERSION => {
+                None if index.cell.seq >= at && index.cell.fold_version > fold_version => {
                     return Err(StartError::Refused { reason: "the cell's fold version is newer than this build".to_owned() });
                 }
                 None => {
@@ -527,11 +528,17 @@ fn entry(shared: &Shared, commit: Commit, payload: Payload) -> Result<(Seq, Entr
     Ok((index.cell.seq.next(), Entry { hash_before: index.cell.hash, bytes: encode(&body)?, payload }))
 }
 
-fn join_entry(runtime: &Runtime, index: &Index, options: &CellOptions, nonce: &[u8]) -> Result<Entry, StartError> {
+fn join_entry(
+    runtime: &Runtime,
+    index: &Index,
+    options: &CellOptions,
+    nonce: &[u8],
+    fold_version: u32,
+) -> Result<Entry, StartError> {
     let mut commands = Vec::new();
     let new_cell = index.cell.cluster_id.is_empty();
     if new_cell {
-        commands.push(CreateCell { cluster_id: cluster_id(runtime.random.id()), fold_version: FOLD_VERSION }.into());
+        commands.push(CreateCell { cluster_id: cluster_id(runtime.random.id()), fold_version }.into());
     }
     let join = Join {
         nonce: nonce.to_vec(),
@@ -539,7 +546,7 @@ fn join_entry(runtime: &Runtime, index: &Index, options: &CellOptions, nonce: &[
         port: u32::from(options.join.port),
         zone: options.join.zone.clone(),
         roles: options.join.roles.iter().map(|role| *role as i32).collect(),
-        fold_version_supported: FOLD_VERSION,
+        fold_version_supported: fold_version,
         sole: options.join.sole,
     };
     commands.push(join.into());

@@ -13,7 +13,11 @@ thread_local! {
 }
 
 /// Errors that are right when a node cannot go on, or that only say what the checks look at themselves.
-const EXPECTED: [&str; 2] = ["the cell can no longer be served by this node", "the bucket's copy of the log is not complete"];
+const EXPECTED: [&str; 3] = [
+    "the commit log has failed; the process must end",
+    "the cell can no longer be served by this node",
+    "the bucket's copy of the log is not complete",
+];
 
 struct Listener;
 

@@ -4,6 +4,7 @@ use crate::core::Core;
 use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::mutation::Mutation;
+use crate::stops::{Place, Stops};
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -32,13 +33,27 @@ impl Bucket {
 
     /// I8, by the log as it is now, whatever the one who deletes has read of it.
     fn check_deletion(&self, path: &str) {
-        let referred = self.core.oracle().refers_to(path);
+        let referred = {
+            let oracle = self.core.oracle();
+            oracle.refers_to(path).or_else(|| oracle.must_wait(path))
+        };
         let reason = referred.or_else(|| self.sealed_row(path)).or_else(|| {
             let floor = self.core.log.for_node().floor().now_or_never()?.ok()?;
             (floor.snapshot?.key == path).then(|| "the floor names it".to_owned())
         });
         if let Some(reason) = reason {
             self.core.fail(format!("{path} is deleted, and {reason} (I8)"));
+        }
+    }
+
+    /// C8: a sealed file lies in the bucket only once its plan does, else a cell that is rebuilt plans its rows again.
+    fn check_put(&self, path: &str) {
+        let oracle = self.core.oracle();
+        let plan = oracle.index().topics.values().find_map(|topic| topic.plans.get(path));
+        let uncopied = plan.is_some_and(|plan| plan.since > oracle.index().cell.log_copied);
+        drop(oracle);
+        if uncopied {
+            self.core.fail(format!("{path} is PUT before its plan is in the bucket's copy of the log (C8)"));
         }
     }
 
@@ -76,6 +91,7 @@ impl ObjectStore for Bucket {
         if self.core.mutated(Mutation::StoreForgets) && location.as_ref().starts_with("wal/") && self.dice.chance(20) {
             return Ok(PutResult { e_tag: None, version: None, extensions: Default::default() });
         }
+        self.check_put(location.as_ref());
         self.inner.put_opts(location, payload, options).await
     }
 
@@ -119,6 +135,7 @@ impl ObjectStore for Bucket {
 pub(crate) struct NodeStore {
     pub inner: Arc<dyn ObjectStore>,
     pub gate: Gate,
+    pub stops: Stops,
 }
 
 impl fmt::Display for NodeStore {
@@ -131,7 +148,9 @@ impl fmt::Display for NodeStore {
 impl ObjectStore for NodeStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.gate.pass().await;
+        self.stops.pass(Place::Put, location.as_ref()).await;
         let answer = self.inner.put_opts(location, payload, options).await;
+        self.stops.pass(Place::PutDone, location.as_ref()).await;
         self.gate.pass().await;
         answer
     }
@@ -161,9 +180,10 @@ impl ObjectStore for NodeStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (gate, inner, prefix) = (self.gate.clone(), self.inner.clone(), prefix.cloned());
+        let (gate, inner, prefix, stops) = (self.gate.clone(), self.inner.clone(), prefix.cloned(), self.stops.clone());
         let listed = async move {
             gate.pass().await;
+            stops.pass(Place::List, prefix.as_ref().map_or("", |prefix| prefix.as_ref())).await;
             inner.list(prefix.as_ref())
         };
         stream::once(listed).flatten().boxed()

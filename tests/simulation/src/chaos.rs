@@ -11,9 +11,13 @@ use strandline_commit_log::memory::{AppendFault, Delay, Delays, FaultRates as Lo
 use strandline_commit_log::{Entry, MemoryCommitLog, Payload};
 use strandline_object_store::{FaultPlan, FaultRates as StoreRates};
 
+/// Errors of the system, as numbers.
+const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
+
 /// The faults that a node lives with from its start.
 pub(crate) fn weather(world: &World, dice: &Dice, log: &MemoryCommitLog, faults: &FaultPlan) {
-    if world.is_calm() {
+    if world.is_calm() || world.shape.directed {
         return;
     }
     let rough = dice.below(4);
@@ -85,6 +89,7 @@ pub(crate) async fn chaos(world: Arc<World>) {
                 let (reply, land) = (dice.millis(1, 20_000), dice.millis(1, 90_000));
                 node.log.faults().on_append(dice.between(4, 8), AppendFault::Late { reply, land });
             }
+            7..=10 if world.disk.is_some() => fail_the_disk(&world, &dice).await,
             9 => {
                 world.core.trace(format!("{} has no room", node.name()));
                 node.log.faults().set_full(true);
@@ -101,6 +106,33 @@ pub(crate) async fn chaos(world: Arc<World>) {
                 world.core.trace(format!("{} sees other weather", node.name()));
                 weather(&world, &dice, &node.log, &node.faults);
             }
+        }
+    }
+}
+
+/// What a disk does to a node that stands on it alone.
+async fn fail_the_disk(world: &World, dice: &Dice) {
+    let Some(disk) = &world.disk else { return };
+    let bytes = dice.below(6_000);
+    match dice.below(5) {
+        0 => {
+            world.core.trace("the disk is full");
+            disk.set_capacity(Some(0));
+            world.core.runtime.sleep(dice.millis(200, 6_000)).await;
+            disk.set_capacity(None);
+        }
+        1 => {
+            world.core.trace(format!("a write fails after {bytes} bytes"));
+            disk.fail_write_after(bytes, *dice.pick(&[ENOSPC, EIO]).unwrap_or(&EIO));
+        }
+        2 => {
+            world.core.trace("a sync fails");
+            disk.fail_sync(dice.between(1, 4));
+        }
+        _ => {
+            // In the middle of something: the frame that is being written is torn.
+            world.core.trace("the power goes soon");
+            disk.turn_off_after(dice.below(40));
         }
     }
 }

@@ -8,10 +8,13 @@ use strandline_index::digest;
 pub(crate) fn check_now(world: &World) {
     take_cries(world);
     for node in world.live() {
-        let (seq, own) = {
+        let (seq, own, version) = {
             let view = node.cell.view();
-            (view.cell.seq, digest(&view))
+            (view.cell.seq, digest(&view), view.cell.fold_version)
         };
+        if version > node.fold_version {
+            world.core.fail(format!("{} folds by version {version}, its build knows {} (I2)", node.name(), node.fold_version));
+        }
         if seq > world.core.log.head() {
             world.core.fail(format!("{} has folded {seq}, the log ends at {} (I2)", node.name(), world.core.log.head()));
         }

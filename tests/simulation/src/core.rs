@@ -26,6 +26,8 @@ pub(crate) struct Core {
     failure: Mutex<Option<String>>,
     /// Trims that wait for their time: (when asked, below).
     pub trims: Mutex<std::collections::VecDeque<(Duration, strandline_types::Seq)>>,
+    /// Ends of the log: (when, where), for a log whose entries expire.
+    pub heads: Mutex<std::collections::VecDeque<(Duration, strandline_types::Seq)>>,
 }
 
 impl Core {
@@ -40,6 +42,7 @@ impl Core {
             trace: Mutex::new(Trace::new()),
             failure: Mutex::default(),
             trims: Mutex::default(),
+            heads: Mutex::default(),
         })
     }
 

@@ -16,13 +16,19 @@ pub(crate) struct Seen {
     pub timestamp_ms: i64,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+struct Tries {
+    most: u32,
+    idempotent: bool,
+}
+
 /// The record of a run. Whatever contradicts it is a violation.
 #[derive(Default)]
 pub(crate) struct Ledger {
     seen: BTreeMap<TopicPartition, BTreeMap<i64, Seen>>,
     acked: BTreeMap<TopicPartition, BTreeMap<i64, RecordId>>,
     /// Per record, how often it may be there at most.
-    tries: BTreeMap<RecordId, u32>,
+    tries: BTreeMap<RecordId, Tries>,
     places: BTreeMap<(TopicPartition, RecordId), Vec<i64>>,
 }
 
@@ -30,7 +36,24 @@ impl Ledger {
     /// A record is about to be sent (again). Idempotent ones count once, however often they are sent.
     pub fn tried(&mut self, id: RecordId, idempotent: bool) {
         let tries = self.tries.entry(id).or_default();
-        *tries = if idempotent { 1 } else { *tries + 1 };
+        *tries = Tries { most: if idempotent { 1 } else { tries.most + 1 }, idempotent };
+    }
+
+    /// A client was told that one try of its record is surely not there.
+    pub fn refused(&mut self, at: TopicPartition, id: RecordId) -> Result<(), String> {
+        let tries = self.tries.entry(id).or_default();
+        if tries.idempotent {
+            return Ok(());
+        }
+        tries.most = tries.most.saturating_sub(1);
+        let places = self.places.get(&(at, id)).map_or(0, Vec::len);
+        if places > tries.most as usize {
+            return Err(format!(
+                "{at:?} holds record {id:x} {places} times, and no more than {} tries were left open",
+                tries.most
+            ));
+        }
+        Ok(())
     }
 
     /// A client was told that its record is at this offset.
@@ -60,7 +83,7 @@ impl Ledger {
     }
 
     fn place(&mut self, at: TopicPartition, offset: i64, id: RecordId) -> Result<(), String> {
-        let tries = self.tries.get(&id).copied().unwrap_or(0);
+        let tries = self.tries.get(&id).map_or(0, |tries| tries.most);
         let places = self.places.entry((at, id)).or_default();
         if !places.contains(&offset) {
             places.push(offset);

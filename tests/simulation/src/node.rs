@@ -5,6 +5,8 @@ use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::node_log::NodeLog;
 use crate::node_rows::NodeRows;
+use crate::promised::Promised;
+use crate::stops::Stops;
 use crate::world::World;
 use futures::FutureExt;
 use std::future::Future;
@@ -33,6 +35,8 @@ const TASKS: usize = 400;
 pub(crate) struct Node {
     pub slot: usize,
     pub run: u64,
+    /// The newest rules that its build knows.
+    pub fold_version: u32,
     pub cell: Cell,
     pub ingest: Ingest,
     pub reader: Reader,
@@ -43,6 +47,7 @@ pub(crate) struct Node {
     pub faults: FaultPlan,
     pub gate: Gate,
     pub log_gate: Gate,
+    pub stops: Stops,
     runtime: Runtime,
 }
 
@@ -55,24 +60,30 @@ impl Node {
         gate: Gate,
         log: MemoryCommitLog,
         faults: FaultPlan,
+        fold_version: u32,
     ) -> Result<Self, String> {
         let core = world.core.clone();
-        let log_gate = Gate::new();
+        let (log_gate, stops) = (Gate::new(), Stops::default());
         let stream = 1_000 + 1_000 * slot as u64 + run;
         let dice = |part: u64| Dice::new(world.seed, stream * 16 + part);
         let clock = world.clocks[slot].clone();
         let runtime = Runtime { clock, random: dice(0).random(), spawner: world.core.runtime.spawner.new_group() };
-        let own_log = Arc::new(NodeLog::new(log.clone(), log_gate.clone(), core.clone(), dice(1), !world.shape.sole));
+        let stored: Arc<dyn CommitLog> = match &world.disk {
+            Some(disk) => Arc::new(Promised::open(disk, core.clone(), &dice(3), runtime.clone()).await?),
+            None => Arc::new(log.clone()),
+        };
+        let own_log = Arc::new(NodeLog::new(stored, log_gate.clone(), core.clone(), dice(1), &world.shape, stops.clone()));
         let node_log: Arc<dyn CommitLog> = own_log.clone();
         let faulty = Faults::new(
             Arc::new(world.bucket.clone()),
             faults.clone(),
             &Runtime { spawner: core.runtime.spawner.clone(), ..runtime.clone() },
         );
-        let store = Arc::new(NodeStore { inner: Arc::new(faulty), gate: gate.clone() });
+        let store = Arc::new(NodeStore { inner: Arc::new(faulty), gate: gate.clone(), stops: stops.clone() });
         let policy = if world.shape.retries { RetryPolicy::default() } else { RetryPolicy::once() };
         let objects = Objects::new(store, policy, &runtime);
-        let segment_index: Arc<dyn SegmentIndex> = Arc::new(NodeRows { core: core.clone(), gate: gate.clone(), dice: dice(2) });
+        let segment_index: Arc<dyn SegmentIndex> =
+            Arc::new(NodeRows { core: core.clone(), gate: gate.clone(), dice: dice(2), stops: stops.clone() });
         let index = load_index(&*node_log, &objects).await?;
         let roles = vec![Role::Ingest, Role::Reader, Role::Compactor];
         let options = CellOptions {
@@ -84,9 +95,11 @@ impl Node {
                 sole: world.shape.sole,
             },
             accept_clock: world.shape.skew,
-            poll: Duration::from_millis(900),
+            // In a script nodes learn what it wants them to learn.
+            poll: Duration::from_millis(if world.shape.directed { 600_000 } else { 900 }),
         };
-        let cell = Cell::start(runtime.clone(), node_log.clone(), index, options).await.map_err(|error| error.to_string())?;
+        let started = Cell::start_as_of(runtime.clone(), node_log.clone(), index, options, fold_version);
+        let cell = started.await.map_err(|error| error.to_string())?;
         own_log.started();
         let cache = Cache::simple(CACHE_BYTES);
         let ingest_options = IngestOptions { wait_for_sequence: !world.shape.sole, ..IngestOptions::default() };
@@ -95,8 +108,26 @@ impl Node {
         let groups = Groups::new(GroupsOptions::default(), cell.clone());
         let extents = ExtentReader::new(node_log, objects.clone(), Purpose::Fresh);
         let compactor = Compactor::new(world.shape.compactor.clone(), cell.clone(), objects, segment_index, extents);
-        compactor.run();
-        Ok(Self { slot, run, cell, ingest, reader, groups, compactor, cache, log, faults, gate, log_gate, runtime })
+        if !world.shape.directed {
+            compactor.run();
+        }
+        Ok(Self {
+            slot,
+            run,
+            fold_version,
+            cell,
+            ingest,
+            reader,
+            groups,
+            compactor,
+            cache,
+            log,
+            faults,
+            gate,
+            log_gate,
+            stops,
+            runtime,
+        })
     }
 
     /// The name in the trace.

@@ -5,6 +5,8 @@ use crate::core::{Core, locked};
 use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::mutation::Mutation;
+use crate::shape::Shape;
+use crate::stops::{Place, Stops};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -13,33 +15,46 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use strandline_commands::{Commit, DecodedEntry, EntryBody, decode, encode};
-use strandline_commit_log::{
-    AppendError, CommitLog, Entry, Floor, FloorError, MemoryCommitLog, Payload, ReadError, Tail, TrimError,
-};
+use strandline_commit_log::{AppendError, CommitLog, Entry, Floor, FloorError, Payload, ReadError, Tail, TrimError};
 use strandline_types::Seq;
 
-/// How long entries stay below the floor: longer than an append may take before the floor is looked at again, with
-/// something to spare for the read before it. (A day in a real cell.)
-const ENTRIES_STAY: Duration = Duration::from_secs(45);
+/// How long they live where they expire, which they must not.
+const ENTRIES_LIVE: Duration = Duration::from_secs(20);
 
 pub(crate) struct NodeLog {
-    inner: MemoryCommitLog,
+    inner: Arc<dyn CommitLog>,
     gate: Gate,
     core: Arc<Core>,
     dice: Dice,
     /// From when on the planted fault of an old floor counts: a node starts from the true one.
     lies: AtomicBool,
     forwards: bool,
+    entries_stay: Duration,
+    stops: Stops,
 }
 
 impl NodeLog {
-    pub fn new(inner: MemoryCommitLog, gate: Gate, core: Arc<Core>, dice: Dice, forwards: bool) -> Self {
-        Self { inner, gate, core, dice, lies: AtomicBool::new(false), forwards }
+    pub fn new(inner: Arc<dyn CommitLog>, gate: Gate, core: Arc<Core>, dice: Dice, shape: &Shape, stops: Stops) -> Self {
+        let forwards = !shape.sole && !shape.directed;
+        Self { inner, gate, core, dice, lies: AtomicBool::new(false), forwards, entries_stay: shape.entries_stay, stops }
     }
 
     /// The node has started.
     pub fn started(&self) {
         self.lies.store(true, Ordering::Relaxed);
+    }
+
+    /// The planted fault: entries live for a while, as items of a store with a time to live do.
+    fn expire(&self) {
+        drop(self.core.oracle());
+        let now = self.core.clock().monotonic();
+        let mut heads = locked(&self.core.heads);
+        heads.push_back((now, self.core.log.head()));
+        while heads.front().is_some_and(|(at, _)| now.saturating_sub(*at) > ENTRIES_LIVE) {
+            if let Some((_, head)) = heads.pop_front() {
+                self.core.log.lose_below(head);
+            }
+        }
     }
 
     /// A copy of an earlier commit that was forwarded and lands again, as an entry of its own: the fold refuses it (A4, A6).
@@ -61,6 +76,7 @@ impl NodeLog {
 impl CommitLog for NodeLog {
     async fn append(&self, at: Seq, entry: Entry) -> Result<(), AppendError> {
         self.gate.pass().await;
+        self.stops.pass(Place::Append, "").await;
         if self.forwards
             && self.dice.chance(3)
             && let Some(copy) = self.land_again(entry.hash_before)
@@ -71,6 +87,9 @@ impl CommitLog for NodeLog {
             {
                 self.core.trace(format!("a commit lands again at {at}"));
             }
+        }
+        if self.core.mutated(Mutation::EntriesExpire) {
+            self.expire();
         }
         if self.core.mutated(Mutation::LogForgets) && self.dice.chance(3) && entry.payload.length > 0 {
             return Ok(());
@@ -83,6 +102,7 @@ impl CommitLog for NodeLog {
 
     async fn read(&self, from: Seq, max_bytes: usize) -> Result<Tail, ReadError> {
         self.gate.pass().await;
+        self.stops.pass(Place::Read, "").await;
         let tail = self.inner.read(from, max_bytes).await;
         self.gate.pass().await;
         let tail = tail?;
@@ -105,6 +125,7 @@ impl CommitLog for NodeLog {
 
     async fn floor(&self) -> Result<Floor, ReadError> {
         self.gate.pass().await;
+        self.stops.pass(Place::Floor, "").await;
         let floor = self.inner.floor().await;
         self.gate.pass().await;
         let floor = floor?;
@@ -114,6 +135,8 @@ impl CommitLog for NodeLog {
 
     async fn raise_floor(&self, expected: Floor, mut to: Floor) -> Result<(), FloorError> {
         self.gate.pass().await;
+        self.stops.pass(Place::RaiseFloor, "").await;
+        let before = self.core.log.for_node().floor().await.unwrap_or_default();
         let expected = match self.core.mutated(Mutation::OldFloor) {
             true => self.inner.floor().await.unwrap_or(expected),
             false => expected,
@@ -125,6 +148,16 @@ impl CommitLog for NodeLog {
         }
         self.inner.raise_floor(expected, to.clone()).await?;
         self.core.trace(format!("the floor is at {}", to.seq));
+        let snapshot = |floor: &Floor| floor.snapshot.as_ref().map(|snapshot| snapshot.seq);
+        if to.seq < before.seq || snapshot(&to) < snapshot(&before) {
+            self.core.fail(format!(
+                "the floor went from {} to {}, its snapshot from {:?} to {:?} (A10, D5)",
+                before.seq,
+                to.seq,
+                snapshot(&before),
+                snapshot(&to)
+            ));
+        }
         let first = self.core.oracle().index().first_inline_reference();
         if first.is_some_and(|first| first < to.seq) {
             self.core.fail(format!("the floor {} passed {first:?}, to which extents refer (D6)", to.seq));
@@ -139,7 +172,7 @@ impl CommitLog for NodeLog {
         let due = {
             let mut trims = locked(&self.core.trims);
             trims.push_back((now, below));
-            let stay = if self.core.mutated(Mutation::TrimAtOnce) { Duration::ZERO } else { ENTRIES_STAY };
+            let stay = if self.core.mutated(Mutation::TrimAtOnce) { Duration::ZERO } else { self.entries_stay };
             let mut due = None;
             while trims.front().is_some_and(|(asked, _)| now.saturating_sub(*asked) >= stay) {
                 due = trims.pop_front().map(|(_, below)| below);
@@ -158,6 +191,10 @@ impl CommitLog for NodeLog {
 
     fn has_room(&self) -> bool {
         self.inner.has_room()
+    }
+
+    fn release_reserve(&self) -> bool {
+        self.inner.release_reserve()
     }
 
     async fn close(&self) -> Result<(), AppendError> {

@@ -4,6 +4,7 @@ use crate::core::Core;
 use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::mutation::Mutation;
+use crate::stops::{Place, Stops};
 use async_trait::async_trait;
 use std::sync::Arc;
 use strandline_segment_index::{PutError, PutOutcome, ReadError, RemoveError, RowKey, SealedRow, SegmentIndex};
@@ -13,6 +14,7 @@ pub(crate) struct NodeRows {
     pub core: Arc<Core>,
     pub gate: Gate,
     pub dice: Dice,
+    pub stops: Stops,
 }
 
 impl std::fmt::Debug for NodeRows {
@@ -34,6 +36,7 @@ impl NodeRows {
 impl SegmentIndex for NodeRows {
     async fn put(&self, rows: Vec<SealedRow>) -> Result<PutOutcome, PutError> {
         self.begin().await;
+        self.stops.pass(Place::Rows, "").await;
         if self.core.mutated(Mutation::RowsForgotten) {
             return Ok(PutOutcome { written: rows.len() as u64, ..PutOutcome::default() });
         }

@@ -1,6 +1,7 @@
 //! Folds the log as it is stored, whoever has read it: what is true at every moment.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use strandline_commit_log::MemoryCommitLog;
 use strandline_index::{Index, digest};
 use strandline_types::{Seq, TopicId, TopicPartition};
@@ -21,6 +22,7 @@ impl Oracle {
             let seq = self.index.cell.seq.next();
             let Some(entry) = log.stored(seq) else { return Err(format!("entry {seq} went before it was folded")) };
             self.index.fold(seq, &entry.bytes).map_err(|error| format!("the log cannot be folded: {error}"))?;
+            self.check_groups(seq)?;
             let violations = self.index.violations();
             if !violations.is_empty() {
                 return Err(format!("after entry {seq}: {}", violations.join("; ")));
@@ -28,6 +30,30 @@ impl Oracle {
             self.past.push_back(self.index.clone());
             if self.past.len() > KEPT {
                 self.past.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    /// What members of a group have committed never goes back, nor does its generation.
+    fn check_groups(&self, seq: Seq) -> Result<(), String> {
+        let Some(before) = self.past.back() else { return Ok(()) };
+        for (name, group) in self.index.groups.iter().filter(|(name, _)| name.starts_with("team-")) {
+            let Some(was) = before.groups.get(name) else { continue };
+            if Arc::ptr_eq(was, group) {
+                continue;
+            }
+            if group.generation < was.generation {
+                return Err(format!("entry {seq}: {name} goes from generation {} to {}", was.generation, group.generation));
+            }
+            for (place, offset) in &was.offsets {
+                let now = group.offsets.get(place).map_or(-1, |offset| offset.offset);
+                if now < offset.offset && self.has_topic(place.topic_id) {
+                    return Err(format!(
+                        "entry {seq}: what {name} has committed of {place:?} goes from {} to {now}",
+                        offset.offset
+                    ));
+                }
             }
         }
         Ok(())
@@ -52,6 +78,20 @@ impl Oracle {
         let first = self.past.front()?.cell.seq;
         let at = usize::try_from(seq.0.checked_sub(first.0)?).ok()?;
         self.past.get(at).map(digest)
+    }
+
+    /// Why an object of the garbage list must not go yet: a rebuilt cell might refer to it (B10), or a node that lives (C5, B7).
+    pub fn must_wait(&self, path: &str) -> Option<String> {
+        let garbage = self.index.garbage.get(path)?;
+        let of_dropped = |id8: &str| self.index.dropped.keys().any(|id| id.id8() == id8);
+        if path.starts_with("bronze/") && path.split('/').nth(2).is_some_and(of_dropped) {
+            return None;
+        }
+        if self.index.cell.log_copied < garbage.since {
+            return Some(format!("the bucket's copy of the log does not reach {}, which dropped it", garbage.since));
+        }
+        let behind = self.index.nodes.iter().find(|(_, run)| run.folded < garbage.since)?;
+        Some(format!("{} has not said to have folded {}, which dropped it", behind.0, garbage.since))
     }
 
     /// Why an object must not be deleted now, if so.

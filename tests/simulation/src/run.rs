@@ -3,13 +3,14 @@
 use crate::alarms::Listening;
 use crate::chaos::{chaos, supervise, weather};
 use crate::check::take_cries;
-use crate::clients::{Idempotent, administer, commit_offsets, consume, operate, produce};
+use crate::clients::{Idempotent, Team, administer, commit_offsets, consume, goes_on, operate, produce, take_part};
 use crate::dice::Dice;
 use crate::final_checks::{agree, bucket, read_everything, seal_everything};
 use crate::mutation::Mutation;
+use crate::shape::Shape;
 use crate::world::World;
 use futures::FutureExt;
-use futures::future::{BoxFuture, join_all};
+use futures::future::{BoxFuture, LocalBoxFuture, join_all};
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_index::digest;
@@ -45,10 +46,20 @@ pub fn run_seed(seed: u64) -> Result<Finished, String> {
 /// # Errors
 /// As [`run_seed`].
 pub fn run_mutated(seed: u64, mutation: Option<Mutation>) -> Result<Finished, String> {
+    simulate(seed, mutation, Shape::of(seed, mutation), |world| async move { run(&world).await }.boxed_local())
+}
+
+/// Lets `work` happen in a world of that shape.
+pub(crate) fn simulate(
+    seed: u64,
+    mutation: Option<Mutation>,
+    shape: Shape,
+    work: impl FnOnce(Arc<World>) -> LocalBoxFuture<'static, ()>,
+) -> Result<Finished, String> {
     let _listening = Listening::start();
     #[cfg(feature = "mutations")]
     strandline_types::mutations::switch_off(match mutation {
-        Some(Mutation::Fold(rule)) => Some(rule),
+        Some(Mutation::Rule(rule)) => Some(rule),
         _ => None,
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,8 +68,8 @@ pub fn run_mutated(seed: u64, mutation: Option<Mutation>) -> Result<Finished, St
         .build()
         .map_err(|error| error.to_string())?;
     let result = runtime.block_on(async {
-        let world = World::new(seed, mutation);
-        if tokio::time::timeout(LONGEST, run(&world)).await.is_err() {
+        let world = World::new(seed, mutation, shape);
+        if tokio::time::timeout(LONGEST, work(world.clone())).await.is_err() {
             world.core.fail("the run does not end: something waits for ever (I11)");
         }
         take_cries(&world);
@@ -136,6 +147,12 @@ async fn work(world: &Arc<World>, dice: &Dice) {
     for at in 0..2 {
         clients.push(commit_offsets(world.clone(), at).boxed());
     }
+    let teams: Vec<_> = world.topics().into_iter().zip(0..).map(|(topic, number)| Team::new(number, topic)).collect();
+    for team in &teams {
+        for at in 0..dice.between(1, 3) as u32 {
+            clients.push(take_part(world.clone(), team.clone(), at).boxed());
+        }
+    }
     clients.push(administer(world.clone()).boxed());
     clients.push(operate(world.clone()).boxed());
     clients.push(chaos(world.clone()).boxed());
@@ -147,14 +164,25 @@ async fn work(world: &Arc<World>, dice: &Dice) {
     for producer in producers.into_iter().flatten() {
         producer.finish().await;
     }
+    let late = |round| join_all(teams.iter().map(move |team| goes_on(world.clone(), team.clone(), round)));
+    late(0).await;
     verify(world).await;
+    if !world.core.has_failed() {
+        // Also after the restart of a node that may have been its coordinator.
+        late(1).await;
+    }
 }
 
 /// No more faults; what is paused goes on, what is dead comes back, and is declared gone.
-async fn come_to_rest(world: &Arc<World>) {
+pub(crate) async fn come_to_rest(world: &Arc<World>) {
     world.calm_down();
     for clock in &world.clocks {
         clock.set_skew_ms(0);
+    }
+    if let Some(disk) = &world.disk {
+        // A new life of the disk has none of the faults that were ordered.
+        disk.set_capacity(None);
+        world.kill(0);
     }
     for node in world.live() {
         node.log_gate.set_paused(false);
@@ -179,7 +207,7 @@ async fn come_to_rest(world: &Arc<World>) {
     world.core.trace("all is quiet");
 }
 
-async fn verify(world: &Arc<World>) {
+pub(crate) async fn verify(world: &Arc<World>) {
     agree(world).await;
     read_everything(world, 40_000).await;
     bucket(world).await;

@@ -6,6 +6,10 @@ use std::time::Duration;
 use strandline_commit_log::memory::Semantics;
 use strandline_compactor::CompactorOptions;
 
+/// How long entries stay below the floor: longer than an append may take before the floor is looked at again, with
+/// something to spare for the read before it. (A day in a real cell, A11.)
+const ENTRIES_STAY: Duration = Duration::from_secs(45);
+
 /// When a run starts: far from midnight, so that most have one day; see [`Shape::start_ms`] for the others.
 const START_MS: i64 = 1_790_000_000_000;
 
@@ -15,12 +19,20 @@ pub(crate) struct Shape {
     pub nodes: usize,
     /// One node that holds the lock of its log, with payloads inline.
     pub sole: bool,
+    /// Its log is the embedded one, on a disk that fails.
+    pub disk: bool,
     pub semantics: Semantics,
     pub start_ms: i64,
     /// How long clients work, in virtual time.
     pub active: Duration,
     pub retries: bool,
     pub skew: bool,
+    /// Nodes of an older fold version come and go, and the cell is raised at some time.
+    pub upgrade: bool,
+    /// Below the floor.
+    pub entries_stay: Duration,
+    /// A script says what happens: no upkeep by itself, no weather.
+    pub directed: bool,
     pub compactor: CompactorOptions,
 }
 
@@ -56,14 +68,48 @@ impl Shape {
             // Where the rule is needed: on a log that keeps nothing for those who sleep, with snapshots all the time.
             let compactor = CompactorOptions { snapshot_entries: 20, ..compactor };
             let (semantics, active) = (Semantics::ConditionalPut, Duration::from_secs(400));
-            return Self { nodes: 3, sole: false, semantics, start_ms, active, retries: true, skew: false, compactor };
+            let fixed = Self::directed(3, Duration::ZERO);
+            return Self { semantics, start_ms, active, compactor, entries_stay: ENTRIES_STAY, directed: false, ..fixed };
         }
         if mutation.is_some_and(Mutation::needs_a_slow_store) {
             let often = Duration::from_millis(700);
             let age = Duration::from_millis(100);
             let compactor = CompactorOptions { orphan_age: age, garbage_interval: often, sweep_interval: often, ..compactor };
-            return Self { nodes, sole, semantics, start_ms, active, retries: true, skew: false, compactor };
+            let fixed = Self::directed(nodes, ENTRIES_STAY);
+            return Self { sole, semantics, start_ms, active, compactor, directed: false, ..fixed };
         }
-        Self { nodes, sole, semantics, start_ms, active, retries: dice.chance(50), skew: dice.chance(25), compactor }
+        let (retries, skew, upgrade) = (dice.chance(50), dice.chance(25), dice.chance(30));
+        let (entries_stay, directed, disk) = (ENTRIES_STAY, false, sole && dice.chance(60));
+        let semantics = if disk { Semantics::Checked } else { semantics };
+        Self { nodes, sole, disk, semantics, start_ms, active, retries, skew, upgrade, entries_stay, directed, compactor }
+    }
+
+    /// What a script runs on: a log that treats seqs as a key-value store does, and everything young is old.
+    pub fn directed(nodes: usize, entries_stay: Duration) -> Self {
+        let soon = Duration::from_millis(100);
+        let compactor = CompactorOptions {
+            merge_segments: 2,
+            orphan_age: soon,
+            fresh_grace: soon,
+            sealed_grace: soon,
+            dropped_grace: soon,
+            rehome_age: soon,
+            producer_expiry: Duration::from_secs(30 * 86_400),
+            ..CompactorOptions::default()
+        };
+        Self {
+            nodes,
+            sole: false,
+            disk: false,
+            semantics: Semantics::ConditionalPut,
+            start_ms: START_MS,
+            active: Duration::ZERO,
+            retries: false,
+            skew: false,
+            upgrade: false,
+            entries_stay,
+            directed: true,
+            compactor,
+        }
     }
 }

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use strandline_cell::Submission;
 use strandline_commands::{ConfigEntry, CreateTopic, DeclareGone, DeleteTopic};
 use strandline_commit_log::MemoryCommitLog;
-use strandline_index::Outcome;
+use strandline_commit_log::disk::SimulatedDisk;
+use strandline_index::{FOLD_VERSION, Outcome};
 use strandline_object_store::{FaultPlan, Objects, RetryPolicy};
 use strandline_runtime::{Runtime, SeededRandom, Spawner, VirtualClock};
 use strandline_types::{Caller, Incarnation, TopicId, TopicPartition};
@@ -37,6 +38,8 @@ pub(crate) struct World {
     pub bucket: Bucket,
     /// One a slot: a badly set clock survives its node.
     pub clocks: Vec<Arc<VirtualClock>>,
+    /// Under a sole node's embedded log.
+    pub disk: Option<SimulatedDisk>,
     nodes: Mutex<Vec<Option<Arc<Node>>>>,
     /// Runs that ended and are not declared gone yet.
     graves: Mutex<Vec<Incarnation>>,
@@ -52,8 +55,7 @@ pub(crate) fn caller() -> Caller {
 }
 
 impl World {
-    pub fn new(seed: u64, mutation: Option<Mutation>) -> Arc<Self> {
-        let shape = Shape::of(seed, mutation);
+    pub fn new(seed: u64, mutation: Option<Mutation>, shape: Shape) -> Arc<Self> {
         let start_ms = shape.start_ms;
         let clocks: Vec<_> = (0..shape.nodes).map(|_| Arc::new(VirtualClock::new(start_ms))).collect();
         let random: Arc<SeededRandom> = Dice::new(seed, 2).random();
@@ -64,10 +66,11 @@ impl World {
         Arc::new(Self {
             seed,
             nodes: Mutex::new(vec![None; shape.nodes]),
-            shape,
             core,
             bucket,
             clocks,
+            disk: shape.disk.then(SimulatedDisk::new),
+            shape,
             graves: Mutex::default(),
             topics: Mutex::default(),
             runs: AtomicU64::new(0),
@@ -118,9 +121,13 @@ impl World {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let (gate, log, faults) = (Gate::new(), self.core.log.for_node(), FaultPlan::new());
         prepare(&log, &faults);
-        match Node::start(self, slot, run, gate, log, faults).await {
+        // A build of before and one of after, as long as not all is quiet.
+        let is_old = self.shape.upgrade && !self.is_calm() && Dice::new(self.seed, 30 + run).chance(60);
+        let fold_version = if is_old { 1 } else { FOLD_VERSION };
+        match Node::start(self, slot, run, gate, log, faults, fold_version).await {
             Ok(node) => {
-                self.core.trace(format!("{} has joined as {}", node.name(), node.cell.incarnation()));
+                let name = node.name();
+                self.core.trace(format!("{name} has joined as {}, version {fold_version}", node.cell.incarnation()));
                 locked(&self.nodes)[slot] = Some(Arc::new(node));
             }
             Err(error) => self.core.trace(format!("slot {slot} could not be started: {error}")),
@@ -216,16 +223,28 @@ impl World {
     /// Makes a topic; tried until it is there.
     pub async fn create_topic(&self, dice: &Dice, name: &str, permanent: bool) {
         let partitions = dice.between(1, 3) as i32;
-        let id = TopicId(strandline_runtime::Random::id(&*dice.random()));
         let log_append_time = dice.chance(25);
         let mut configs = vec![
             ("strandline.bronze.freshness.ms", dice.between(500, 8_000).to_string()),
             ("strandline.bronze.seal.ms", dice.between(5_000, 60_000).to_string()),
             ("strandline.latency", dice.pick(&["standard", "express", "relaxed"]).copied().unwrap_or("standard").to_owned()),
         ];
+        if dice.chance(50) {
+            configs.push(("strandline.bronze.retention.ms", "-2".to_owned()));
+        }
+        if dice.chance(30) {
+            configs.push(("retention.bytes", (dice.between(8, 64) << 10).to_string()));
+        }
         if log_append_time {
             configs.push(("message.timestamp.type", "LogAppendTime".to_owned()));
         }
+        self.create_topic_as(dice, name, permanent, partitions, configs).await;
+    }
+
+    /// The same, as told.
+    pub async fn create_topic_as(&self, dice: &Dice, name: &str, permanent: bool, partitions: i32, configs: Vec<(&str, String)>) {
+        let id = TopicId(strandline_runtime::Random::id(&*dice.random()));
+        let log_append_time = configs.iter().any(|(name, _)| *name == "message.timestamp.type");
         let configs: Vec<_> = configs.into_iter().map(|(name, value)| ConfigEntry { name: name.to_owned(), value }).collect();
         let command = CreateTopic { topic_id: id.0.to_vec(), name: name.to_owned(), partitions, replication_factor: 1, configs };
         while !self.core.has_failed() {

@@ -83,6 +83,11 @@ impl MemoryCommitLog {
         self.shared.stored(seq)
     }
 
+    /// Entries below `below` are gone, wherever the floor is: what no log may do, for checkers that have to find it.
+    pub fn lose_below(&self, below: Seq) {
+        self.shared.lose_below(below);
+    }
+
     async fn append_once(&self, at: Seq, entry: Entry, fault: Option<AppendFault>) -> Result<(), AppendError> {
         let ambiguous = |what: &str| AppendError::Ambiguous { reason: what.into() };
         match fault {

@@ -112,6 +112,11 @@ impl Shared {
         Ok(())
     }
 
+    pub(super) fn lose_below(&self, below: Seq) {
+        let mut state = self.state();
+        state.rows = state.rows.split_off(&below);
+    }
+
     pub(super) fn trim(&self, below: Seq) -> Result<(), TrimError> {
         let mut state = self.state();
         if below > state.floor.seq && holds(Rule::A9) {

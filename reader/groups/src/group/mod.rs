@@ -26,6 +26,7 @@ use rebalance::{AfterStore, JoinTimer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use strandline_commands::StoreGroup;
+use strandline_types::mutations::{Rule, holds};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::{JoinGroupResponse, SyncGroupResponse};
 
@@ -255,7 +256,7 @@ impl ClassicGroup {
             return Err(ErrorCode::UnknownMemberId);
         }
         self.demand_member(member_id, group_instance_id)?;
-        if generation != self.generation {
+        if generation != self.generation && holds(Rule::Generation) {
             return Err(ErrorCode::IllegalGeneration);
         }
         if self.state == State::CompletingRebalance {

@@ -216,6 +216,12 @@ pub(crate) async fn read_all(world: &World, node: &Node, topic: &TopicInfo, at: 
             Ok(records) => records,
             // Its view was trimmed away under it: it begins anew, and is read then.
             Err(_) if node.cell.is_stopped() || node.gate.is_dead() => return,
+            // Retention was there first.
+            Err(_) if world.core.oracle().bounds(at).is_none_or(|(log_start, _)| log_start > next) => {
+                let Some((log_start, _)) = world.core.oracle().bounds(at) else { return };
+                next = log_start;
+                continue;
+            }
             Err(error) => return world.core.fail(format!("{what}: {error}")),
         };
         let limit = world.core.oracle().bounds(at).map_or(end, |(_, end)| end);
@@ -226,6 +232,7 @@ pub(crate) async fn read_all(world: &World, node: &Node, topic: &TopicInfo, at: 
         next = after;
     }
     let missing: Vec<_> = {
+        let log_start = world.core.oracle().bounds(at).map_or(log_start, |(log_start, _)| log_start);
         let ledger = world.core.ledger();
         ledger.acked_from(at, log_start).into_iter().filter(|(offset, _)| !ledger.has_seen(at, *offset)).collect()
     };

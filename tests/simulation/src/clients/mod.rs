@@ -6,9 +6,12 @@ mod idempotent;
 mod operator;
 mod producer;
 mod send;
+mod team;
 
-pub(crate) use consumer::{consume, read_all};
+pub(crate) use consumer::{check_answer, consume, read_all};
 pub(crate) use groups::commit_offsets;
 pub(crate) use idempotent::Idempotent;
 pub(crate) use operator::{administer, operate};
 pub(crate) use producer::produce;
+pub(crate) use send::{Told, accept, answer};
+pub(crate) use team::{Team, goes_on, take_part};

@@ -2,11 +2,13 @@
 
 use crate::dice::Dice;
 use crate::mutation::Mutation;
+use crate::node::Node;
 use crate::world::World;
 use std::sync::Arc;
 use strandline_cell::Submission;
-use strandline_commands::MoveLogStart;
+use strandline_commands::{MoveLogStart, RaiseFoldVersion};
 use strandline_compactor::{Retry, WorkError};
+use strandline_index::FOLD_VERSION;
 use strandline_object_store::Purpose;
 
 /// Topics that are deleted and made again under the same name, and log starts.
@@ -54,7 +56,11 @@ pub(crate) async fn operate(world: Arc<World>) {
         }
         let (Some(node), Some((topic, _))) = (world.any_node(&dice), world.any_partition(&dice)) else { continue };
         let compactor = &node.compactor;
-        let step = dice.below(9);
+        let step = dice.below(if world.shape.upgrade { 10 } else { 9 });
+        if step == 9 {
+            raise_fold_version(&world, &node).await;
+            continue;
+        }
         let work = async {
             match step {
                 0 => compactor.convert_once(topic.id).await.map(|done| done.to_string()),
@@ -75,6 +81,12 @@ pub(crate) async fn operate(world: Arc<World>) {
             _ => world.core.trace(format!("{} {name}: no answer", node.name())),
         }
     }
+}
+
+/// What an operator does once all builds are new, and tries before.
+async fn raise_fold_version(world: &World, node: &Node) {
+    let answer = node.ask(node.cell.submit(Submission::one(RaiseFoldVersion { to: FOLD_VERSION }))).await;
+    world.core.trace(format!("{} raises the fold version: {answer:?}", node.name()));
 }
 
 fn note(world: &World, what: &str, result: Result<String, WorkError>) {

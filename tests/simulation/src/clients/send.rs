@@ -53,6 +53,14 @@ pub(crate) async fn answer(
         if gone && world.core.oracle().has_topic(topic.id) {
             world.core.fail(format!("{} says of {} that it does not exist, and it does", node.name(), topic.name));
         }
+        if code == ErrorCode::KafkaStorageError {
+            // Not stored, not 'not known whether': docs/errors.md.
+            for id in ids {
+                if let Err(what) = world.core.ledger().refused(at, *id) {
+                    world.core.fail(format!("{} said {code}: {what}", node.name()));
+                }
+            }
+        }
         return Told::Error(code);
     }
     // I1: durable before anybody is told; so it is in the log by now.

@@ -1,0 +1,200 @@
+//! Interleavings that chance seldom comes to, played out step by step over the same world: one for each rule that the design
+//! has for them. With the rules each ends well; with its rule switched off each must be found.
+
+mod collecting;
+mod floors;
+mod sealing;
+mod stage;
+mod starting;
+mod writing;
+
+use crate::chaos::supervise;
+use crate::mutation::Mutation;
+use crate::run::{Finished, come_to_rest, simulate, verify};
+use crate::shape::Shape;
+use crate::world::World;
+use futures::FutureExt;
+use stage::Stage;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An interleaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// A node sleeps inside an append until the log is trimmed beyond it.
+    SleptInAppend,
+    /// Two nodes sleep inside appends at the same seq.
+    TwoSlept,
+    /// A commit lands again as an entry of its own.
+    LandsAgain,
+    /// The same, once its node is forgotten.
+    LandsAgainFromTheGrave,
+    /// A node's last append lands while its next run begins.
+    LateIntoTheNextRun,
+    /// The reply to an append is lost.
+    LostReply,
+    /// The request of an append is lost.
+    LostRequest,
+    /// Another commit waits behind one that is in doubt.
+    BehindOneInDoubt,
+    /// Another writer is faster.
+    FasterRival,
+    /// A node reads the log while the floor passes it by.
+    ReadAcrossTheFloor,
+    /// Entries are about to go.
+    FloorThenEntries,
+    /// A writer of the floor sleeps before it looks at it.
+    SleptBeforeTheFloor,
+    /// A writer of the floor sleeps between look and write.
+    SleptBeforeRaising,
+    /// The floor passes a node that starts.
+    StartAcrossTheFloor,
+    /// A WAL segment is PUT, and its commit comes late.
+    LateCommit,
+    /// A fresh file is PUT, and its `Convert` comes late.
+    LateConvert,
+    /// The collector has not read a commit that refers to what it collects.
+    CollectorLags,
+    /// An object's seq is the horizon itself.
+    AtTheHorizon,
+    /// What is on the garbage list lies below the horizon, and a node has not folded since.
+    GarbageBelowTheHorizon,
+    /// A node that reads by an old view is alive.
+    GarbageOfALiveReader,
+    /// The log cannot be copied to the bucket.
+    GarbageNotCopied,
+    /// Two objects are PUT at once.
+    TwoObjectsAtOnce,
+    /// A node dies while it PUTs a sealed file.
+    DiesPuttingASealedFile,
+    /// Another takes over an open plan.
+    OpenPlanTakenOver,
+    /// Another merges while a plan is open.
+    MergeBesideAPlan,
+    /// The plan cannot be copied to the bucket.
+    PlanNotCopied,
+    /// A file is sealed while `bronze/` is listed.
+    SealedWhileListed,
+    /// A reader's view is older than the rows of the segment index.
+    RowsRemovedUnderAReader,
+    /// A manifest is written by an old view.
+    ManifestOfAnOldView,
+    /// A snapshot is damaged on its way.
+    DamagedSnapshot,
+    /// A newer snapshot is there before the floor names it.
+    SnapshotBeforeTheFloor,
+    /// A sealed file is damaged, byte by byte.
+    DamagedFile,
+}
+
+impl Script {
+    /// All of them.
+    pub const ALL: [Script; 32] = [
+        Script::SleptInAppend,
+        Script::TwoSlept,
+        Script::LandsAgain,
+        Script::LandsAgainFromTheGrave,
+        Script::LateIntoTheNextRun,
+        Script::LostReply,
+        Script::LostRequest,
+        Script::BehindOneInDoubt,
+        Script::FasterRival,
+        Script::ReadAcrossTheFloor,
+        Script::FloorThenEntries,
+        Script::SleptBeforeTheFloor,
+        Script::SleptBeforeRaising,
+        Script::StartAcrossTheFloor,
+        Script::LateCommit,
+        Script::LateConvert,
+        Script::CollectorLags,
+        Script::AtTheHorizon,
+        Script::GarbageBelowTheHorizon,
+        Script::GarbageOfALiveReader,
+        Script::GarbageNotCopied,
+        Script::TwoObjectsAtOnce,
+        Script::DiesPuttingASealedFile,
+        Script::OpenPlanTakenOver,
+        Script::MergeBesideAPlan,
+        Script::PlanNotCopied,
+        Script::SealedWhileListed,
+        Script::RowsRemovedUnderAReader,
+        Script::ManifestOfAnOldView,
+        Script::DamagedSnapshot,
+        Script::SnapshotBeforeTheFloor,
+        Script::DamagedFile,
+    ];
+
+    fn shape(self) -> Shape {
+        let stay = match self {
+            // Where the day that entries stay is over.
+            Self::ReadAcrossTheFloor | Self::FloorThenEntries | Self::StartAcrossTheFloor => Duration::ZERO,
+            _ => Duration::from_secs(45),
+        };
+        Shape::directed(3, stay)
+    }
+
+    async fn play(self, stage: &Stage) {
+        match self {
+            Self::SleptInAppend => floors::slept_in_append(stage).await,
+            Self::TwoSlept => floors::two_slept(stage).await,
+            Self::LandsAgain => writing::lands_again(stage).await,
+            Self::LandsAgainFromTheGrave => writing::lands_again_from_the_grave(stage).await,
+            Self::LateIntoTheNextRun => writing::late_into_the_next_run(stage).await,
+            Self::LostReply => writing::lost_reply(stage).await,
+            Self::LostRequest => writing::lost_request(stage).await,
+            Self::BehindOneInDoubt => writing::behind_one_in_doubt(stage).await,
+            Self::FasterRival => writing::faster_rival(stage).await,
+            Self::ReadAcrossTheFloor => floors::read_across_the_floor(stage).await,
+            Self::FloorThenEntries => floors::floor_then_entries(stage).await,
+            Self::SleptBeforeTheFloor => floors::slept_before_the_floor(stage).await,
+            Self::SleptBeforeRaising => floors::slept_before_raising(stage).await,
+            Self::StartAcrossTheFloor => starting::start_across_the_floor(stage).await,
+            Self::LateCommit => collecting::late_commit(stage).await,
+            Self::LateConvert => collecting::late_convert(stage).await,
+            Self::CollectorLags => collecting::collector_lags(stage).await,
+            Self::AtTheHorizon => collecting::at_the_horizon(stage).await,
+            Self::GarbageBelowTheHorizon => collecting::garbage_below_the_horizon(stage).await,
+            Self::GarbageOfALiveReader => collecting::garbage_of_a_live_reader(stage).await,
+            Self::GarbageNotCopied => collecting::garbage_not_copied(stage).await,
+            Self::TwoObjectsAtOnce => writing::two_objects_at_once(stage).await,
+            Self::DiesPuttingASealedFile => sealing::dies_putting(stage).await,
+            Self::OpenPlanTakenOver => sealing::open_plan_taken_over(stage).await,
+            Self::MergeBesideAPlan => sealing::merge_beside_a_plan(stage).await,
+            Self::PlanNotCopied => sealing::plan_not_copied(stage).await,
+            Self::SealedWhileListed => sealing::sealed_while_listed(stage).await,
+            Self::RowsRemovedUnderAReader => sealing::rows_removed_under_a_reader(stage).await,
+            Self::ManifestOfAnOldView => sealing::manifest_of_an_old_view(stage).await,
+            Self::DamagedSnapshot => starting::damaged_snapshot(stage).await,
+            Self::SnapshotBeforeTheFloor => starting::snapshot_before_the_floor(stage).await,
+            Self::DamagedFile => sealing::damaged_file(stage).await,
+        }
+    }
+}
+
+/// Plays a script, with a rule switched off perhaps, and then lets the cell come to rest and holds it against what clients were
+/// told.
+///
+/// # Errors
+/// What must never be and was, with the last lines of the history.
+pub fn run_script(script: Script, mutation: Option<Mutation>) -> Result<Finished, String> {
+    simulate(0, mutation, script.shape(), move |world| async move { play(&world, script).await }.boxed_local())
+}
+
+async fn play(world: &Arc<World>, script: Script) {
+    let Some(stage) = Stage::set(world).await else {
+        return world.core.fail("the stage could not be set");
+    };
+    script.play(&stage).await;
+    crate::check::check_now(world);
+    if world.core.has_failed() {
+        return;
+    }
+    let (rest, resting) = tokio::sync::watch::channel(false);
+    let end = async {
+        world.end();
+        come_to_rest(world).await;
+        verify(world).await;
+        let _ = rest.send(true);
+    };
+    futures::join!(supervise(world.clone(), resting), end);
+}

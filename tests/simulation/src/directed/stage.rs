@@ -1,0 +1,204 @@
+//! What scripts are made of.
+
+use crate::check::check_now;
+use crate::clients::{Told, accept, answer};
+use crate::dice::Dice;
+use crate::ledger::record_id;
+use crate::node::Node;
+use crate::record::batch;
+use crate::stops::{Hold, Place};
+use crate::world::{TopicInfo, World};
+use bytes::Bytes;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use strandline_cell::{Submission, SubmitError, Submitted};
+use strandline_commands::MoveLogStart;
+use strandline_object_store::Purpose;
+use strandline_types::TopicPartition;
+use strandline_wire::records::Compression;
+
+/// More than a flush that rides inline.
+pub(super) const LARGE: usize = 40;
+/// Longer than entries stay below the floor.
+const LONG: Duration = Duration::from_secs(50);
+
+/// A cell of three nodes with one topic of one partition.
+pub(super) struct Stage {
+    pub world: Arc<World>,
+    pub topic: TopicInfo,
+    dice: Dice,
+    number: AtomicU32,
+}
+
+impl Stage {
+    pub async fn set(world: &Arc<World>) -> Option<Self> {
+        let dice = Dice::new(world.seed, 20);
+        for slot in 0..world.shape.nodes {
+            world.start_node(slot, |_, _| {}).await;
+        }
+        // What retention takes from the log goes from `bronze/` too.
+        let configs = vec![("strandline.bronze.retention.ms", "-2".to_owned())];
+        world.create_topic_as(&dice, "topic", true, 1, configs).await;
+        let topic = world.topics().pop()?;
+        let stage = Self { world: world.clone(), topic, dice, number: AtomicU32::new(0) };
+        stage.catch_up().await;
+        Some(stage)
+    }
+
+    pub fn at(&self) -> TopicPartition {
+        TopicPartition { topic_id: self.topic.id, partition: 0 }
+    }
+
+    /// The node in this slot, which must live.
+    pub fn node(&self, slot: usize) -> Arc<Node> {
+        self.world.node(slot).unwrap()
+    }
+
+    pub fn say(&self, line: &str) {
+        self.world.core.trace(line);
+    }
+
+    pub async fn sleep(&self, duration: Duration) {
+        self.world.core.runtime.sleep(duration).await;
+    }
+
+    /// All nodes that can be reached have folded what is there.
+    pub async fn catch_up(&self) {
+        for node in self.world.live() {
+            if node.log_gate.is_open() {
+                let _ = node.ask(node.cell.barrier()).await;
+            }
+        }
+    }
+
+    /// Produces so many records through this node, as one batch.
+    pub async fn send(&self, slot: usize, records: usize) -> Told {
+        let node = self.node(slot);
+        let from = self.number.fetch_add(records as u32, Ordering::Relaxed);
+        let ids: Vec<_> = (0..records as u32).map(|step| record_id(1, from + step)).collect();
+        ids.iter().for_each(|id| self.world.core.ledger().tried(*id, false));
+        let bytes = batch(&ids, self.world.start_ms, Compression::None, None);
+        let pending = accept(&node, &node.ingest.connection(), &self.topic, self.at(), bytes, false).await;
+        let told = answer(&self.world, &node, pending, &self.topic, self.at(), &ids).await;
+        self.say(&format!("{} {:x}+{records}: {told}", node.name(), ids[0]));
+        told
+    }
+
+    /// Commits a command that asks for nothing through this node, and waits as long as it takes.
+    pub async fn commit(&self, slot: usize) -> Option<Result<Submitted, SubmitError>> {
+        let node = self.node(slot);
+        let command = MoveLogStart { topic_id: self.topic.id.0.to_vec(), partition: 0, to: 0 };
+        let reply = node.cell.enqueue(Submission::one(command)).await.ok()?;
+        node.ask(reply).await?.ok()
+    }
+
+    /// The floor passes all that is there, and it goes.
+    pub async fn pass_floor(&self, slot: usize) {
+        let node = self.node(slot);
+        for round in 0..3 {
+            self.send(slot, 2).await;
+            self.sleep(Duration::from_millis(200)).await;
+            let done = node.ask(node.compactor.snapshot_once(true)).await;
+            self.say(&format!("{} snapshot: {done:?}", node.name()));
+            if round < 2 && !self.world.shape.entries_stay.is_zero() {
+                self.sleep(LONG).await;
+            }
+        }
+    }
+
+    pub fn hold(&self, slot: usize, place: Place, path: &'static str) -> Hold {
+        self.node(slot).stops.next(place, path)
+    }
+
+    /// Whether it is there within a while.
+    pub async fn is_reached(&self, hold: &Hold) -> bool {
+        tokio::time::timeout(Duration::from_secs(20), hold.reached()).await.is_ok()
+    }
+
+    /// Cut off from the log, or no longer.
+    pub fn cut_off(&self, slot: usize, cut_off: bool) {
+        self.node(slot).log_gate.set_paused(cut_off);
+    }
+
+    /// A crash that everybody knows of.
+    pub async fn bury(&self, slot: usize) {
+        self.world.kill(slot);
+        for _ in 0..100 {
+            if !self.world.has_graves() {
+                return;
+            }
+            self.world.bury(&self.dice).await;
+            self.sleep(Duration::from_millis(100)).await;
+        }
+        self.world.core.fail("a run that is over cannot be declared gone");
+    }
+
+    pub async fn start(&self, slot: usize) {
+        self.world.start_node(slot, |_, _| {}).await;
+    }
+
+    /// Converts all that is stable.
+    pub async fn convert(&self, slot: usize) {
+        let node = self.node(slot);
+        let _ = node.ask(node.cell.barrier()).await;
+        let done = node.ask(node.compactor.convert_once(self.topic.id)).await;
+        self.say(&format!("{} convert: {done:?}", node.name()));
+    }
+
+    /// Seals all that is fresh.
+    pub async fn seal(&self, slot: usize) {
+        let node = self.node(slot);
+        let _ = node.ask(node.cell.barrier()).await;
+        let done = node.ask(node.compactor.seal_once(self.topic.id, true)).await;
+        self.say(&format!("{} seal: {done:?}", node.name()));
+    }
+
+    /// Looks for orphans; what was folded until now is old after a while.
+    pub async fn sweep(&self, slot: usize) {
+        let node = self.node(slot);
+        let done = node.ask(node.compactor.sweep_once()).await;
+        self.say(&format!("{} sweep: {done:?}", node.name()));
+        self.sleep(Duration::from_secs(1)).await;
+    }
+
+    pub async fn collect(&self, slot: usize) {
+        let node = self.node(slot);
+        self.sleep(Duration::from_secs(1)).await;
+        let done = node.ask(node.compactor.collect_once()).await;
+        self.say(&format!("{} collect: {done:?}", node.name()));
+    }
+
+    /// Holds the nodes against the log.
+    pub fn check(&self) {
+        check_now(&self.world);
+    }
+
+    /// Whether 'everything' is everything: after a barrier a node has folded what was there before it.
+    pub async fn check_barrier(&self, slot: usize) {
+        let node = self.node(slot);
+        let head = self.world.core.log.head();
+        if let Some(Ok(())) = node.ask(node.cell.barrier()).await
+            && node.cell.seq() < head
+        {
+            self.world.core.fail(format!("{}: a barrier at {}, the log was at {head} before it", node.name(), node.cell.seq()));
+        }
+    }
+
+    pub async fn objects(&self, prefix: &str) -> Vec<String> {
+        use futures::TryStreamExt;
+        let listed = self.world.plain_objects().list(Purpose::Sweep, prefix).try_collect::<Vec<_>>().await.unwrap();
+        listed.into_iter().map(|object| object.path).collect()
+    }
+
+    pub async fn bytes_of(&self, path: &str) -> Bytes {
+        self.world.plain_objects().get(Purpose::Read, path).await.unwrap()
+    }
+
+    /// Puts other bytes there, as damage does.
+    pub async fn overwrite(&self, path: &str, bytes: Bytes) {
+        self.world.bucket.inner.put(&Path::from(path), bytes.into()).await.unwrap();
+    }
+}

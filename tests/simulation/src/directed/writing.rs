@@ -1,0 +1,125 @@
+//! Commits that land late, twice or never (A4 to A8, A12, A15, A17), and names (B6).
+
+use super::stage::{LARGE, Stage};
+use crate::clients::read_all;
+use crate::stops::Place;
+use futures::FutureExt;
+use std::sync::Arc;
+use std::time::Duration;
+use strandline_commands::{DecodedEntry, EntryBody, decode, encode};
+use strandline_commit_log::memory::AppendFault;
+use strandline_commit_log::{CommitLog, Entry, Payload};
+use strandline_types::Seq;
+
+/// The commits of an entry, as an entry of their own at the end of the log.
+async fn land(stage: &Stage, seq: Seq, slot: usize) {
+    let DecodedEntry::Body(body) = decode(&stage.world.core.log.stored(seq).unwrap().bytes).unwrap() else { return };
+    stage.catch_up().await;
+    let (hash_before, head) = {
+        let view = stage.node(slot).cell.view().clone();
+        (view.cell.hash, view.cell.seq)
+    };
+    let body = EntryBody { hash_before: hash_before.0.to_vec(), ..body };
+    let entry = Entry { hash_before, bytes: encode(&body).unwrap(), payload: Payload::default() };
+    stage.world.core.log.for_node().append(head.next(), entry).await.unwrap();
+    stage.say(&format!("the commits of {seq} land again at {}", head.next()));
+    stage.catch_up().await;
+}
+
+/// A copy that was forwarded, of a node that lives.
+pub(super) async fn lands_again(stage: &Stage) {
+    stage.send(0, LARGE).await;
+    let seq = stage.world.core.log.head();
+    land(stage, seq, 1).await;
+}
+
+/// The same copy, when its node has been forgotten.
+pub(super) async fn lands_again_from_the_grave(stage: &Stage) {
+    stage.send(0, LARGE).await;
+    let seq = stage.world.core.log.head();
+    stage.bury(0).await;
+    land(stage, seq, 1).await;
+}
+
+/// The last append of a run lands between the start and the first append of the next run at the same address. (Inline: the
+/// names of objects would clash first.)
+pub(super) async fn late_into_the_next_run(stage: &Stage) {
+    let second = Duration::from_secs(1);
+    stage.node(0).log.faults().on_append(1, AppendFault::Late { reply: 600 * second, land: 5 * second });
+    let crash = async {
+        stage.sleep(second).await;
+        stage.world.kill(0);
+        stage.start(0).await;
+        let hold = stage.hold(0, Place::Append, "");
+        let land = async {
+            hold.reached().await;
+            stage.sleep(10 * second).await;
+            hold.release();
+        };
+        futures::join!(stage.send(0, 2), land);
+    };
+    futures::join!(stage.send(0, 2), crash);
+    stage.catch_up().await;
+    read_all(&stage.world, &stage.node(1), &stage.topic, stage.at(), 1 << 20).await;
+}
+
+/// The log has the entry, and its writer does not hear it.
+pub(super) async fn lost_reply(stage: &Stage) {
+    stage.node(0).log.faults().on_append(1, AppendFault::AmbiguousAfter);
+    stage.send(0, LARGE).await;
+    stage.send(0, LARGE).await;
+}
+
+/// The log does not have the entry, and its writer does not know.
+pub(super) async fn lost_request(stage: &Stage) {
+    stage.node(0).log.faults().on_append(1, AppendFault::AmbiguousBefore);
+    stage.send(0, LARGE).await;
+    stage.send(0, LARGE).await;
+}
+
+/// What was asked for first comes first, also when its append is in doubt.
+pub(super) async fn behind_one_in_doubt(stage: &Stage) {
+    let second = Duration::from_secs(1);
+    stage.node(0).log.faults().on_append(1, AppendFault::Late { reply: second, land: 3 * second });
+    let later = async {
+        stage.sleep(second / 2).await;
+        stage.commit(0).await
+    };
+    let (first, second) = futures::join!(stage.commit(0), later);
+    stage.say(&format!("first {first:?}, second {second:?}"));
+    match (first, second) {
+        (Some(Ok(first)), Some(Ok(second))) if first.seq <= second.seq => {}
+        told => stage.world.core.fail(format!("a commit behind one in doubt: {told:?} (A17)")),
+    }
+}
+
+/// Another writer's entry is at the seq, three times.
+pub(super) async fn faster_rival(stage: &Stage) {
+    let clock = stage.world.core.clock().clone();
+    let rival = move |_: Seq, entry: &Entry| {
+        let body = EntryBody {
+            time_ms: clock.now_ms(),
+            hash_before: entry.hash_before.0.to_vec(),
+            cell_epoch: 1,
+            ..EntryBody::default()
+        };
+        Entry { hash_before: entry.hash_before, bytes: encode(&body).unwrap(), payload: Payload::default() }
+    };
+    stage.node(0).log.faults().conflict_storm(3, Arc::new(rival));
+    stage.send(0, LARGE).await;
+}
+
+/// Two WAL segments are on their way at once, named at the same seq.
+pub(super) async fn two_objects_at_once(stage: &Stage) {
+    let hold = stage.hold(0, Place::Put, "wal/");
+    let second = async {
+        hold.reached().await;
+        let second = stage.send(0, LARGE).boxed();
+        let release = async {
+            stage.sleep(Duration::from_secs(2)).await;
+            hold.release();
+        };
+        futures::join!(second, release);
+    };
+    futures::join!(stage.send(0, LARGE), second);
+}

@@ -1,0 +1,23 @@
+//! Every interleaving that the design has a rule for ends well.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use strandline_simulation::{Script, run_script};
+
+/// `SIMULATION_SCRIPT=LostReply` plays one.
+fn chosen() -> Vec<Script> {
+    let wanted = std::env::var("SIMULATION_SCRIPT").ok();
+    Script::ALL.into_iter().filter(|script| wanted.as_ref().is_none_or(|wanted| format!("{script:?}") == *wanted)).collect()
+}
+
+#[test]
+fn every_script_ends_well() {
+    let mut failed = Vec::new();
+    for script in chosen() {
+        eprintln!("{script:?}");
+        if let Err(what) = run_script(script, None) {
+            eprintln!("{script:?}: {what}\n");
+            failed.push((script, what.lines().next().unwrap_or_default().to_owned()));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
