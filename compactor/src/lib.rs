@@ -12,7 +12,7 @@
 //! transaction into a file (I7); decide by an object's age; write a row into `bronze/` twice.
 //!
 //! It keeps I5 (each offset has one answer, through commands that the fold checks), I7, I8, I10 (copies and snapshots) and
-//! I11 (one conversion's memory, one seal's, one merge's at a time).
+//! I11 (conversions, merges and seals share one bound of memory; conversions go first).
 
 mod compactor;
 mod convert;
@@ -32,6 +32,7 @@ mod sealed;
 mod shared;
 mod snapshots;
 mod tasks;
+mod work_memory;
 
 pub use compactor::Compactor;
 pub use error::{Retry, WorkError};

@@ -112,7 +112,7 @@ impl Shared {
     async fn put_copy(&self, copy: &LogCopy) -> Result<(), WorkError> {
         let Some(name) = copy.name() else { return Ok(()) };
         let bytes = copy.encode();
-        metrics::counter!("strandline_log_copy_bytes").increment(bytes.len() as u64);
+        metrics::counter!("strandline_log_copy_bytes_total").increment(bytes.len() as u64);
         let chunks = vec![bytes];
         let crc = crc32c(&chunks);
         Ok(self.objects.put_new(Purpose::LogCopy, &name.to_string(), chunks, crc).await?)

@@ -3,12 +3,13 @@
 use crate::error::WorkError;
 use crate::shared::Shared;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
-use strandline_bronze::Day;
 use strandline_bronze::manifest::{
     DayManifest, ManifestDay, ManifestError, ManifestFile, ManifestPartition, RootManifest, applied_seq, day_path, root_path,
     supersedes,
 };
+use strandline_bronze::{Day, topic_folder};
 use strandline_commands::NewFile;
 use strandline_index::Topic;
 use strandline_object_store::Purpose;
@@ -108,7 +109,7 @@ impl Shared {
         written.earlier.clear();
         written.changed = shown.changed;
         self.memory().manifests.insert(topic_id, written);
-        metrics::counter!("strandline_manifests").increment(1);
+        metrics::counter!("strandline_manifests_total").increment(1);
         Ok(true)
     }
 
@@ -133,7 +134,30 @@ impl Shared {
         };
         let Ok(root) = RootManifest::parse(&json) else { return Ok(Written::default()) };
         let earlier = root.days.iter().filter_map(|day| Some((day.day.parse().ok()?, (day.files, day.rows, day.bytes))));
+        self.delete_left_days(&topic, topic_id, &root).await?;
         Ok(Written { changed: Seq(root.applied_seq), days: BTreeMap::new(), earlier: earlier.collect() })
+    }
+
+    /// Deletes what was left where a run ended between the put of the root and the deletes of days that it does not name any more. A day
+    /// that is newer than the root is one that another run is about to name.
+    async fn delete_left_days(&self, topic: &str, topic_id: TopicId, root: &RootManifest) -> Result<(), WorkError> {
+        let named: BTreeSet<&str> = root.days.iter().map(|day| day.path.as_str()).collect();
+        let folder = topic_folder("manifest", topic, topic_id);
+        let mut listed = self.objects.list(Purpose::Manifest, &folder);
+        while let Some(found) = listed.try_next().await? {
+            if named.contains(found.path.as_str()) {
+                continue;
+            }
+            let json = match self.objects.get(Purpose::Manifest, &found.path).await {
+                Ok(json) => json,
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if applied_seq(&json).is_ok_and(|applied| applied <= root.applied_seq) {
+                self.objects.delete(Purpose::Manifest, &found.path).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Every file that answers, once: fresh, sealed but not yet listed, sealed and listed.

@@ -9,15 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_bronze::{CoveredRange, SegmentSpec, fresh_path};
 use strandline_commands::{LeaseKind, Merge, NewFile};
 use strandline_index::Topic;
-use strandline_object_store::Purpose;
+use strandline_object_store::{Purpose, PutRule};
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{ObjectName, TopicId, limits};
 
 /// The first tier holds segments below this; each further one is four times as large.
 const FIRST_TIER_BYTES: u64 = 128 << 10;
 const TIER_FACTOR: u64 = 4;
-/// Bytes that one merge takes in: they and the output stay within a conversion's memory.
-const MERGE_BYTES: u64 = limits::CONVERSION_BYTES as u64 / 3;
+/// Bytes that one merge takes in, so that it does not take long.
+const MERGE_BYTES: u64 = 64 << 20;
 
 /// Whole fresh segments of one day, neighbours in every partition, similar in size; empty if there are too few.
 pub(crate) fn choose_merge(topic: &Topic, merge_segments: usize, file_bytes: u64) -> Vec<ObjectName> {
@@ -210,13 +210,9 @@ impl Shared {
         let started = self.cell.runtime().clock.monotonic();
         let paths: Vec<String> = specs.iter().map(|spec| spec.plan.clone()).collect();
         let inputs: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
-        let segments = self.rewrite_into(Purpose::Fresh, files, specs, keep_from).await?;
-        let mut outputs = Vec::with_capacity(segments.len());
-        for (path, segment) in paths.iter().zip(segments) {
-            outputs.push(new_file(path, day, &segment, &sent));
-            self.objects.put_new(Purpose::Fresh, path, segment.bytes, segment.crc32c).await?;
-        }
-        let command = Merge { lease: lease.0, topic_id: topic_id.0.to_vec(), inputs, outputs };
+        let segments = self.rewrite_into(Purpose::Fresh, files, specs, keep_from, PutRule::New).await?;
+        let outputs = paths.iter().zip(&segments).map(|(path, segment)| new_file(path, day, segment, &sent));
+        let command = Merge { lease: lease.0, topic_id: topic_id.0.to_vec(), inputs, outputs: outputs.collect() };
         self.commit_one(command).await?;
         let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);
         metrics::histogram!("strandline_merge_seconds").record(elapsed.as_secs_f64());

@@ -52,7 +52,7 @@ impl Default for CompactorOptions {
             conversion_paused: false,
             conversion_bytes: limits::CONVERSION_INPUT_BYTES,
             sealed_file_bytes: limits::SEALED_FILE_BYTES,
-            whole_input_bytes: limits::CONVERSION_BYTES as u64 / 3,
+            whole_input_bytes: limits::WHOLE_INPUT_BYTES as u64,
             merge_segments: limits::MERGE_SEGMENTS,
             manifest_interval: Duration::from_secs(1),
             log_copy_interval: limits::LOG_COPY_INTERVAL,

@@ -3,6 +3,7 @@
 use crate::error::WorkError;
 use crate::options::{CompactorOptions, millis};
 use crate::sealed::SealedFiles;
+use crate::work_memory::WorkMemory;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use strandline_cell::{Cell, Submission, Submitted};
@@ -22,12 +23,14 @@ pub(crate) struct Shared {
     pub extents: ExtentReader,
     /// Conversions do not run.
     pub conversion_paused: std::sync::atomic::AtomicBool,
+    /// What conversions, merges and seals may hold, all together.
+    pub work_memory: WorkMemory,
     memory: Mutex<Memory>,
     /// Log copies are made one at a time.
     pub copying: tokio::sync::Mutex<()>,
     /// A seal is planned and completed by one task at a time.
     pub sealing: tokio::sync::Mutex<()>,
-    /// A conversion's memory is taken once.
+    /// Conversions are planned and committed one at a time.
     pub converting: tokio::sync::Mutex<()>,
     /// Manifests are written by one task at a time, so that none gives way to an older one.
     pub manifests: tokio::sync::Mutex<()>,
@@ -46,6 +49,8 @@ pub(crate) struct Memory {
     pub seal_boundaries: BTreeMap<TopicId, i64>,
     /// Per topic, what its manifests say.
     pub manifests: BTreeMap<TopicId, crate::manifest::Written>,
+    /// Extents that could not be read.
+    pub unreadable: crate::convert::unreadable::Unreadable,
     /// Entries up to here were looked at for the log's copy; none after the last copy that is worth one lies below.
     pub inspected: Seq,
     /// Bytes of log, payloads included, since the last snapshot, as far as this node has read them.
@@ -81,6 +86,7 @@ impl Shared {
             objects,
             segment_index,
             extents,
+            work_memory: WorkMemory::default(),
             memory: Mutex::default(),
             copying: tokio::sync::Mutex::default(),
             sealing: tokio::sync::Mutex::default(),

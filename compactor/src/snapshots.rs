@@ -231,7 +231,7 @@ impl Shared {
                     read.push((partition, extent));
                 }
                 Err(error) => {
-                    metrics::counter!("strandline_rehome_unreadable").increment(1);
+                    metrics::counter!("strandline_rehome_unreadable_total").increment(1);
                     tracing::warn!(%error, "a batch could not be moved out of the log: the log is not trimmed beyond it");
                     unreadable.insert((partition, extent.start));
                     if unreadable.len() >= UNREADABLE_RUNS {

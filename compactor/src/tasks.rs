@@ -55,7 +55,7 @@ impl Backoffs {
 }
 
 fn report_failure(what: &'static str, topic_id: TopicId, error: &WorkError, wait_ms: i64) {
-    metrics::counter!("strandline_compactor_failures", "step" => what).increment(1);
+    metrics::counter!("strandline_compactor_failures_total", "step" => what).increment(1);
     match error.retry() {
         Retry::Alarm => tracing::error!(%topic_id, %error, wait_ms, "{what} failed and needs someone to look"),
         Retry::LookAgain | Retry::Stop => tracing::debug!(%topic_id, %error, "{what} was overtaken"),

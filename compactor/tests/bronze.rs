@@ -253,6 +253,16 @@ async fn what_cannot_be_decoded_is_set_aside_and_stops_nothing() {
     node.compactor.convert_once(topic).await.unwrap_err();
     world.faults.clear();
     assert!(node.compactor.convert_once(topic).await.unwrap());
+    let frontiers = |node: &world::Node| {
+        let partitions = &node.cell.view().topics[&topic].partitions;
+        partitions.iter().map(|partition| partition.frontier).collect::<Vec<_>>()
+    };
+    assert_eq!(frontiers(&node), [5, 0], "bytes that differ may be read right the next time");
+    for _ in 0..10 {
+        world.runtime.sleep(Duration::from_secs(13)).await;
+        node.compactor.convert_once(topic).await.unwrap();
+    }
+    assert_eq!(frontiers(&node), [5, 3]);
     assert_eq!(world.paths("corrupt").await.len(), 2, "what is tried again is kept once");
     for path in world.paths("corrupt").await {
         let kept = world.plain_objects().get(Purpose::Read, &path).await.unwrap();
@@ -375,4 +385,148 @@ async fn a_deleted_topic_leaves_nothing_behind_and_a_late_put_is_found() {
     node.compactor.collect_once().await.unwrap();
     assert!(world.paths("bronze").await.is_empty() && world.paths("fresh").await.is_empty());
     assert!(node.cell.view().dropped.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_the_log_that_is_gone_costs_its_records_and_nothing_else() {
+    let mut world = World::new(20);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 2, &[]).await;
+    world.produce(&node, topic, 0, 3).await;
+    world.runtime.sleep(Duration::from_secs(61)).await;
+    node.compactor.snapshot_once(true).await.unwrap();
+    world.produce(&node, topic, 1, 3).await;
+    world.produce(&node, topic, 0, 2).await;
+    let frontier = |node: &world::Node, of: usize| node.cell.view().topics[&topic].partitions[of].frontier;
+    for path in world.paths("wal").await {
+        world.plain_objects().delete(Purpose::Garbage, &path).await.unwrap();
+    }
+    node.compactor.run();
+    world.runtime.sleep(Duration::from_secs(20)).await;
+    assert_eq!((frontier(&node, 0), frontier(&node, 1)), (0, 3), "the other partition goes on");
+    let lost = |node: &world::Node| {
+        let view = node.cell.view();
+        view.topics[&topic].partitions[0].extents.iter().any(|extent| extent.place == strandline_index::ExtentPlace::Hole)
+    };
+    assert!(!lost(&node), "nothing is given up after a few seconds");
+    world.runtime.sleep(Duration::from_secs(120)).await;
+    assert_eq!(frontier(&node, 0), 5);
+    world.produce(&node, topic, 0, 2).await;
+    world.runtime.sleep(Duration::from_secs(20)).await;
+    assert_eq!(frontier(&node, 0), 7);
+    world.model.get_mut(&(topic, 0)).unwrap().retain(|offset, _| *offset >= 3);
+    world.check(&node, false).await;
+    assert!(world.paths("corrupt").await.is_empty(), "there was nothing to keep");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_for_a_while_loses_nothing_and_stops_no_other_partition() {
+    let mut world = World::new(21);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 2, &[]).await;
+    world.produce(&node, topic, 0, 3).await;
+    world.runtime.sleep(Duration::from_secs(61)).await;
+    node.compactor.snapshot_once(true).await.unwrap();
+    world.faults.add(Fault::every(Operation::Get, Effect::Before).below("wal"));
+    node.compactor.run();
+    for round in 1..6 {
+        world.produce(&node, topic, 1, 3).await;
+        world.produce(&node, topic, 0, 1).await;
+        world.runtime.sleep(Duration::from_secs(60)).await;
+        let view = node.cell.view();
+        let frontiers: Vec<i64> = view.topics[&topic].partitions.iter().map(|partition| partition.frontier).collect();
+        assert_eq!(frontiers, [0, 3 * round]);
+    }
+    world.faults.clear();
+    world.runtime.sleep(Duration::from_secs(30)).await;
+    assert_eq!(node.cell.view().topics[&topic].partitions[0].frontier, 8);
+    world.check(&node, false).await;
+    assert!(world.paths("corrupt").await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_object_under_a_planned_name_is_set_aside_and_the_plan_completed_under_it() {
+    let mut world = World::new(22);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+    fill(&mut world, &node, topic, 2).await;
+    let other = world.create_topic(&node, 8, "other", 1, &[]).await;
+    world.produce(&node, other, 0, 3).await;
+    let sound = node.compactor.seal_everything(other).await.unwrap().sealed[0].clone();
+    let sound = world.plain_objects().get(Purpose::Read, &sound).await.unwrap();
+    for foreign in [Bytes::from_static(b"not Parquet"), Bytes::new(), sound] {
+        world.faults.add(Fault::every(Operation::Put, Effect::Before).below("bronze"));
+        world.produce(&node, topic, 0, 3).await;
+        node.compactor.seal_everything(topic).await.unwrap_err();
+        world.faults.clear();
+        let planned = node.cell.view().topics[&topic].plans.keys().next().unwrap().clone();
+        world.plain_objects().put_replace(Purpose::Seal, &planned, foreign.clone()).await.unwrap();
+        // Cut off between the copy and the put, it is done again.
+        world.faults.add(Fault::every(Operation::Put, Effect::Before).below("bronze"));
+        node.compactor.seal_once(topic, true).await.unwrap_err();
+        world.faults.clear();
+        let progress = node.compactor.seal_once(topic, true).await.unwrap();
+        assert_eq!(progress.sealed[0], planned, "a plan is completed under its name");
+        let crc = crc_fast::crc32_iscsi(&foreign);
+        let kept = world.plain_objects().get(Purpose::Read, &format!("corrupt/{planned}-{crc:08x}")).await.unwrap();
+        assert_eq!(kept, foreign);
+        world.check(&node, false).await;
+    }
+    assert_eq!(world.paths("corrupt").await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_that_is_no_more_goes_from_the_manifests_whenever_the_run_ended() {
+    for kills in [false, true] {
+        let mut world = World::new(23);
+        let mut node = world.start().await;
+        let configs = [("strandline.bronze.retention.ms", "-2"), ("retention.ms", "1000")];
+        let topic = world.create_topic(&node, 7, "t", 1, &configs).await;
+        world.produce(&node, topic, 0, 4).await;
+        node.compactor.seal_everything(topic).await.unwrap();
+        assert_eq!(world.paths("manifest").await.len(), 2);
+        world.runtime.sleep(Duration::from_secs(24 * 3_600)).await;
+        node.compactor.retain_once().await.unwrap();
+        world.faults.add(Fault::every(Operation::Delete, Effect::Before).below("manifest"));
+        node.compactor.write_manifest_once(topic).await.unwrap_err();
+        assert_eq!(world.paths("manifest").await.len(), 2, "the root is written, the day is left");
+        world.faults.clear();
+        if kills {
+            node.kill();
+            node = world.start().await;
+        }
+        node.compactor.write_manifest_once(topic).await.unwrap();
+        assert_eq!(world.paths("manifest").await, [strandline_bronze::manifest::root_path("t", topic)]);
+        world.check_manifest(&node, topic).await;
+        world.produce(&node, topic, 0, 2).await;
+        node.compactor.convert_once(topic).await.unwrap();
+        node.compactor.write_manifest_once(topic).await.unwrap();
+        world.check_manifest(&node, topic).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_runs_are_copied_from_file_to_file_and_read_the_same() {
+    for whole in [true, false] {
+        let mut world = World::new(24);
+        if !whole {
+            world.options.whole_input_bytes = 0;
+        }
+        let node = world.start().await;
+        let topic = world.create_topic(&node, 7, "t", 2, &[]).await;
+        for _ in 0..2 {
+            for partition in 0..2 {
+                world.produce(&node, topic, partition, 17_000).await;
+            }
+            world.produce(&node, topic, 0, 5).await;
+            assert!(node.compactor.convert_once(topic).await.unwrap());
+        }
+        let sealed = node.compactor.seal_everything(topic).await.unwrap().sealed;
+        assert_eq!(sealed.len(), 1);
+        world.check(&node, false).await;
+        world.check_manifest(&node, topic).await;
+        let bytes = world.plain_objects().get(Purpose::Read, &sealed[0]).await.unwrap();
+        let report = strandline_bronze::verify(&sealed[0], &[bytes], None);
+        assert!(report.is_sound() && report.rows == 68_010, "{report:?}");
+    }
 }

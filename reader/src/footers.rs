@@ -2,11 +2,11 @@
 
 use crate::chunks::ChunkMap;
 use crate::error::SourceError;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use strandline_bronze::{FooterError, SegmentFooter, TAIL_GUESS_BYTES};
-use strandline_object_store::{Objects, Purpose};
-use strandline_runtime::Spawner;
+use strandline_object_store::{Objects, Purpose, TailError};
 use tokio::sync::OnceCell;
 
 /// One opened file.
@@ -45,14 +45,13 @@ struct Entries {
 /// The cache of opened files.
 pub(crate) struct Footers {
     objects: Objects,
-    spawner: Spawner,
     limit_bytes: usize,
     entries: Mutex<Entries>,
 }
 
 impl Footers {
-    pub(crate) fn new(objects: Objects, spawner: Spawner, limit_bytes: usize) -> Self {
-        Self { objects, spawner, limit_bytes, entries: Mutex::default() }
+    pub(crate) fn new(objects: Objects, limit_bytes: usize) -> Self {
+        Self { objects, limit_bytes, entries: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -103,21 +102,14 @@ impl Footers {
     }
 
     async fn load(&self, path: &str, size: u64) -> Result<Arc<OpenedSegment>, SourceError> {
-        let mut tail_bytes = TAIL_GUESS_BYTES.min(size);
-        loop {
-            let tail = self.objects.get_range(Purpose::Read, path, size - tail_bytes..size).await;
-            let tail = tail.map_err(|error| SourceError::of_store(path, &error))?;
-            let name = path.to_owned();
-            let parse = move || SegmentFooter::parse(&name, size, &tail);
-            let parsed =
-                self.spawner.blocking("parse footer", parse).await.map_err(|error| SourceError::of_blocking(path, &error))?;
-            match parsed {
-                Ok(footer) => return Ok(Arc::new(OpenedSegment { footer, maps: Mutex::default() })),
-                Err(FooterError::NeedsMore { tail_bytes: needed, .. }) if needed > tail_bytes && needed <= size => {
-                    tail_bytes = needed
-                }
-                Err(error) => return Err(SourceError::of_footer(path, &error)),
-            }
+        let name = path.to_owned();
+        let parse = move |tail: &Bytes| SegmentFooter::parse(&name, size, tail);
+        let parsed = self.objects.parse_tail(Purpose::Read, path, size, TAIL_GUESS_BYTES, parse, FooterError::needed_bytes);
+        match parsed.await {
+            Ok(footer) => Ok(Arc::new(OpenedSegment { footer, maps: Mutex::default() })),
+            Err(TailError::Get(error)) => Err(SourceError::of_store(path, &error)),
+            Err(TailError::Blocking(error)) => Err(SourceError::of_blocking(path, &error)),
+            Err(TailError::Parse(error)) => Err(SourceError::of_footer(path, &error)),
         }
     }
 }

@@ -74,7 +74,7 @@ impl Reader {
     pub fn new(options: ReaderOptions, cell: Cell, objects: Objects, segment_index: Arc<dyn SegmentIndex>, cache: Cache) -> Self {
         let runtime = cell.runtime().clone();
         let extents = ExtentReader::through(&cell, objects.clone(), cache.clone(), Purpose::Read);
-        let footers = Footers::new(objects.clone(), runtime.spawner.clone(), options.footer_bytes);
+        let footers = Footers::new(objects.clone(), options.footer_bytes);
         let history = History::new(Arc::new(footers), Pages::new(objects, cache), runtime.spawner.clone());
         let sessions = SessionCache::new(runtime, options.sessions, options.session_bytes);
         let answers = AnswerRoom::new(options.answers_bytes);

@@ -1,10 +1,12 @@
 //! The segment index made anew from the footers under `bronze/`: it holds nothing that is not there.
 
+use bytes::Bytes;
 use futures::StreamExt;
 use std::collections::BTreeSet;
 use strandline_bronze::{FooterError, SealedName, SegmentFooter, TAIL_GUESS_BYTES};
 use strandline_cell::Cell;
-use strandline_object_store::{GetError, ListError, Objects, Purpose};
+use strandline_object_store::{GetError, ListError, Objects, Purpose, TailError};
+use strandline_runtime::BlockingError;
 use strandline_segment_index::{PutError, SealedRow, SegmentIndex};
 use strandline_types::{Seq, TopicPartition};
 
@@ -26,6 +28,9 @@ pub enum SegmentRowsError {
     /// The rows cannot be written.
     #[error(transparent)]
     Put(#[from] PutError),
+    /// The work was cut off by the end of the process.
+    #[error(transparent)]
+    Blocking(#[from] BlockingError),
 }
 
 /// Writes the rows of every file under `bronze/` that belongs to a topic of the index, is in no open plan, and is not
@@ -72,15 +77,14 @@ pub async fn rows_of_file(objects: &Objects, path: &str, size: u64) -> Result<Ve
         true => path.parse::<SealedName>()?.generation,
         false => 0,
     };
-    let mut tail_bytes = TAIL_GUESS_BYTES.min(size);
-    let footer = loop {
-        let tail = objects.get_range(Purpose::Rebuild, path, size - tail_bytes..size).await?;
-        match SegmentFooter::parse(path, size, &tail) {
-            Ok(footer) => break footer,
-            Err(FooterError::NeedsMore { tail_bytes: more, .. }) if more > tail_bytes && more <= size => tail_bytes = more,
-            Err(error) => return Err(error.into()),
-        }
-    };
+    let name = path.to_owned();
+    let parse = move |tail: &Bytes| SegmentFooter::parse(&name, size, tail);
+    let footer = objects.parse_tail(Purpose::Rebuild, path, size, TAIL_GUESS_BYTES, parse, FooterError::needed_bytes).await;
+    let footer = footer.map_err(|error| match error {
+        TailError::Get(error) => SegmentRowsError::Get(error),
+        TailError::Blocking(error) => SegmentRowsError::Blocking(error),
+        TailError::Parse(error) => SegmentRowsError::Footer(error),
+    })?;
     let whole = objects.get(Purpose::Rebuild, path).await?;
     let crc32c = strandline_object_store::crc32c(std::slice::from_ref(&whole));
     let mut first_row = 0;

@@ -58,7 +58,6 @@ pub(crate) fn write_segment(
     bytes: &[Bytes],
     wanted: WantedFormats,
     path: &str,
-    quarantined: Vec<Quarantined>,
 ) -> Result<Converted, DecodeError> {
     let formats = Formats::decide(plan, bytes, wanted);
     let covered = plan.inputs.iter().map(|input| CoveredRange { partition: input.partition, start: input.start, end: input.end });
@@ -70,7 +69,6 @@ pub(crate) fn write_segment(
         key: formats.key,
         value: formats.value,
     })?;
-    build.quarantined = quarantined;
     let mut pieces = bytes;
     for input in &plan.inputs {
         let (own, rest) = pieces.split_at(input.extents.len().min(pieces.len()));
@@ -111,6 +109,11 @@ impl SegmentBuild {
             write_extent(&mut self.writer, input, extent, piece, &mut self.scratch, &mut self.quarantined)?;
         }
         Ok(())
+    }
+
+    /// Pieces of the file that are finished; they leave memory.
+    pub(crate) fn take_pieces(&mut self) -> Vec<Bytes> {
+        self.writer.take_pieces()
     }
 
     pub(crate) fn finish(self) -> Result<FinishedSegment, DecodeError> {

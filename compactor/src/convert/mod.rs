@@ -3,3 +3,4 @@
 pub(crate) mod decode;
 pub(crate) mod plan;
 mod run;
+pub(crate) mod unreadable;

@@ -1,7 +1,7 @@
 //! What one conversion takes in: decided from the index alone, without I/O.
 
 use std::collections::BTreeMap;
-use strandline_index::{AbortedTransaction, Extent, Format, Topic};
+use strandline_index::{AbortedTransaction, Extent, Format, Partition, Topic};
 use strandline_types::{TopicId, limits};
 
 /// Milliseconds of a UTC day.
@@ -64,15 +64,21 @@ pub(crate) struct Backlog {
     pub pinned_bytes: u64,
 }
 
-/// What waits in a topic.
-pub(crate) fn backlog(topic: &Topic) -> Backlog {
+/// How far a partition can be converted: up to its last stable offset, or to what is held back because it cannot be read.
+fn stable_end(number: usize, partition: &Partition, held_back: &BTreeMap<i32, i64>) -> i64 {
+    let held_back = i32::try_from(number).ok().and_then(|number| held_back.get(&number)).copied();
+    partition.last_stable_offset().min(held_back.unwrap_or(i64::MAX))
+}
+
+/// What waits in a topic. `held_back`: per partition, the offset from which nothing is taken.
+pub(crate) fn backlog(topic: &Topic, held_back: &BTreeMap<i32, i64>) -> Backlog {
     let mut found = Backlog::default();
-    for partition in topic.partitions.iter().filter(|partition| !partition.extents.is_empty()) {
+    for (number, partition) in topic.partitions.iter().enumerate().filter(|(_, partition)| !partition.extents.is_empty()) {
         if partition.planned_end.is_some() {
             found.pinned_bytes += partition.extents.iter().map(|extent| extent.length).sum::<u64>();
             continue;
         }
-        let stable = partition.last_stable_offset();
+        let stable = stable_end(number, partition, held_back);
         for extent in &partition.extents {
             if extent.end > stable {
                 found.blocked_bytes += extent.length;
@@ -88,18 +94,17 @@ pub(crate) fn backlog(topic: &Topic) -> Backlog {
 }
 
 /// The next conversion of a topic: the oldest stable extents of all partitions together, of one UTC day, up to `max_bytes`
-/// (at least one extent). None if nothing is stable.
-pub(crate) fn plan_conversion(topic: &Topic, max_bytes: u64) -> Option<ConversionPlan> {
-    let stable_front = topic
-        .partitions
-        .iter()
-        .filter(|partition| partition.planned_end.is_none())
-        .filter_map(|partition| partition.extents.front().filter(|extent| extent.end <= partition.last_stable_offset()));
+/// (at least one extent); `held_back` as for [`backlog`]. None if nothing is stable.
+pub(crate) fn plan_conversion(topic: &Topic, max_bytes: u64, held_back: &BTreeMap<i32, i64>) -> Option<ConversionPlan> {
+    let free = || topic.partitions.iter().enumerate().filter(|(_, partition)| partition.planned_end.is_none());
+    let stable_front = free().filter_map(|(number, partition)| {
+        partition.extents.front().filter(|extent| extent.end <= stable_end(number, partition, held_back))
+    });
     let day = stable_front.map(|extent| day_of(extent.ingest_ms)).min()?;
     // A partition's own extents are in the order of time, so taking the oldest of all keeps each a prefix.
     let mut candidates = Vec::new();
-    for (number, partition) in topic.partitions.iter().enumerate().filter(|(_, partition)| partition.planned_end.is_none()) {
-        let stable = partition.last_stable_offset();
+    for (number, partition) in free() {
+        let stable = stable_end(number, partition, held_back);
         let mut bytes = 0;
         let of_day = partition.extents.iter().take_while(|extent| extent.end <= stable && day_of(extent.ingest_ms) == day);
         for extent in of_day.take(limits::CONVERSION_EXTENTS) {
@@ -149,7 +154,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::VecDeque;
-    use strandline_index::{ExtentPlace, Partition};
+    use strandline_index::ExtentPlace;
     use strandline_types::Seq;
 
     fn extent(start: i64, end: i64, length: u64, ingest_ms: i64) -> Extent {
@@ -188,26 +193,40 @@ mod tests {
     #[test]
     fn the_oldest_of_all_partitions_go_together() {
         let topic = topic(vec![vec![(10, 5), (10, 9)], vec![(10, 6), (10, 7)]], None);
-        let plan = plan_conversion(&topic, 30).unwrap();
+        let plan = plan_conversion(&topic, 30, &BTreeMap::new()).unwrap();
         let ranges: Vec<_> = plan.inputs.iter().map(|input| (input.partition, input.start, input.end)).collect();
         assert_eq!((ranges, plan.bytes), (vec![(0, 0, 10), (1, 0, 20)], 30));
     }
 
     #[test]
+    fn what_is_held_back_stops_its_partition_alone() {
+        let topic = topic(vec![vec![(10, 5), (10, 9)], vec![(10, 6), (10, 7)]], None);
+        let ends = |held_back: &[(i32, i64)]| {
+            let plan = plan_conversion(&topic, 1_000, &held_back.iter().copied().collect());
+            plan.map(|plan| plan.inputs.iter().map(|input| (input.partition, input.end)).collect::<Vec<_>>())
+        };
+        assert_eq!(ends(&[(0, 10)]), Some(vec![(0, 10), (1, 20)]));
+        assert_eq!(ends(&[(0, 0)]), Some(vec![(1, 20)]));
+        assert_eq!(ends(&[(0, 0), (1, 0)]), None);
+        assert_eq!(backlog(&topic, &BTreeMap::from([(1, 0)])).bytes, 20);
+    }
+
+    #[test]
     fn an_extent_larger_than_the_bound_goes_alone() {
         let topic = topic(vec![vec![(500, 5), (10, 9)]], None);
-        assert_eq!(plan_conversion(&topic, 30).unwrap().inputs[0].end, 10);
+        assert_eq!(plan_conversion(&topic, 30, &BTreeMap::new()).unwrap().inputs[0].end, 10);
     }
 
     #[test]
     fn a_conversion_never_spans_a_day_and_stops_at_open_transactions() {
         let topic_of_days = topic(vec![vec![(1, DAY_MS - 1), (1, DAY_MS)], vec![(1, DAY_MS)]], None);
-        let plan = plan_conversion(&topic_of_days, 1_000).unwrap();
+        let plan = plan_conversion(&topic_of_days, 1_000, &BTreeMap::new()).unwrap();
         assert_eq!((plan.day, plan.inputs.len(), plan.inputs[0].end), (0, 1, 10));
         let held = topic(vec![vec![(1, 1), (1, 2)]], Some((0, 12)));
-        assert_eq!(plan_conversion(&held, 1_000).unwrap().inputs[0].end, 10);
-        assert_eq!(backlog(&held), Backlog { bytes: 1, extents: 1, oldest_ms: Some(1), blocked_bytes: 1, ..Backlog::default() });
-        assert_eq!(plan_conversion(&topic(vec![vec![(1, 1)]], Some((0, 0))), 1_000), None);
+        assert_eq!(plan_conversion(&held, 1_000, &BTreeMap::new()).unwrap().inputs[0].end, 10);
+        let expected = Backlog { bytes: 1, extents: 1, oldest_ms: Some(1), blocked_bytes: 1, ..Backlog::default() };
+        assert_eq!(backlog(&held, &BTreeMap::new()), expected);
+        assert_eq!(plan_conversion(&topic(vec![vec![(1, 1)]], Some((0, 0))), 1_000, &BTreeMap::new()), None);
     }
 
     proptest! {
@@ -222,7 +241,7 @@ mod tests {
             }
             let mut topic = topic(partitions, None);
             let mut rounds = 0;
-            while let Some(plan) = plan_conversion(&topic, max_bytes) {
+            while let Some(plan) = plan_conversion(&topic, max_bytes, &BTreeMap::new()) {
                 rounds += 1;
                 prop_assert!(rounds < 100);
                 prop_assert!(plan.bytes <= max_bytes || plan.inputs.iter().map(|input| input.extents.len()).sum::<usize>() == 1);

@@ -1,17 +1,19 @@
 //! One conversion, from the plan to the commit.
 
 use crate::convert::decode::{Quarantined, WantedFormats, write_segment};
-use crate::convert::plan::{Backlog, ConversionPlan, backlog, plan_conversion};
+use crate::convert::plan::{Backlog, ConversionPlan, PartitionInput, backlog, plan_conversion};
+use crate::convert::unreadable::Failure;
 use crate::error::WorkError;
 use crate::files::new_file;
 use crate::options::millis;
 use crate::shared::Shared;
+use crate::work_memory::{Urgency, writer_bytes};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use strandline_bronze::{Format as WantedFormat, fresh_path};
-use strandline_commands::{Convert, LeaseKind};
+use strandline_commands::{Convert, LeaseKind, Lost};
 use strandline_extents::ExtentError;
-use strandline_index::{Extent, ExtentPlace};
+use strandline_index::{Extent, ExtentPlace, Refusal};
 use strandline_object_store::{Purpose, crc32c};
 use strandline_topic_config::{FormatPreference, TopicConfig};
 use strandline_types::{TopicId, TopicPartition, limits};
@@ -31,31 +33,47 @@ impl Shared {
         let view = self.cell.view();
         let (mut bytes, mut blocked, mut oldest_ms) = (0, 0, None::<i64>);
         let mut due: Vec<ConvertDue> = Vec::new();
+        let (now_ms, steady_ms) = (self.now_ms(), self.steady_ms());
+        self.memory().unreadable.retain(|topic_id, partition, extent| {
+            let state = view.topics.get(&topic_id).and_then(|topic| topic.partition(partition));
+            state.is_some_and(|state| state.extent_at(extent.start).is_some_and(|at| state.extents[at] == *extent))
+        });
         for topic in view.topics.values() {
-            let backlog = backlog(topic);
+            let (held_back, next_try_ms) = {
+                let memory = self.memory();
+                (memory.unreadable.held_back(topic.id, steady_ms), memory.unreadable.next_try_ms(topic.id))
+            };
+            let backlog = backlog(topic, &held_back);
             bytes += backlog.bytes + backlog.pinned_bytes;
             blocked += backlog.blocked_bytes;
-            let Some(topic_oldest_ms) = backlog.oldest_ms else { continue };
+            let try_ms = next_try_ms.map_or(i64::MAX, |try_ms| now_ms.saturating_add(try_ms.saturating_sub(steady_ms)));
+            let Some(topic_oldest_ms) = backlog.oldest_ms else {
+                if next_try_ms.is_some_and(|try_ms| try_ms > steady_ms) {
+                    due.push(ConvertDue { topic_id: topic.id, due_ms: try_ms, backlog });
+                }
+                continue;
+            };
             oldest_ms = Some(oldest_ms.map_or(topic_oldest_ms, |oldest| oldest.min(topic_oldest_ms)));
             // Half for waiting, half for the conversion itself and the manifest.
             let wait_ms = millis(TopicConfig::of(&topic.configs).bronze_freshness) / 2;
             let enough = backlog.bytes >= self.options.conversion_bytes || backlog.extents >= limits::CONVERSION_EXTENTS as u64;
             // A clock that was ahead has left its time in the log: that would put conversions off until it has come.
-            let ahead = topic_oldest_ms > self.now_ms().saturating_add(wait_ms);
-            let due_ms = if enough || ahead { i64::MIN } else { topic_oldest_ms.saturating_add(wait_ms) };
+            let ahead = topic_oldest_ms > now_ms.saturating_add(wait_ms);
+            let due_ms = if enough || ahead { i64::MIN } else { topic_oldest_ms.saturating_add(wait_ms).min(try_ms) };
             due.push(ConvertDue { topic_id: topic.id, due_ms, backlog });
         }
         drop(view);
         metrics::gauge!("strandline_conversion_backlog_bytes").set(bytes as f64);
         metrics::gauge!("strandline_conversion_blocked_bytes").set(blocked as f64);
+        metrics::gauge!("strandline_unreadable_extents").set(self.memory().unreadable.count() as f64);
         let age_ms = oldest_ms.map_or(0, |oldest| self.now_ms().saturating_sub(oldest).max(0));
         metrics::gauge!("strandline_conversion_backlog_seconds").set(age_ms as f64 / 1_000.0);
         due.sort_by_key(|due| (due.due_ms, due.backlog.oldest_ms));
         due
     }
 
-    /// Converts the oldest stable extents of a topic, or plans a sealed file of them where they fill one. False if there is nothing
-    /// stable.
+    /// Converts the oldest stable extents of a topic, as far as they can be read, or plans a sealed file of them where they fill one. False
+    /// if there is nothing to convert.
     pub async fn convert_once(&self, topic_id: TopicId) -> Result<bool, WorkError> {
         let _one = self.converting.lock().await;
         let wanted = {
@@ -68,19 +86,25 @@ impl Shared {
             return Ok(true);
         }
         let planned = {
+            let held_back = self.memory().unreadable.held_back(topic_id, self.steady_ms());
             let view = self.cell.view();
-            view.topics.get(&topic_id).and_then(|topic| plan_conversion(topic, self.options.conversion_bytes))
+            view.topics.get(&topic_id).and_then(|topic| plan_conversion(topic, self.options.conversion_bytes, &held_back))
         };
-        let Some(plan) = planned else { return Ok(false) };
+        let Some(mut plan) = planned else { return Ok(false) };
         let lease = self.lease(LeaseKind::Convert, &topic_id.0).await?;
+        // Records may be compressed; more than a few times as large they rarely get.
+        let _memory = self.work_memory.take(Urgency::Fresh, plan.bytes + writer_bytes(plan.bytes)).await;
         let started = self.cell.runtime().clock.monotonic();
         let oldest_ms = plan.inputs.iter().flat_map(|input| &input.extents).map(|extent| extent.ingest_ms).min();
-        let (bytes, unreadable) = self.conversion_bytes(&plan).await?;
+        let bytes = self.conversion_bytes(&mut plan).await?;
+        if plan.inputs.is_empty() {
+            return Ok(false);
+        }
         let path = fresh_path(&plan.topic, topic_id, self.cell.name_object());
         let (plan, result) = {
             let path = path.clone();
             let work = move || {
-                let result = write_segment(&plan, &bytes, wanted, &path, unreadable);
+                let result = write_segment(&plan, &bytes, wanted, &path);
                 (plan, result)
             };
             self.cell.runtime().spawner.blocking("convert", work).await?
@@ -105,9 +129,9 @@ impl Shared {
         self.commit_one(command).await?;
         let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);
         metrics::histogram!("strandline_convert_seconds").record(elapsed.as_secs_f64());
-        metrics::counter!("strandline_bronze_rows").increment(rows);
-        metrics::counter!("strandline_bronze_bytes").increment(size);
-        metrics::counter!("strandline_bronze_segments").increment(1);
+        metrics::counter!("strandline_bronze_rows_total").increment(rows);
+        metrics::counter!("strandline_bronze_bytes_total").increment(size);
+        metrics::counter!("strandline_bronze_segments_total").increment(1);
         if let Some(oldest_ms) = oldest_ms {
             let age_ms = self.now_ms().saturating_sub(oldest_ms).max(0);
             metrics::histogram!("strandline_bronze_freshness_seconds").record(age_ms as f64 / 1_000.0);
@@ -115,42 +139,108 @@ impl Shared {
         Ok(true)
     }
 
-    /// The bytes of every extent of a plan, in order; what is damaged is set aside and left out.
-    pub(crate) async fn conversion_bytes(&self, plan: &ConversionPlan) -> Result<(Vec<Bytes>, Vec<Quarantined>), WorkError> {
+    /// The bytes of every extent of a plan, in order. What cannot be read is left out with all that follows it in its partition, and the
+    /// plan follows.
+    pub(crate) async fn conversion_bytes(&self, plan: &mut ConversionPlan) -> Result<Vec<Bytes>, WorkError> {
         // What lies wholly below the log start is covered without being read.
-        let needed: Vec<(i32, i64, Extent)> = plan
-            .inputs
-            .iter()
-            .flat_map(|input| input.extents.iter().map(|extent| (input.partition, input.log_start, *extent)))
-            .map(|(partition, log_start, extent)| {
-                let length = if extent.end <= log_start { 0 } else { extent.length };
-                (partition, log_start, Extent { length, ..extent })
-            })
-            .collect();
-        let extents: Vec<Extent> = needed.iter().map(|(.., extent)| *extent).collect();
-        match self.extents.bytes_of(&extents).await {
-            Ok(bytes) => return Ok((bytes, Vec::new())),
-            Err(ExtentError::Damaged { .. }) => {}
-            Err(error) => {
-                let (partition, start) = needed.first().map_or((-1, -1), |(partition, _, extent)| (*partition, extent.start));
-                return Err(WorkError::Extents { topic: plan.topic.clone(), partition, start, reason: error.to_string() });
+        let needed = |input: &PartitionInput| -> Vec<Extent> {
+            let log_start = input.log_start;
+            let extents = input.extents.iter();
+            extents.map(|extent| Extent { length: if extent.end <= log_start { 0 } else { extent.length }, ..*extent }).collect()
+        };
+        let extents: Vec<Extent> = plan.inputs.iter().flat_map(needed).collect();
+        if let Ok(bytes) = self.extents.bytes_of(&extents).await {
+            for input in &plan.inputs {
+                self.note_read(plan.topic_id, input, &[]);
             }
+            return Ok(bytes);
         }
-        let mut found = Vec::with_capacity(needed.len());
-        let mut damaged = Vec::new();
-        for (partition, _, extent) in needed {
-            match self.extents.bytes(&extent).await {
-                Ok(bytes) => found.push(bytes),
-                Err(error @ ExtentError::Damaged { .. }) => {
-                    let bytes = self.raw_extent(&extent).await.unwrap_or_default();
-                    let reason = error.to_string();
-                    damaged.push(Quarantined { partition, start: extent.start, end: extent.end, bytes, reason });
-                    found.push(Bytes::new());
+        let mut found = Vec::with_capacity(extents.len());
+        let mut inputs = Vec::with_capacity(plan.inputs.len());
+        for mut input in std::mem::take(&mut plan.inputs) {
+            let extents = needed(&input);
+            if let Ok(bytes) = self.extents.bytes_of(&extents).await {
+                self.note_read(plan.topic_id, &input, &[]);
+                found.extend(bytes);
+                inputs.push(input);
+                continue;
+            }
+            let mut failed = Vec::new();
+            for (extent, original) in extents.iter().zip(&input.extents) {
+                match self.extents.bytes(extent).await {
+                    Ok(bytes) if failed.is_empty() => found.push(bytes),
+                    Ok(_) => {}
+                    Err(error) => failed.push((*original, self.failure(plan, input.partition, original, &error).await?)),
                 }
-                Err(error) => return Err(unreadable(&plan.topic, partition, &extent, &error)),
+            }
+            for given_up in self.note_read(plan.topic_id, &input, &failed) {
+                self.give_up(plan, input.partition, &given_up).await?;
+            }
+            if let Some((first, _)) = failed.first() {
+                input.extents.retain(|extent| extent.start < first.start);
+                input.end = first.start;
+            }
+            if !input.extents.is_empty() {
+                inputs.push(input);
             }
         }
-        Ok((found, damaged))
+        plan.bytes = inputs.iter().flat_map(|input| &input.extents).map(|extent| extent.length).sum();
+        plan.inputs = inputs;
+        Ok(found)
+    }
+
+    fn note_read(&self, topic_id: TopicId, input: &PartitionInput, failed: &[(Extent, Failure)]) -> Vec<Extent> {
+        let (first_wait_ms, now_ms) = (millis(self.options.backoff), self.steady_ms());
+        self.memory().unreadable.note(topic_id, input.partition, input.end, failed, first_wait_ms, now_ms)
+    }
+
+    /// What it means that an extent could not be read.
+    async fn failure(
+        &self,
+        plan: &ConversionPlan,
+        partition: i32,
+        extent: &Extent,
+        error: &ExtentError,
+    ) -> Result<Failure, WorkError> {
+        tracing::warn!(
+            topic = plan.topic,
+            partition,
+            start = extent.start,
+            end = extent.end,
+            %error,
+            "records could not be read for their conversion: their partition waits, they are tried again"
+        );
+        let is_missing = match error {
+            ExtentError::Unavailable { .. } => return Ok(Failure::Unavailable),
+            ExtentError::Damaged { .. } => false,
+            ExtentError::Missing { .. } => true,
+        };
+        if is_missing {
+            // To be missing it must be named by a view that is no older than the look.
+            self.cell.barrier().await?;
+            let view = self.cell.view();
+            let state = view.topics.get(&plan.topic_id).and_then(|topic| topic.partition(partition));
+            let named = state.is_some_and(|state| state.extent_at(extent.start).is_some_and(|at| state.extents[at] == *extent));
+            if !named {
+                return Err(Refusal::Superseded { what: "the extent lies elsewhere by now" }.into());
+            }
+        }
+        Ok(Failure::Lost)
+    }
+
+    /// Keeps what there is of an extent whose bytes are gone or damaged, and makes its offsets a hole: the topic goes on.
+    async fn give_up(&self, plan: &ConversionPlan, partition: i32, extent: &Extent) -> Result<(), WorkError> {
+        let error = match self.extents.bytes(extent).await {
+            Err(error @ (ExtentError::Missing { .. } | ExtentError::Damaged { .. })) => error,
+            Ok(_) | Err(ExtentError::Unavailable { .. }) => return Ok(()),
+        };
+        let bytes = self.raw_extent(extent).await.unwrap_or_default();
+        metrics::counter!("strandline_lost_extents_total").increment(1);
+        let quarantined = Quarantined { partition, start: extent.start, end: extent.end, bytes, reason: error.to_string() };
+        self.set_aside(plan, &quarantined).await?;
+        let topic_id = plan.topic_id.0.to_vec();
+        self.commit_one(Lost { topic_id, partition, start: extent.start, end: extent.end }).await?;
+        Ok(())
     }
 
     /// The bytes of one extent, checked.
@@ -176,7 +266,11 @@ impl Shared {
     /// Keeps what cannot become rows under `corrupt/`, and says so loudly.
     pub(crate) async fn set_aside(&self, plan: &ConversionPlan, quarantined: &Quarantined) -> Result<(), WorkError> {
         let Quarantined { partition, start, end, bytes, reason } = quarantined;
-        metrics::counter!("strandline_corrupt_batches").increment(1);
+        metrics::counter!("strandline_corrupt_batches_total").increment(1);
+        if bytes.is_empty() {
+            tracing::error!(topic = plan.topic, partition, start, end, reason, "records are lost: their offsets are a hole");
+            return Ok(());
+        }
         let chunks = vec![bytes.clone()];
         let crc = crc32c(&chunks);
         // A name that follows from what it holds: a conversion that is tried again keeps it once.

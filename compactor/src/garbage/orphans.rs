@@ -153,7 +153,7 @@ impl Shared {
         for answer in self.objects.delete_all(Purpose::Sweep, &orphans).await {
             answer?;
         }
-        metrics::counter!("strandline_orphans_deleted").increment(orphans.len() as u64);
+        metrics::counter!("strandline_orphans_deleted_total").increment(orphans.len() as u64);
         Ok(orphans.len())
     }
 
@@ -224,7 +224,7 @@ impl Shared {
                     Found::Known => {}
                     Found::Delete => unknown.push(path),
                     Found::Suspicious => {
-                        metrics::counter!("strandline_suspicious_objects").increment(1);
+                        metrics::counter!("strandline_suspicious_objects_total").increment(1);
                         tracing::error!(
                             path,
                             "an object under bronze/ is in no index and nothing else holds its offsets: it is left alone; run `strandline bronze verify`"

@@ -6,10 +6,13 @@ use crate::convert::decode::{SegmentBuild, WantedFormats, decided_formats};
 use crate::convert::plan::{ConversionPlan, PartitionInput, day_of};
 use crate::error::WorkError;
 use crate::shared::Shared;
+use crate::work_memory::{Urgency, writer_bytes};
 use std::collections::BTreeMap;
 use strandline_bronze::{FinishedSegment, SegmentSpec};
 use strandline_commands::{LeaseKind, OffsetRange, SealExtents};
 use strandline_index::{Extent, Format, Outcome, Partition, Plan, Refusal, Topic};
+use strandline_object_store::{NewObject, Purpose, PutRule};
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{TopicId, limits};
 
 /// Bytes of batches that a topic's formats are decided from.
@@ -172,39 +175,69 @@ impl Shared {
                 fits
             });
         }
-        let (bytes, _) = self.conversion_bytes(&sample).await?;
+        let bytes = self.conversion_bytes(&mut sample).await?;
         let decide = move || decided_formats(&sample, &bytes, wanted);
         Ok(self.cell.runtime().spawner.blocking("decide formats", decide).await?)
     }
 
-    /// Writes the file of a plan over extents, a conversion's share at a time. What cannot become rows is set aside, as in a
-    /// conversion.
-    pub(crate) async fn write_extents(&self, plan: &ConversionPlan, spec: SegmentSpec) -> Result<FinishedSegment, WorkError> {
+    /// Writes the file of a plan over extents, a conversion's share at a time, and puts it as it is written. What cannot become rows is
+    /// set aside, as in a conversion. What cannot be read is waited for: the plan names its offsets.
+    pub(crate) async fn write_extents(
+        &self,
+        plan: &ConversionPlan,
+        spec: SegmentSpec,
+        rule: PutRule,
+    ) -> Result<FinishedSegment, WorkError> {
         let path = spec.plan.clone();
         let failed = |reason: String| WorkError::Write { path: path.clone(), reason };
+        let share_bytes = self.options.conversion_bytes.min(plan.bytes);
+        let _memory = self.work_memory.take(Urgency::Upkeep, share_bytes + writer_bytes(plan.bytes)).await;
+        let spawner = &self.cell.runtime().spawner;
+        let mut object = self.objects.new_object(Purpose::Seal, &path, rule)?;
         let mut build = SegmentBuild::new(spec).map_err(|error| failed(error.to_string()))?;
         for input in &plan.inputs {
             let mut extents = input.extents.as_slice();
             while !extents.is_empty() {
                 let (share, rest) = extents.split_at(share_of(extents, self.options.conversion_bytes));
                 extents = rest;
-                let share = PartitionInput { extents: share.to_vec(), ..input.clone() };
-                let part = ConversionPlan { inputs: vec![share], ..plan.clone_without_inputs() };
-                let (bytes, damaged) = self.conversion_bytes(&part).await?;
-                build.quarantined.extend(damaged);
+                let share = PartitionInput { end: share[share.len() - 1].end, extents: share.to_vec(), ..input.clone() };
+                let (partition, start, extents_of_share) = (share.partition, share.start, share.extents.len());
+                let mut part = ConversionPlan { inputs: vec![share], ..plan.clone_without_inputs() };
+                let bytes = self.conversion_bytes(&mut part).await?;
+                if bytes.len() < extents_of_share {
+                    let reason = "some of them cannot be read at the moment".to_owned();
+                    return Err(WorkError::Extents { topic: plan.topic.clone(), partition, start, reason });
+                }
                 let work = move || {
                     let pushed = part.inputs.iter().try_for_each(|input| build.push(input, &bytes));
-                    pushed.map(|()| build)
+                    let pieces = build.take_pieces();
+                    pushed.map(|()| (build, pieces))
                 };
-                let pushed = self.cell.runtime().spawner.blocking("seal extents", work).await?;
-                build = pushed.map_err(|error| failed(error.to_string()))?;
+                let pushed = spawner.blocking("seal extents", work).await?;
+                let (returned, pieces) = pushed.map_err(|error| failed(error.to_string()))?;
+                build = returned;
+                object.push(pieces).await?;
             }
         }
         for quarantined in &build.quarantined {
             self.set_aside(plan, quarantined).await?;
         }
-        let finished = self.cell.runtime().spawner.blocking("seal extents", move || build.finish()).await?;
-        finished.map_err(|error| failed(error.to_string()))
+        let finished = spawner.blocking("seal extents", move || build.finish()).await?;
+        let mut segment = finished.map_err(|error| failed(error.to_string()))?;
+        object.push(std::mem::take(&mut segment.bytes)).await?;
+        self.finish_planned(object).await?;
+        Ok(segment)
+    }
+
+    /// Ends the put of a planned file: before the command that says so.
+    pub(crate) async fn finish_planned(&self, object: NewObject) -> Result<(), WorkError> {
+        if !holds(Rule::C3) {
+            let late = async move { drop(object.finish().await) };
+            self.cell.runtime().spawner.spawn("late put", late);
+            return Ok(());
+        }
+        object.finish().await?;
+        Ok(())
     }
 }
 

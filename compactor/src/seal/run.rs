@@ -7,14 +7,12 @@ use crate::seal::extents::{planned_extents, sent_bytes_of_extents};
 use crate::seal::policy::{SealTiming, boundary_ms, choose_inputs, seal_due};
 use crate::sealed::row_keys;
 use crate::shared::Shared;
-use bytes::Bytes;
+use crate::work_memory::Urgency;
 use std::collections::BTreeMap;
-use strandline_bronze::{
-    CoveredRange, FooterError, PartitionSummary, SealedName, SegmentFooter, SegmentSpec, TAIL_GUESS_BYTES, verify,
-};
+use strandline_bronze::{CoveredRange, PartitionSummary, SealedName, SegmentFooter, SegmentSpec, verify};
 use strandline_commands::{LeaseKind, NewFile, SealDone, SealPlan, Sealed};
 use strandline_index::{Outcome, Plan, Refusal, Topic};
-use strandline_object_store::{Purpose, PutNewError};
+use strandline_object_store::{GetError, ObjectInfo, Purpose, PutNewError, PutRule};
 use strandline_segment_index::SealedRow;
 use strandline_topic_config::TopicConfig;
 use strandline_types::mutations::{Rule, holds};
@@ -109,13 +107,13 @@ impl Shared {
         let view = self.cell.view();
         let topic = view.topics.get(&topic_id)?;
         if topic.fresh.is_empty() {
+            return None;
+        }
+        let timing = self.timing(topic);
         // Where the index has no room for much more, a seal is what makes some: nothing waits for its hour then.
         let crowded = view.fill.file_bytes >= limits::FILES_BYTES / 2;
         let everything = vec![i64::MAX; if crowded { topic.partitions.len() } else { 0 }];
         let forced = forced.or(crowded.then_some(everything.as_slice()));
-            return None;
-        }
-        let timing = self.timing(topic);
         let (day, _) = seal_due(topic, timing, now_ms, seen, forced)?;
         let inputs = choose_inputs(topic, day, timing.file_bytes, forced);
         let paths: Vec<String> = inputs.iter().filter_map(|name| Some(topic.fresh.get(name)?.file.path.clone())).collect();
@@ -137,8 +135,8 @@ impl Shared {
                 // 5
                 let command = Sealed { lease: lease.0, topic_id: topic_id.0.to_vec(), file: Some(file.clone()) };
                 self.commit_one(command).await?;
-                metrics::counter!("strandline_sealed_segments").increment(1);
-                metrics::counter!("strandline_sealed_bytes").increment(file.size);
+                metrics::counter!("strandline_sealed_segments_total").increment(1);
+                metrics::counter!("strandline_sealed_bytes_total").increment(file.size);
                 (file, Some(summaries))
             }
         };
@@ -188,30 +186,60 @@ impl Shared {
     async fn put_planned(&self, path: &str, planned: PlannedFile) -> Result<(NewFile, Vec<PartitionSummary>), WorkError> {
         let PlannedFile { plan, spec, source, sent } = planned;
         let (plan, sent) = (&plan, &sent);
+        let mut rule = PutRule::New;
         match self.objects.head(Purpose::Seal, path).await {
-            Ok(_) => return self.adopt(path, plan, sent).await,
+            Ok(found) => match self.adopt(path, plan, sent).await {
+                Err(WorkError::Foreign { reason, .. }) => rule = self.set_foreign_aside(path, &found, &reason).await?,
+                adopted => return adopted,
+            },
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }
         let started = self.cell.runtime().clock.monotonic();
-        let segment = match source {
-            PlanSource::Fresh(inputs, keep_from) => self.rewrite(Purpose::Seal, inputs, spec, keep_from).await?,
-            PlanSource::Extents(extents) => self.write_extents(&extents, spec).await?,
+        let rewritten = match source {
+            PlanSource::Fresh(inputs, keep_from) => self.rewrite(Purpose::Seal, inputs, spec, keep_from, rule).await,
+            PlanSource::Extents(extents) => self.write_extents(&extents, spec, rule).await,
         };
-        let file = new_file(path, plan.ingest_day, &segment, sent);
-        if !holds(Rule::C3) {
-            let (objects, path) = (self.objects.clone(), path.to_owned());
-            let late = async move { drop(objects.put_new(Purpose::Seal, &path, segment.bytes, segment.crc32c).await) };
-            self.cell.runtime().spawner.spawn("late put", late);
-            return Ok((file, segment.partitions));
-        }
-        let put = self.objects.put_new(Purpose::Seal, path, segment.bytes, segment.crc32c).await;
         let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);
         metrics::histogram!("strandline_seal_seconds").record(elapsed.as_secs_f64());
-        match put {
-            Ok(()) => Ok((file, segment.partitions)),
-            Err(PutNewError::Taken { .. }) => self.adopt(path, plan, sent).await,
-            Err(error) => Err(error.into()),
+        match rewritten {
+            Ok(segment) => Ok((new_file(path, plan.ingest_day, &segment, sent), segment.partitions)),
+            Err(WorkError::Put(PutNewError::Taken { .. })) => self.adopt(path, plan, sent).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps a copy of an object that nobody of ours put under a planned name, and says how its place is taken: a plan is only ever
+    /// completed, under its name, and what lies there answers for nothing, since no `Sealed` has named it.
+    ///
+    /// Create-only could not be kept here, so the new object replaces exactly the one that was looked at, by its tag, in one step. Had
+    /// another holder of the lease put a sound file meanwhile (the fold would refuse ours, but it may have been committed), its tag is
+    /// another one, nothing is replaced, and the next look adopts it. A folder has one process, which compares and renames under a lock,
+    /// and nothing deletes the name of an open plan; S3 does the same with a put on the condition `If-Match`. A put of an earlier
+    /// holder that comes late is create-only and finds the name taken.
+    async fn set_foreign_aside(&self, path: &str, found: &ObjectInfo, reason: &str) -> Result<PutRule, WorkError> {
+        metrics::counter!("strandline_foreign_objects_total").increment(1);
+        let checksum = self.objects.checksum(Purpose::Seal, path).await?;
+        let aside = format!("corrupt/{path}-{:08x}", checksum.crc32c);
+        tracing::error!(
+            path,
+            aside,
+            reason,
+            "another object lies under the name of a planned file: it is kept under corrupt/ and the planned file takes its place"
+        );
+        let mut copy = self.objects.new_object(Purpose::Seal, &aside, PutRule::New)?;
+        let mut at = 0;
+        while at < found.size {
+            let end = (at + limits::BLOCK_BYTES as u64).min(found.size);
+            copy.push(vec![self.objects.get_range(Purpose::Seal, path, at..end).await?]).await?;
+            at = end;
+        }
+        copy.finish().await?;
+        let again = self.objects.head(Purpose::Seal, path).await?;
+        match again.e_tag.filter(|e_tag| found.e_tag.as_ref() == Some(e_tag)) {
+            Some(e_tag) => Ok(PutRule::Instead { e_tag }),
+            // It is another one now, or the store has no tags: nothing is replaced blindly.
+            None => Err(WorkError::Foreign { path: path.to_owned(), reason: reason.to_owned() }),
         }
     }
 
@@ -222,7 +250,14 @@ impl Shared {
         plan: &Plan,
         sent: &BTreeMap<i32, u64>,
     ) -> Result<(NewFile, Vec<PartitionSummary>), WorkError> {
-        let bytes = self.objects.get(Purpose::Seal, path).await?;
+        let size = self.objects.head(Purpose::Seal, path).await?.size;
+        let _memory = self.work_memory.take(Urgency::Upkeep, size).await;
+        let bytes = match self.objects.get(Purpose::Seal, path).await {
+            Err(error @ GetError::TooLarge { .. }) => {
+                return Err(WorkError::Foreign { path: path.to_owned(), reason: error.to_string() });
+            }
+            got => got?,
+        };
         let foreign = |reason: String| WorkError::Foreign { path: path.to_owned(), reason };
         let (name, checked) = (path.to_owned(), bytes.clone());
         let work = move || verify(&name, &[checked], None);
@@ -251,15 +286,8 @@ impl Shared {
 
     /// The footer of an object of this size.
     pub(crate) async fn footer_of(&self, path: &str, size: u64) -> Result<SegmentFooter, WorkError> {
-        let mut tail_bytes = TAIL_GUESS_BYTES.min(size);
-        loop {
-            let tail: Bytes = self.objects.get_range(Purpose::Seal, path, size - tail_bytes..size).await?;
-            match SegmentFooter::parse(path, size, &tail) {
-                Ok(footer) => return Ok(footer),
-                Err(FooterError::NeedsMore { tail_bytes: more, .. }) if more > tail_bytes && more <= size => tail_bytes = more,
-                Err(error) => return Err(WorkError::Foreign { path: path.to_owned(), reason: error.to_string() }),
-            }
-        }
+        let footer = self.parse_footer(Purpose::Seal, path, size).await?;
+        footer.map_err(|error| WorkError::Foreign { path: path.to_owned(), reason: error.to_string() })
     }
 
     /// The file's rows, each where its key is free or of a lower generation.

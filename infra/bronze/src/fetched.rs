@@ -39,6 +39,11 @@ impl Fetched {
         Self::new(at, placed)
     }
 
+    /// How many bytes are at hand.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.pieces.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+
     /// The bytes of `range`, if they are all here. Copies only where the range crosses pieces.
     pub fn get(&self, range: Range<u64>) -> Option<Bytes> {
         let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;

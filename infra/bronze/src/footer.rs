@@ -47,6 +47,16 @@ pub enum FooterError {
     },
 }
 
+impl FooterError {
+    /// How many of the file's last bytes are needed to parse again, if that is what is wrong.
+    pub fn needed_bytes(&self) -> Option<u64> {
+        match self {
+            Self::NeedsMore { tail_bytes, .. } => Some(*tail_bytes),
+            Self::Format { .. } | Self::Damaged { .. } => None,
+        }
+    }
+}
+
 /// The footer of a segment. A clone is a pointer.
 #[derive(Clone)]
 pub struct SegmentFooter {
@@ -72,12 +82,17 @@ impl SegmentFooter {
     /// # Errors
     /// [`FooterError::NeedsMore`] if `tail` is too short; else the file cannot be read.
     pub fn parse(file: &str, file_bytes: u64, tail: &Bytes) -> Result<Self, FooterError> {
+        // Offsets and timestamps are looked up by the digest runs, so the column index stays where it is.
+        Self::parse_with(file, file_bytes, tail, PageIndexPolicy::Skip)
+    }
+
+    fn parse_with(file: &str, file_bytes: u64, tail: &Bytes, pages: PageIndexPolicy) -> Result<Self, FooterError> {
         let file: Arc<str> = file.into();
         let damaged = |reason: String| FooterError::Damaged { file: file.clone(), reason };
         if tail.len() as u64 > file_bytes {
             return Err(damaged(format!("{} bytes were read of {file_bytes}", tail.len())));
         }
-        let metadata = match guarded(|| read_metadata(tail, file_bytes)) {
+        let metadata = match guarded(|| read_metadata(tail, file_bytes, pages)) {
             Ok(metadata) => metadata,
             Err(ParquetError::NeedMoreData(bytes)) if bytes > tail.len() => {
                 return Err(FooterError::NeedsMore { file: file.clone(), tail_bytes: bytes as u64 });
@@ -92,6 +107,14 @@ impl SegmentFooter {
         check_layout(&metadata, &keys).map_err(damaged)?;
         let reader = guarded(|| reader_metadata(metadata)).map_err(|error| damaged(error.to_string()))?;
         Ok(Self { inner: Arc::new(Inner { file, file_bytes, reader, keys }) })
+    }
+
+    /// As [`Self::parse`], with what it takes to copy row groups: the statistics of pages, which nothing here reads.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn parse_to_copy(file: &str, file_bytes: u64, tail: &Bytes) -> Result<Self, FooterError> {
+        Self::parse_with(file, file_bytes, tail, PageIndexPolicy::Optional)
     }
 
     /// Opens a file of which the end, or all of it, is at hand.
@@ -209,11 +232,9 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Resu
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(ParquetError::General("the bytes cannot be decoded".to_owned())))
 }
 
-fn read_metadata(tail: &Bytes, file_bytes: u64) -> Result<ParquetMetaData, ParquetError> {
-    // Offsets and timestamps are looked up by the digest runs, so the column index stays where it is.
-    let mut reader = ParquetMetaDataReader::new()
-        .with_column_index_policy(PageIndexPolicy::Skip)
-        .with_offset_index_policy(PageIndexPolicy::Optional);
+fn read_metadata(tail: &Bytes, file_bytes: u64, pages: PageIndexPolicy) -> Result<ParquetMetaData, ParquetError> {
+    let mut reader =
+        ParquetMetaDataReader::new().with_column_index_policy(pages).with_offset_index_policy(PageIndexPolicy::Optional);
     reader.try_parse_sized(tail, file_bytes)?;
     reader.finish()
 }

@@ -38,7 +38,7 @@ pub use footer::{FooterError, SegmentFooter};
 pub use footer_keys::{PartitionSummary, TimestampSummary};
 pub use format::{Format, Preference, decide_format};
 pub use layout::TAIL_GUESS_BYTES;
-pub use merge::merge_rows;
+pub use merge::{Merge, MergeStep, merge_rows};
 pub use plan::ReadPlan;
 pub use read::{ReadError, read};
 pub use scan::{RowBatch, Rows, SegmentScan};

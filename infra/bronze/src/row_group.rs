@@ -1,11 +1,17 @@
 //! The row group that is being written: one column writer for each leaf, fed page by page.
 
+use crate::fetched::Fetched;
+use crate::footer::SegmentFooter;
+use crate::layout;
 use crate::sink::Sink;
 use arrow_array::ArrayRef;
 use arrow_schema::Schema;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::writer::SerializedFileWriter;
+use strandline_types::limits;
 
 pub(crate) struct RowGroup {
     index: usize,
@@ -29,14 +35,16 @@ impl RowGroup {
         self.rows
     }
 
-    /// Weight of the rows written.
-    pub fn weight(&self) -> usize {
-        self.weight
-    }
-
     /// Bytes of its finished pages and an estimate of what is not encoded yet.
     pub fn encoded_bytes(&self) -> usize {
         self.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+    }
+
+    /// No more pages are to be written.
+    pub fn is_full(&self) -> bool {
+        self.rows >= layout::ROW_GROUP_ROWS
+            || self.weight >= limits::ROW_GROUP_BYTES
+            || self.encoded_bytes() >= limits::ROW_GROUP_ENCODED_BYTES
     }
 
     /// Writes one page. All but the last page of a row group are full, so that every column's pages end at the same rows.
@@ -50,6 +58,35 @@ impl RowGroup {
         }
         self.rows += rows;
         self.weight += weight;
+        Ok(())
+    }
+
+    /// Appends a row group of another file as it is. `fetched` has its bytes.
+    pub fn copy(
+        footer: &SegmentFooter,
+        row_group: usize,
+        fetched: &Fetched,
+        file: &mut SerializedFileWriter<Sink>,
+    ) -> Result<()> {
+        let missing = || ParquetError::General("the row group is missing".to_owned());
+        let metadata = footer.metadata();
+        let source = metadata.row_groups().get(row_group).ok_or_else(missing)?;
+        let pages = metadata.offset_index().and_then(|groups| groups.get(row_group)).ok_or_else(missing)?;
+        let statistics = metadata.column_index().and_then(|groups| groups.get(row_group));
+        let mut group = file.next_row_group()?;
+        for (at, column) in source.columns().iter().enumerate() {
+            let column_index = statistics.and_then(|columns| columns.get(at));
+            let close = ColumnCloseResult {
+                bytes_written: column.compressed_size() as u64,
+                rows_written: source.num_rows() as u64,
+                metadata: column.clone(),
+                bloom_filter: None,
+                column_index: column_index.filter(|index| !matches!(index, ColumnIndexMetaData::NONE)).cloned(),
+                offset_index: Some(pages.get(at).ok_or_else(missing)?.clone()),
+            };
+            group.append_column(fetched, close)?;
+        }
+        group.close()?;
         Ok(())
     }
 

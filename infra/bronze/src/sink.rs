@@ -21,10 +21,17 @@ impl Sink {
 
     fn set_aside(&mut self) {
         self.crc.update(&self.piece);
-        self.pieces.push(std::mem::take(&mut self.piece).into());
+        // What is this large goes on, so the next piece does not have to grow.
+        let next = Vec::with_capacity(if self.piece.len() >= PIECE_BYTES / 2 { PIECE_BYTES } else { 0 });
+        self.pieces.push(std::mem::replace(&mut self.piece, next).into());
     }
 
-    /// The pieces, their length and their CRC-32C.
+    /// The pieces that are full; they leave.
+    pub fn take(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.pieces)
+    }
+
+    /// The pieces that were not taken, the length of all and the CRC-32C of all.
     pub fn finish(mut self) -> (Vec<Bytes>, u64, u32) {
         if !self.piece.is_empty() {
             self.set_aside();

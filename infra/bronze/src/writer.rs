@@ -2,6 +2,8 @@
 
 use crate::columns::{arrow_schema, writer_properties};
 use crate::digest::{RunDigest, record_bytes, record_weight};
+use crate::fetched::Fetched;
+use crate::footer::SegmentFooter;
 use crate::footer_keys::{FooterKeys, PartitionSummary, Run, TimestampSummary, writer_name};
 use crate::format::Preference;
 use crate::layout;
@@ -105,10 +107,10 @@ pub enum PushError {
     Footer(#[from] serde_json::Error),
 }
 
-/// A file, complete in memory.
+/// A file that is finished.
 #[derive(Debug, Clone)]
 pub struct FinishedSegment {
-    /// The file, in pieces.
+    /// The file, in pieces; without those that [`SegmentWriter::take_pieces`] took.
     pub bytes: Vec<Bytes>,
     /// Its length.
     pub file_bytes: u64,
@@ -238,6 +240,64 @@ impl SegmentWriter {
         self.file.bytes_written() as u64 + self.group.as_ref().map_or(0, |group| group.encoded_bytes() as u64)
     }
 
+    /// Pieces of the file that are finished and follow those that were taken before; the writer does not hold them any more.
+    pub fn take_pieces(&mut self) -> Vec<Bytes> {
+        self.file.inner_mut().take()
+    }
+
+    /// Whether row groups of that file can be appended as they are: it was laid out like this one.
+    pub fn can_copy_from(&self, footer: &SegmentFooter) -> bool {
+        let schema = footer.metadata().file_metadata().schema_descr();
+        let same = schema.root_schema() == self.file.schema_descr().root_schema();
+        same && footer.preferences() == (self.keys.key, self.keys.value) && footer.topic_id() == self.keys.topic_id
+    }
+
+    /// Appends a row group that holds rows of one partition alone, all of which this file takes. `fetched` has its bytes, which were
+    /// checked: its digests are carried on, not looked at.
+    ///
+    /// # Errors
+    /// The rows do not fit: see [`PushError`].
+    pub fn copy_row_group(&mut self, footer: &SegmentFooter, row_group: usize, fetched: &Fetched) -> Result<(), PushError> {
+        let runs = footer.runs();
+        let start = runs.partition_point(|run| (run.row_group as usize) < row_group);
+        let end = runs.partition_point(|run| (run.row_group as usize) <= row_group);
+        let runs = &runs[start..end];
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
+        let partition = first.partition;
+        self.enter(partition, first.first_offset)?;
+        let Some((place, _)) = self.current else { return Ok(()) };
+        if last.partition != partition || last.last_offset >= self.keys.partitions[place].end {
+            return Err(PushError::NotCovered { partition, offset: last.last_offset });
+        }
+        let of_day = |day: &Day| footer.ingest_ms().is_some_and(|(min, max)| Day::of_ms(min) == *day && Day::of_ms(max) == *day);
+        let day = self.day.or_else(|| footer.ingest_ms().map(|(min, _)| Day::of_ms(min)));
+        self.day = Some(day.filter(of_day).ok_or(PushError::OtherDay { partition, offset: first.first_offset })?);
+        self.place_staged(partition)?;
+        self.close_group()?;
+        RowGroup::copy(footer, row_group, fetched, &mut self.file)?;
+        let index = self.row_groups as u32;
+        self.row_groups += 1;
+        self.keys.runs.extend(runs.iter().map(|run| Run { row_group: index, ..*run }));
+        let summary = &mut self.keys.partitions[place];
+        summary.row_group.get_or_insert(index);
+        summary.first_row.get_or_insert(0);
+        summary.last_row_group = Some(index);
+        for run in runs {
+            summary.rows += u64::from(run.rows);
+            self.rows += u64::from(run.rows);
+            self.record_bytes += run.bytes;
+        }
+        // All that the file has of the partition is copied, row group by row group, so its timestamps are theirs.
+        let copied = footer.partition(partition).filter(|copied| copied.last_row_group == Some(row_group as u32));
+        if let Some(TimestampSummary { min_ms, max_ms, max_offset }) = copied.and_then(|copied| copied.timestamps) {
+            TimestampSummary::include(&mut summary.timestamps, min_ms, max_offset);
+            TimestampSummary::include(&mut summary.timestamps, max_ms, max_offset);
+        }
+        self.current = Some((place, last.last_offset));
+        self.placing = Placing::Direct;
+        Ok(())
+    }
+
     /// Writes the footer.
     ///
     /// # Errors
@@ -349,11 +409,7 @@ impl SegmentWriter {
         self.page.push(partition, ingest_ms, record_weight(record, bytes), record);
         if self.page.rows() == limits::PAGE_ROWS {
             self.close_page()?;
-            if self
-                .group
-                .as_ref()
-                .is_some_and(|group| group.rows() >= layout::ROW_GROUP_ROWS || group.weight() >= limits::ROW_GROUP_BYTES)
-            {
+            if self.group.as_ref().is_some_and(RowGroup::is_full) {
                 self.close_group()?;
             }
         } else if self.page.weight() >= limits::PAGE_BYTES {

@@ -5,6 +5,9 @@
 //! consistent reads and listings in byte order.
 
 use crate::cause::Cause;
+use crate::errors::PutNewError;
+use crate::new_object::{NewObject, PutRule};
+use crate::put_new::{Checksum, crc32c};
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, TryStreamExt};
@@ -41,6 +44,7 @@ const PROMISES: &[(&str, Promise)] = &[
     ("a deleted object is gone and its name can be used", |store| deletion(store).boxed()),
     ("many are deleted at once, answered in order", |store| bulk_deletion(store).boxed()),
     ("uploads appear whole, or not at all", |store| uploads(store).boxed()),
+    ("what is put piece by piece appears whole, and replaces nothing", |store| new_objects(store).boxed()),
     ("copies and moves respect what is there", |store| copies(store).boxed()),
     ("names are taken as they are", |store| names(store).boxed()),
 ];
@@ -61,7 +65,7 @@ fn need(holds: bool, what: impl Into<String>) -> Outcome {
     if holds { Ok(()) } else { Err(what.into()) }
 }
 
-fn said<T>(what: &str, result: StoreResult<T>) -> Result<T, String> {
+fn said<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| format!("{what}: {error}"))
 }
 
@@ -283,6 +287,43 @@ async fn uploads(store: Arc<dyn ObjectStore>) -> Outcome {
     said("put a part", upload.put_part(part(3)).await)?;
     said("abort", upload.abort().await)?;
     need(list(&store, "").await? == ["bronze/t/upload"], "an aborted upload is seen")
+}
+
+async fn new_objects(store: Arc<dyn ObjectStore>) -> Outcome {
+    let path = Path::from("bronze/t/pieces");
+    let piece = |byte: u8| Bytes::from(vec![byte; 3 << 20]);
+    for large in [false, true] {
+        let pieces: Vec<Bytes> = if large { (0..8).map(piece).collect() } else { vec![piece(9)] };
+        let wanted = Checksum { size: pieces.iter().map(|piece| piece.len() as u64).sum(), crc32c: crc32c(&pieces) };
+        let write = async |pieces: Vec<Bytes>, rule: PutRule| {
+            let mut object = NewObject::new(Arc::clone(&store), path.clone(), rule.clone());
+            for piece in pieces {
+                object.push(vec![piece]).await?;
+            }
+            object.finish().await
+        };
+        let mut dropped = NewObject::new(Arc::clone(&store), path.clone(), PutRule::New);
+        said("push", dropped.push(pieces.clone()).await)?;
+        need(list(&store, "").await?.is_empty(), "an object is seen before it is finished")?;
+        drop(dropped);
+        need(said("finish", write(pieces.clone(), PutRule::New).await)? == wanted, "the checksum is another one")?;
+        need(bytes(&store, path.as_ref()).await? == pieces.concat(), "the pieces are not in their order")?;
+        need(said("finish again", write(pieces.clone(), PutRule::New).await)? == wanted, "the same object is not the same")?;
+        let mut others = pieces.clone();
+        others[0] = piece(77);
+        let taken = matches!(write(others.clone(), PutRule::New).await, Err(PutNewError::Taken { .. }));
+        need(taken && bytes(&store, path.as_ref()).await? == pieces.concat(), "another object was replaced")?;
+        let e_tag = said("head", store.head(&path).await)?.e_tag.unwrap_or_default();
+        let instead = PutRule::Instead { e_tag };
+        said("put instead", write(others.clone(), instead.clone()).await)?;
+        need(bytes(&store, path.as_ref()).await? == others.concat(), "the object that was seen was not replaced")?;
+        let differs = matches!(write(pieces, instead.clone()).await, Err(PutNewError::Taken { .. }));
+        need(differs && bytes(&store, path.as_ref()).await? == others.concat(), "another object than was seen was replaced")?;
+        said("delete", store.delete(&path).await)?;
+        need(write(others, instead).await.is_err(), "an object that is gone was replaced")?;
+        need(list(&store, "").await?.is_empty(), "an object that is gone came back")?;
+    }
+    Ok(())
 }
 
 async fn copies(store: Arc<dyn ObjectStore>) -> Outcome {

@@ -2,6 +2,7 @@
 //! means that trying later is sensible, and that the request may have taken effect.
 
 use crate::cause::Cause;
+use crate::put_new::Checksum;
 use object_store::Error;
 use object_store::path::Path;
 use std::ops::Range;
@@ -268,6 +269,13 @@ of_one_object!(PutReplaceError, may_be_full);
 of_one_object!(DeleteError, may_be_full);
 of_one_object!(GetError, may_be_missing);
 of_one_object!(HeadError, may_be_missing);
+
+impl PutNewError {
+    pub(crate) fn taken(path: &Path, found: Checksum, wanted: Checksum) -> Self {
+        let path = path.to_string();
+        Self::Taken { path, found_bytes: found.size, found_crc32c: found.crc32c, bytes: wanted.size, crc32c: wanted.crc32c }
+    }
+}
 
 impl ListError {
     pub(crate) fn of(prefix: &Path, source: Error) -> Self {

@@ -3,6 +3,7 @@
 use crate::cause::Cause;
 use crate::errors::{DeleteError, GetError, HeadError, ListError, PutNewError, PutReplaceError};
 use crate::metered::Metered;
+use crate::new_object::{NewObject, PutRule};
 use crate::purpose::Purpose;
 use crate::put_new::{Checksum, checksum, put_new};
 use crate::retry::{Retry, RetryPolicy};
@@ -25,11 +26,18 @@ pub struct ObjectInfo {
     pub size: u64,
     /// When the store says it was written, milliseconds since 1970. For people: nothing is decided by it (I8).
     pub modified_ms: i64,
+    /// What it is told from another one by that has or had its name, where the store has such a thing.
+    pub e_tag: Option<String>,
 }
 
 impl From<ObjectMeta> for ObjectInfo {
     fn from(meta: ObjectMeta) -> Self {
-        Self { path: meta.location.into(), size: meta.size, modified_ms: meta.last_modified.timestamp_millis() }
+        Self {
+            path: meta.location.into(),
+            size: meta.size,
+            modified_ms: meta.last_modified.timestamp_millis(),
+            e_tag: meta.e_tag,
+        }
     }
 }
 
@@ -77,6 +85,12 @@ impl Objects {
     pub async fn put_new(&self, purpose: Purpose, path: &str, chunks: Vec<Bytes>, crc32c: u32) -> Result<(), PutNewError> {
         let location = parse(path).map_err(|error| PutNewError::of(&Path::from(path), error))?;
         put_new(self.store(purpose).as_ref(), &location, chunks, crc32c).await
+    }
+
+    /// Begins an object whose bytes come piece by piece; see [`NewObject`].
+    pub fn new_object(&self, purpose: Purpose, path: &str, rule: PutRule) -> Result<NewObject, PutNewError> {
+        let location = parse(path).map_err(|error| PutNewError::of(&Path::from(path), error))?;
+        Ok(NewObject::new(Arc::clone(self.store(purpose)), location, rule))
     }
 
     /// Puts an object in place of the one that is there, in one step; for manifests alone.

@@ -51,15 +51,7 @@ pub async fn put_new(store: &dyn ObjectStore, path: &Path, chunks: Vec<Bytes>, c
         }
         match look(store, path, wanted).await {
             Ok(Some(found)) if found == wanted || !holds(Rule::B6) => return Ok(()),
-            Ok(Some(found)) => {
-                return Err(PutNewError::Taken {
-                    path: path.to_string(),
-                    found_bytes: found.size,
-                    found_crc32c: found.crc32c,
-                    bytes: wanted.size,
-                    crc32c: wanted.crc32c,
-                });
-            }
+            Ok(Some(found)) => return Err(PutNewError::taken(path, found, wanted)),
             Ok(None) if cause == Cause::AlreadyExists && round < ROUNDS => round += 1,
             // Not seen, but its put may still be on the way: in doubt, whatever the look said.
             Ok(None) | Err(_) => return Err(PutNewError::of(path, error)),
@@ -68,7 +60,7 @@ pub async fn put_new(store: &dyn ObjectStore, path: &Path, chunks: Vec<Bytes>, c
 }
 
 /// What lies there; the bytes are read only where the size is right.
-async fn look(store: &dyn ObjectStore, path: &Path, wanted: Checksum) -> Result<Option<Checksum>> {
+pub(crate) async fn look(store: &dyn ObjectStore, path: &Path, wanted: Checksum) -> Result<Option<Checksum>> {
     let meta = match store.head(path).await {
         Ok(meta) => meta,
         Err(error) if Cause::of(&error) == Cause::NotFound => return Ok(None),

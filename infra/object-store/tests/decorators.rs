@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use strandline_object_store::{
     DeleteError, Effect, Fault, FaultPlan, FaultRates, Faults, GetError, HeadError, InMemory, ListError, Objects, Operation,
-    Purpose, PutNewError, PutReplaceError, RetryPolicy, SelfTestError, crc32c, self_test,
+    Purpose, PutNewError, PutReplaceError, RetryPolicy, SelfTestError, TailError, crc32c, self_test,
 };
 use strandline_runtime::{Runtime, SeededRandom};
 
@@ -134,6 +134,13 @@ async fn the_facade_answers_plainly() {
         let error = objects.get_range(Purpose::Read, "wal/1", range).await.unwrap_err();
         assert!(matches!(error, GetError::OutOfRange { size: 10, .. }), "{error}");
     }
+    let last = |bytes: &Bytes| {
+        let wanted = if bytes.len() < 4 { Err(4) } else { Ok(bytes.slice(bytes.len() - 4..)) };
+        wanted.map_err(|wanted| if bytes.len() == 3 { wanted } else { 99 })
+    };
+    let tail = async |guess_bytes| objects.parse_tail(Purpose::Read, "wal/1", 10, guess_bytes, last, |more| Some(*more)).await;
+    assert_eq!((tail(3).await.unwrap(), tail(77).await.unwrap()), ("6789".into(), "6789".into()), "asked for more, or not");
+    assert!(matches!(tail(2).await, Err(TailError::Parse(99))), "more than there is");
     let checksum = objects.checksum(Purpose::Rebuild, "wal/1").await.unwrap();
     assert_eq!((checksum.size, checksum.crc32c), (10, 0x280c_069e), "CRC-32C of the digits");
     objects.put_replace(Purpose::Manifest, "manifest/t.json", "old".into()).await.unwrap();

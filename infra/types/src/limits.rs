@@ -174,6 +174,8 @@ pub const STORE_PIECE_BYTES: u64 = 64 * MIB as u64;
 pub const STORE_READ_BYTES: u64 = 4 * MIB as u64;
 /// Bytes written to a local file before it is synced on the way.
 pub const STORE_UNSYNCED_BYTES: u64 = 16 * MIB as u64;
+/// An object that is put while it is being made goes in parts of about this size; a smaller one goes in one request.
+pub const STORE_PART_BYTES: usize = 8 * MIB;
 /// Directories remembered as being on disk.
 pub const STORE_KNOWN_DIRECTORIES: usize = 4_096;
 /// Deletions that are made together.
@@ -231,15 +233,25 @@ pub const READ_AHEAD: usize = 4;
 
 // Bronze.
 
-/// Memory of one conversion, merge or seal at work.
-pub const CONVERSION_BYTES: usize = 192 * MIB;
+/// Memory of conversions, merges and seals at work, all together: who has not got its part yet waits.
+pub const COMPACTOR_BYTES: usize = 192 * MIB;
+/// The part of it that a file takes that is being written: a row group that is being gathered and one that is being put, and a page.
+pub const WRITER_BYTES: usize = 64 * MIB;
+/// What a merge or seal holds of its inputs: bytes that were fetched and pages that are decoded, beside inputs that are at hand whole.
+pub const MERGE_HELD_BYTES: usize = 32 * MIB;
+/// Inputs of a merge or seal that are together no larger are read whole.
+pub const WHOLE_INPUT_BYTES: usize = 32 * MIB;
 /// Record bytes taken into one conversion.
 pub const CONVERSION_INPUT_BYTES: u64 = 32 * MIB as u64;
 /// Extents taken into one conversion.
 pub const CONVERSION_EXTENTS: usize = 50_000;
+/// An extent whose bytes are gone or damaged is given up after so many tries,
+pub const EXTENT_TRIES: u32 = 6;
+/// the last of which is so much later than the first. Until then its partition is converted up to it.
+pub const EXTENT_TRIES_LAST: Duration = Duration::from_secs(60);
 /// Fresh segments that one merge or one sealed file is made of.
 pub const SEAL_INPUTS: usize = 512;
-/// Record bytes that one merge takes in, and up to which inputs are read whole; so much may come from few bytes of a file.
+/// Record bytes that one merge takes in; so much may come from few bytes of a file.
 pub const MERGE_RECORD_BYTES: u64 = 1_536 * MIB as u64;
 /// Record bytes of one sealed file, so that a seal of rows that compress very well has an end.
 pub const SEAL_RECORD_BYTES: u64 = 6_144 * MIB as u64;
@@ -265,7 +277,9 @@ pub const PAGE_ROWS: usize = 1_024;
 pub const PAGE_BYTES: usize = 4 * MIB;
 /// The same of one row group, whose compressed pages are not yet in the file.
 pub const ROW_GROUP_BYTES: usize = 64 * MIB;
-/// The same of rows of a partition that are set aside until it is known whether they fill a row group of their own.
+/// A row group also ends at this many bytes of finished pages, which lie in memory twice while they are put.
+pub const ROW_GROUP_ENCODED_BYTES: usize = 24 * MIB;
+/// Record bytes (and something for each row and header) of rows of a partition that are set aside until it is known whether they fill a row group of their own.
 pub const STAGED_ROWS_BYTES: usize = 8 * MIB;
 /// Rebuilt batches are at most this large, or one record.
 pub const REBUILT_BATCH_BYTES: usize = MIB;

@@ -14,6 +14,7 @@ mod upload;
 
 pub use error::FolderError;
 
+use crate::new_object::{NameRule, PutRule};
 use async_trait::async_trait;
 use durable::DurableDirectories;
 use error::STORE;
@@ -21,7 +22,7 @@ use futures::stream::{BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyMode, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode, Result, UpdateVersion,
 };
 use publish::Mode;
 use staged::Staged;
@@ -31,15 +32,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use strandline_runtime::Spawner;
 use strandline_types::limits;
 
 /// Our implementation of `object_store`'s trait on a folder; cheap to clone.
 ///
 /// One process owns the folder (the node's lock sees to that). Paths map to files of the same name; a path
-/// that the file system cannot hold is an error, never changed. Conditional updates (`PutMode::Update`),
-/// tags and attributes are not supported.
+/// that the file system cannot hold is an error, never changed. Versions, tags and attributes are not
+/// supported.
 #[derive(Debug, Clone)]
 pub struct FolderStore {
     folder: Arc<Folder>,
@@ -52,6 +53,8 @@ struct Folder {
     root: PathBuf,
     tmp: PathBuf,
     directories: DurableDirectories,
+    /// One object at a time is held against its tag and replaced.
+    replacing: Mutex<()>,
 }
 
 /// The folder cannot serve as a store. None of these goes away by trying again.
@@ -131,7 +134,7 @@ impl Folder {
         }
         // Writing is tried now, so that a folder without permission is said at the start.
         Staged::create(&tmp)?;
-        Ok(Self { root, tmp, directories })
+        Ok(Self { root, tmp, directories, replacing: Mutex::default() })
     }
 
     /// The file of an object; the root itself is none.
@@ -221,7 +224,8 @@ impl ObjectStore for FolderStore {
         let mode = match options.mode {
             PutMode::Create => Mode::Create,
             PutMode::Overwrite => Mode::Replace,
-            PutMode::Update(_) => return Err(not_implemented("conditional updates")),
+            PutMode::Update(UpdateVersion { e_tag: Some(e_tag), version: None }) => Mode::Instead(e_tag),
+            PutMode::Update(_) => return Err(not_implemented("updates of a version")),
         };
         let target = self.folder.file(location)?;
         let done = self.blocking("put an object", location, move |folder| folder.put(&target, &payload, mode));
@@ -232,12 +236,22 @@ impl ObjectStore for FolderStore {
         if !options.attributes.is_empty() {
             return Err(not_implemented("attributes"));
         }
+        let mode = match options.extensions.get::<NameRule>() {
+            Some(rule) => {
+                rule.promise();
+                match &rule.rule {
+                    PutRule::New => Mode::Create,
+                    PutRule::Instead { e_tag } => Mode::Instead(e_tag.clone()),
+                }
+            }
+            None => Mode::Replace,
+        };
         let target = self.folder.file(location)?;
         let staged = self.blocking("begin an upload", location, |folder| {
             folder.directories.check()?;
             Staged::create(&folder.tmp)
         });
-        Ok(Box::new(upload::Upload::new(self.clone(), location.clone(), target, staged.await?)))
+        Ok(Box::new(upload::Upload::new(self.clone(), location.clone(), target, staged.await?, mode)))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

@@ -11,14 +11,17 @@ use rustix::io::Errno;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::PoisonError;
 
 /// What happens to an object that has the name already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// It stays, and the answer is 'exists already'.
     Create,
     /// It is replaced in one step.
     Replace,
+    /// It is replaced in one step if it has this tag.
+    Instead(String),
 }
 
 /// How giving the name ended.
@@ -29,6 +32,8 @@ pub(crate) enum Done {
     Created(String),
     /// An object was there, and is durable.
     Exists,
+    /// Another object than the one to be replaced is there, or none.
+    Differs,
 }
 
 impl Done {
@@ -38,6 +43,10 @@ impl Done {
             Done::Exists => Err(object_store::Error::AlreadyExists {
                 path: location.to_string(),
                 source: "an object has that name already".into(),
+            }),
+            Done::Differs => Err(object_store::Error::Precondition {
+                path: location.to_string(),
+                source: "another object has that name, or none".into(),
             }),
         }
     }
@@ -52,7 +61,21 @@ impl Folder {
     pub(crate) fn publish(&self, staged: &mut Staged, target: &Path, mode: Mode) -> Result<Done, FolderError> {
         let e_tag = staged.file().metadata().map(|metadata| read::e_tag(&metadata));
         let e_tag = e_tag.map_err(FolderError::io("look at", staged.path()))?;
-        if self.give_name(staged.path(), target, mode)? {
+        let mut replacing = None;
+        if let Mode::Instead(seen) = &mode {
+            // One at a time. A creation finds the name taken; what is deleted meanwhile would come back, so this is not for names that
+            // somebody may delete.
+            replacing = Some(self.replacing.lock().unwrap_or_else(PoisonError::into_inner));
+            match fs::metadata(target) {
+                Ok(metadata) if metadata.is_file() && read::e_tag(&metadata) == *seen => {}
+                Ok(_) => return Ok(Done::Differs),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Done::Differs),
+                Err(error) => return Err(FolderError::io("look at", target)(error)),
+            }
+        }
+        let is_named = self.give_name(staged.path(), target, &mode)?;
+        drop(replacing);
+        if is_named {
             staged.keep();
             return Ok(Done::Created(e_tag));
         }
@@ -73,7 +96,7 @@ impl Folder {
         let source = read::open_object(from)?;
         let e_tag = source.metadata().map(|metadata| read::e_tag(&metadata));
         let e_tag = e_tag.map_err(FolderError::io("look at", from))?;
-        if !self.give_name(from, target, mode)? {
+        if !self.give_name(from, target, &mode)? {
             return Ok(Done::Exists);
         }
         if let Some(parent) = from.parent() {
@@ -84,7 +107,7 @@ impl Folder {
     }
 
     /// `false`: the name is taken, by an object that is durable now.
-    fn give_name(&self, from: &Path, target: &Path, mode: Mode) -> Result<bool, FolderError> {
+    fn give_name(&self, from: &Path, target: &Path, mode: &Mode) -> Result<bool, FolderError> {
         let parent = target.parent().unwrap_or(&self.root);
         let mut last = None;
         // More than one round only while others remove directories that became empty.
@@ -101,7 +124,7 @@ impl Folder {
                 }
                 // Answering 'exists' lets the caller take the object for its own, so it has to be as durable
                 // as its own: the process that wrote it may have died before its last sync.
-                Err(error) if mode == Mode::Create && error.kind() == ErrorKind::AlreadyExists => {
+                Err(error) if *mode == Mode::Create && error.kind() == ErrorKind::AlreadyExists => {
                     if target.is_dir() {
                         return Err(FolderError::NotAFile { path: target.to_owned() });
                     }
@@ -125,8 +148,8 @@ impl Folder {
     }
 }
 
-fn rename(from: &Path, to: &Path, mode: Mode) -> io::Result<()> {
-    if mode == Mode::Replace {
+fn rename(from: &Path, to: &Path, mode: &Mode) -> io::Result<()> {
+    if *mode != Mode::Create {
         return fs::rename(from, to);
     }
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {

@@ -19,11 +19,12 @@ pub(crate) struct Upload {
     target: PathBuf,
     staged: Arc<Mutex<Option<Staged>>>,
     length: u64,
+    mode: Mode,
 }
 
 impl Upload {
-    pub(crate) fn new(store: FolderStore, location: ObjectPath, target: PathBuf, staged: Staged) -> Self {
-        Self { store, location, target, staged: Arc::new(Mutex::new(Some(staged))), length: 0 }
+    pub(crate) fn new(store: FolderStore, location: ObjectPath, target: PathBuf, staged: Staged, mode: Mode) -> Self {
+        Self { store, location, target, staged: Arc::new(Mutex::new(Some(staged))), length: 0, mode }
     }
 }
 
@@ -49,7 +50,7 @@ impl MultipartUpload for Upload {
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let (staged, length, target) = (Arc::clone(&self.staged), self.length, self.target.clone());
+        let (staged, length, target, mode) = (Arc::clone(&self.staged), self.length, self.target.clone(), self.mode.clone());
         let done = self.store.blocking("complete an upload", &self.location, move |folder| {
             let taken = staged.lock().unwrap_or_else(PoisonError::into_inner).take();
             let mut staged = taken.ok_or_else(|| ended(target.clone()))?;
@@ -57,7 +58,7 @@ impl MultipartUpload for Upload {
                 return Err(ended(target));
             }
             staged.sync()?;
-            folder.publish(&mut staged, &target, Mode::Replace)
+            folder.publish(&mut staged, &target, mode)
         });
         done.await?.put_result(&self.location)
     }
