@@ -184,9 +184,7 @@ def share(strategy, group):
         def assigned(_, partitions):
             owned[at] = owned[at] | {p.partition for p in partitions} if "cooperative" in strategy else {p.partition for p in partitions}
 
-        def revoked(one, partitions):
-            if partitions:
-                one.commit(asynchronous=False) if owned[at] and one.position(partitions) and any(p.offset >= 0 for p in one.position(partitions)) else None
+        def revoked(_, partitions):
             owned[at] -= {p.partition for p in partitions}
 
         one = consumer(group, partition_assignment_strategy=strategy, session_timeout_ms=10_000, heartbeat_interval_ms=500)

@@ -84,7 +84,7 @@ class Kafka:
                                             stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         while not self.answers():
             assert self.process.poll() is None, f"Kafka ended with {self.process.returncode}: {self.log_text()[-2000:]}"
-            assert time.monotonic() - began < 60, "Kafka does not serve within a minute"
+            assert time.monotonic() - began < 180, "Kafka does not serve within three minutes"
             time.sleep(0.1)
 
     def answers(self) -> bool:

@@ -44,6 +44,8 @@ def learn(rows: dict[str, Row], against: str, outcome: dict[str, str]) -> None:
         row = rows.setdefault(test, Row())
         if row.outcome[against] not in ("pass", "varies"):
             row.outcome[against] = now
+        if set(row.outcome.values()) == {"pass"}:
+            row.note = ""
 
 
 def lost(rows: dict[str, Row], against: str, outcome: dict[str, str], whole: bool) -> list[str]:

@@ -255,8 +255,12 @@ test('large records', async () => {
 })
 
 test('what does not exist is refused', async () => {
-  await assert.rejects(withAdmin(admin => admin.fetchTopicMetadata({ topics: ['js bad name'] })))
-  await assert.rejects(withAdmin(admin => admin.fetchTopicOffsets('js-not-there')))
+  const admin = kafka.admin({ retry: { retries: 1 } })
+  await admin.connect()
+  try {
+    await assert.rejects(admin.fetchTopicMetadata({ topics: ['js bad name'] }))
+    await assert.rejects(admin.fetchTopicOffsets('js-not-there'))
+  } finally { await admin.disconnect() }
   await assert.rejects(send('js bad name', [{ value: 'x' }], { retry: { retries: 1 } }))
 })
 

@@ -2,11 +2,11 @@
 none of its source distributions; librdkafka's own suite stands in for them."""
 
 import os
-import re
 import sys
 from typing import Iterator
 
-from driver.suite import FAIL, PASS, Result, checked, environment, folder_of, installed, lines
+from driver.lines import results
+from driver.suite import Result, checked, environment, folder_of, installed
 
 ABOUT = "confluent-kafka 2.0.2, 2.4.0, 2.9.0, 2.16.1: records, groups, admin (Python)"
 VERSIONS = ("2.0.2", "2.4.0", "2.9.0", "2.16.1")
@@ -32,16 +32,7 @@ def run(broker, only: str | None, left_out: set[str]) -> Iterator[Result]:
         if at and not only:
             empty(broker, VERSIONS[-1])
         python = os.path.join(folder_of(f"confluent-{version}"), "env", "bin", "python")
-        ended: tuple | None = None
-        said: list[str] = []
-        for line in [*lines([python, SCRIPT, broker.bootstrap, *([only.split(" ")[1]] if only else [])], 600, env=environment()), "PASS 0 "]:
-            found = re.match(r"(PASS|FAIL) (\S+) (.*)$", line)
-            if not found:
-                said.append(line)
-                continue
-            if ended:
-                yield Result(f"{version} {ended[2]}", PASS if ended[0] == "PASS" else FAIL, float(ended[1]), "\n".join(said))
-            ended, said = found.groups(), []
+        yield from results([python, SCRIPT, broker.bootstrap, *([only.split(" ")[1]] if only else [])], 900, prefix=f"{version} ")
 
 
 def empty(broker, version: str) -> None:

@@ -121,8 +121,9 @@ class Cluster:
 
     def connect(self, worker: Worker, name: str) -> None:
         """A source from `NAME.in` into topic NAME and a sink from there to `NAME.out`."""
+        # A batch that is full leaves what the source has read beyond it until the file grows again: no batch is ever full.
         worker.ask("PUT", f"/connectors/{name}-source/config", {"connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector", "tasks.max": "1",
-                   "file": self.path(f"{name}.in"), "topic": name, "batch.size": "100"})
+                   "file": self.path(f"{name}.in"), "topic": name, "batch.size": "1000000"})
         worker.ask("PUT", f"/connectors/{name}-sink/config", {"connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector", "tasks.max": "1",
                    "file": self.path(f"{name}.out"), "topics": name})
         until("both connectors run", lambda: worker.running(f"{name}-source") and worker.running(f"{name}-sink"), 60)

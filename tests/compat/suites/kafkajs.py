@@ -1,11 +1,11 @@
 """KafkaJS 2.2.4 with a script of ours (kafkajs/cases.js): its own tests are in no registry."""
 
 import os
-import re
 import shutil
 from typing import Iterator
 
-from driver.suite import FAIL, PASS, Result, checked, environment, installed, lines
+from driver.lines import results
+from driver.suite import Result, checked, installed
 
 ABOUT = "KafkaJS 2.2.4: records, groups, admin (JavaScript)"
 SETTINGS = {"group_initial_rebalance_delay_ms": 0}
@@ -22,16 +22,5 @@ def install() -> str:
 
 
 def run(broker, only: str | None, left_out: set[str]) -> Iterator[Result]:
-    folder = install()
     command = ["node", os.path.join(SOURCE, "cases.js"), broker.bootstrap, *([only] if only else [])]
-    settings = environment(NODE_PATH=os.path.join(folder, "node_modules"), KAFKAJS_NO_PARTITIONER_WARNING="1")
-    ended: tuple | None = None
-    said: list[str] = []
-    for line in [*lines(command, 500, env=settings), "PASS 0 "]:
-        found = re.match(r"(PASS|FAIL) (\S+) (.*)$", line)
-        if not found:
-            said.append(line)
-            continue
-        if ended:
-            yield Result(ended[2], PASS if ended[0] == "PASS" else FAIL, float(ended[1]), "\n".join(said))
-        ended, said = found.groups(), []
+    yield from results(command, 900, NODE_PATH=os.path.join(install(), "node_modules"), KAFKAJS_NO_PARTITIONER_WARNING="1")
