@@ -1,7 +1,7 @@
 //! An answer that is being worked on, and how it leaves.
 
-use super::pressure::{Admission, LateFetches};
-use bytes::Bytes;
+use super::pressure::Transfer;
+use bytes::Buf;
 use futures::future::BoxFuture;
 use std::io::{self, IoSlice};
 use strandline_wire::Frame;
@@ -42,34 +42,23 @@ impl Answer {
     }
 }
 
-/// Writes all segments of a frame, without copying them together. A client that does not take it may keep it waiting for as
-/// long as no other needs the room; then the connection is lost, and the client asks again.
+/// Writes a frame, without copying its segments together; each is dropped as soon as it is written, and gives back the room
+/// that it holds. A client that does not take it may keep it waiting for as long as nobody needs that room.
 pub(super) async fn write_frame<W: AsyncWrite + Unpin>(
     write: &mut W,
-    frame: &Frame,
-    late: &LateFetches,
-    admission: &Admission,
+    mut frame: Frame,
+    mut transfer: Transfer<'_>,
+    is_needed: impl Fn() -> bool,
 ) -> io::Result<()> {
     const SLICES: usize = 64;
-    let segments: Vec<&Bytes> = frame.segments().filter(|segment| !segment.is_empty()).collect();
-    let (mut at, mut skip) = (0, 0);
-    while at < segments.len() {
-        let end = segments.len().min(at + SLICES);
-        let slices: Vec<IoSlice<'_>> = segments[at..end]
-            .iter()
-            .enumerate()
-            .map(|(number, segment)| IoSlice::new(if number == 0 { &segment[skip..] } else { segment }))
-            .collect();
-        let mut written =
-            late.unless_stalled(admission, write.write_vectored(&slices)).await.ok_or(io::ErrorKind::TimedOut)??;
+    while frame.has_remaining() {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = frame.chunks_vectored(&mut slices);
+        let written = transfer.step(write.write_vectored(&slices[..count]), &is_needed).await??;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        while at < segments.len() && written >= segments[at].len() - skip {
-            written -= segments[at].len() - skip;
-            (at, skip) = (at + 1, 0);
-        }
-        skip += written;
+        frame.advance(written);
     }
     write.flush().await
 }
@@ -77,6 +66,7 @@ pub(super) async fn write_frame<W: AsyncWrite + Unpin>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
@@ -111,7 +101,8 @@ mod tests {
         let segments: Vec<Bytes> = (0..200_usize).map(|n| Bytes::from(vec![n as u8; n % 7])).collect();
         let expected: Vec<u8> = segments.iter().flat_map(|segment| segment.to_vec()).collect();
         let mut slow = Slow(Vec::new());
-        write_frame(&mut slow, &Frame::new(segments), &LateFetches::default(), &Admission::default()).await.unwrap();
+        let clock = strandline_runtime::VirtualClock::new(0);
+        write_frame(&mut slow, Frame::new(segments), Transfer::of_answer(&clock), || false).await.unwrap();
         assert_eq!(slow.0, expected);
     }
 }

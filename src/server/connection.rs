@@ -3,7 +3,7 @@
 use super::Shared;
 use super::answer::{Answer, write_frame};
 use super::dispatch::Session;
-use super::pressure::Admission;
+use super::pressure::{IDLE, TooSlow, Transfer};
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +14,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-/// Kafka's `connections.max.idle.ms`.
-const IDLE: Duration = Duration::from_secs(10 * 60);
 /// A client that sends no more still gets its answers, for so long.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
 /// Small frames come with one read; large ones go past this buffer, straight into their own memory.
@@ -72,13 +70,14 @@ async fn read_requests<R: AsyncRead + Unpin>(
         if got == 0 {
             return Ok(());
         }
-        read.read_exact(&mut prefix[got..]).await?;
+        let rest = tokio::time::timeout(limits::REQUEST_TRANSFER, read.read_exact(&mut prefix[got..])).await;
+        rest.map_err(|_| Closed::Slow)??;
         let length = frame_length(prefix)?;
         // Admission before allocation: while there is no room the socket is not read, and TCP pushes back.
         let admitted = tokio::time::timeout(limits::REQUEST_WAIT, shared.admission.admit(length)).await;
         let Some(permit) = admitted.map_err(|_| Closed::Busy)? else { return Ok(()) };
-        let frame =
-            tokio::time::timeout(IDLE, read_frame(&shared.admission, &mut read, length)).await.map_err(|_| Closed::Idle)??;
+        let transfer = Transfer::of_request(&*shared.runtime.clock, length);
+        let frame = read_frame(&mut read, length, transfer, || shared.admission.is_short()).await?;
         let Some(answer) = session.take(frame, permit).await? else { continue };
         if answers.send(answer).await.is_err() {
             return Ok(());
@@ -86,8 +85,13 @@ async fn read_requests<R: AsyncRead + Unpin>(
     }
 }
 
-/// While others wait for room, a sender that holds it and sends nothing is not waited for.
-async fn read_frame<R: AsyncRead + Unpin>(admission: &Admission, read: &mut R, length: usize) -> Result<Bytes, Closed> {
+/// A sender that holds room and sends too slowly is not waited for.
+async fn read_frame<R: AsyncRead + Unpin>(
+    read: &mut R,
+    length: usize,
+    mut transfer: Transfer<'_>,
+    is_needed: impl Fn() -> bool,
+) -> Result<Bytes, Closed> {
     // Memory grows with what really comes, not with what was announced.
     let mut frame = BytesMut::with_capacity(length.min(1 << 20));
     while frame.len() < length {
@@ -96,8 +100,7 @@ async fn read_frame<R: AsyncRead + Unpin>(admission: &Admission, read: &mut R, l
             frame.reserve(missing.min(frame.len().max(1 << 20)));
         }
         let mut limited = (&mut *read).take(missing as u64);
-        let more = admission.unless_stalled(limited.read_buf(&mut frame)).await.ok_or(Closed::Stalled)?;
-        if more? == 0 {
+        if transfer.step(limited.read_buf(&mut frame), &is_needed).await?? == 0 {
             return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
         }
     }
@@ -111,7 +114,11 @@ async fn write_answers<W: tokio::io::AsyncWrite + Unpin>(
 ) -> std::io::Result<()> {
     while let Some(answer) = queue.recv().await {
         match answer.frame().await {
-            Ok(Some(frame)) => write_frame(&mut write, &frame, &shared.late_fetches, &shared.admission).await?,
+            Ok(Some(frame)) => {
+                // Those that are queued behind this answer hold room of requests.
+                let is_needed = || shared.services.reader.is_short_of_room() || shared.admission.is_short();
+                write_frame(&mut write, frame, Transfer::of_answer(&*shared.runtime.clock), is_needed).await?;
+            }
             Ok(None) => {}
             // An error with acks=0 has no other way to be heard.
             Err(close) => {
@@ -121,6 +128,12 @@ async fn write_answers<W: tokio::io::AsyncWrite + Unpin>(
         }
     }
     Ok(())
+}
+
+impl From<TooSlow> for Closed {
+    fn from(_: TooSlow) -> Self {
+        Self::Slow
+    }
 }
 
 /// Why a connection is closed by this side.
@@ -134,8 +147,8 @@ pub(super) enum Closed {
     Idle,
     #[error("there was no room for a request for too long")]
     Busy,
-    #[error("a large request stopped coming while others waited for its room")]
-    Stalled,
+    #[error("a request came too slowly")]
+    Slow,
     #[error("{api} version {version} is not spoken here")]
     Version { api: strandline_wire::ApiKey, version: i16 },
     #[error("the body of {api} version {version} does not decode: {error}")]

@@ -171,10 +171,8 @@ async fn handle(
         RequestBody::ApiVersions(request) => answer!(api_versions(&cluster, version, &request)),
         RequestBody::Metadata(request) => answer!(cluster.metadata(&caller, version, request).await),
         RequestBody::Fetch(request) => {
-            // The permit is held by the writer until the answer is written; a long poll holds no more than its request's bytes.
-            let wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into()).min(limits::FETCH_WAIT);
             let nothing = fetch::FetchResponse { session_id: request.session_id, ..fetch::FetchResponse::default() };
-            let fetch = shared.late_fetches.watch(wait, reader.fetch(&caller, version, request, connection));
+            let fetch = reader.fetch(&caller, version, request, connection);
             answer!(unless_draining(&shared, fetch).await.unwrap_or(nothing))
         }
         RequestBody::ListOffsets(request) => answer!(reader.list_offsets(&caller, version, request).await),

@@ -10,7 +10,7 @@ mod pressure;
 
 pub use dispatch::Services;
 
-use pressure::{Admission, LateFetches};
+use pressure::Admission;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +32,6 @@ pub(crate) struct Shared {
     pub(crate) runtime: Runtime,
     pub(crate) connections: Arc<Semaphore>,
     admission: Admission,
-    late_fetches: LateFetches,
     pub(crate) next_connection: AtomicU64,
     pub(crate) draining: watch::Sender<bool>,
 }
@@ -49,7 +48,6 @@ impl Server {
             runtime: runtime.clone(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             admission: Admission::default(),
-            late_fetches: LateFetches::default(),
             next_connection: AtomicU64::new(1),
             draining: watch::channel(false).0,
         });

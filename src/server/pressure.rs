@@ -1,32 +1,107 @@
 //! Room that connections share, and what happens to those that hold it and do nothing with it.
 //!
-//! A client that announces a large request and does not send it, or asks for a large answer and does not take it, keeps the
-//! room (I11) from all others. While nobody else needs it, it may. Once others wait, it loses its connection; a client that
-//! was only slow connects again and asks again.
+//! A client that announces a large request and sends it byte by byte, or asks for a large answer and does not take it, keeps
+//! the room (I11) from all others. So a request has to come at a least rate, whoever waits. And while others wait for room,
+//! who sends or takes too slowly loses the connection; a client that was only slow connects again and asks again. An answer
+//! that nobody's room hangs on may wait in the socket for as long as an idle connection may: consumers that work on their
+//! records for minutes do that.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use strandline_runtime::Clock;
 use strandline_types::limits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How often a connection that makes no progress looks whether others wait.
+/// How often a transfer that makes no progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// This many looks without progress are a stall: a second.
-const LOOKS: u32 = 4;
+/// Rates are measured over this time.
+const WINDOW: Duration = Duration::from_secs(1);
+/// Kafka's `connections.max.idle.ms`.
+pub(super) const IDLE: Duration = Duration::from_secs(10 * 60);
 
-/// Waits for an operation while it makes progress or nobody else needs what it holds; nothing when it was given up.
-async fn unless_stalled<T>(work: impl Future<Output = T>, is_needed: impl Fn() -> bool) -> Option<T> {
-    tokio::pin!(work);
-    let mut looks = 0;
-    loop {
-        if let Ok(done) = tokio::time::timeout(LOOK, &mut work).await {
-            return Some(done);
+/// It was too slow: close the connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooSlow;
+
+impl From<TooSlow> for io::Error {
+    fn from(_: TooSlow) -> Self {
+        io::ErrorKind::TimedOut.into()
+    }
+}
+
+/// Which way bytes go; a label in metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Request,
+    Answer,
+}
+
+/// One frame on its way, and whether it is quick enough.
+pub(super) struct Transfer<'a> {
+    clock: &'a dyn Clock,
+    direction: Direction,
+    /// When it is too late, whatever comes.
+    until: Duration,
+    window_began: Duration,
+    window_bytes: usize,
+}
+
+impl<'a> Transfer<'a> {
+    /// A request of this length, the first bytes of which have come.
+    pub(super) fn of_request(clock: &'a dyn Clock, length: usize) -> Self {
+        let seconds = length.div_ceil(limits::REQUEST_BYTES_PER_SECOND) as u64;
+        Self::new(clock, Direction::Request, limits::REQUEST_TRANSFER + Duration::from_secs(seconds))
+    }
+
+    /// An answer. It has time for as long as it goes on at all.
+    pub(super) fn of_answer(clock: &'a dyn Clock) -> Self {
+        Self::new(clock, Direction::Answer, IDLE)
+    }
+
+    fn new(clock: &'a dyn Clock, direction: Direction, time: Duration) -> Self {
+        let now = clock.monotonic();
+        Self { clock, direction, until: now + time, window_began: now, window_bytes: 0 }
+    }
+
+    /// One read or write, which gives the number of its bytes. `is_needed`: others wait for the room that this transfer holds.
+    pub(super) async fn step(
+        &mut self,
+        work: impl Future<Output = io::Result<usize>>,
+        is_needed: impl Fn() -> bool,
+    ) -> Result<io::Result<usize>, TooSlow> {
+        tokio::pin!(work);
+        loop {
+            if self.is_too_slow(&is_needed) {
+                let direction = if self.direction == Direction::Request { "request" } else { "answer" };
+                metrics::counter!("strandline_slow_connections_total", "direction" => direction).increment(1);
+                return Err(TooSlow);
+            }
+            if let Ok(done) = tokio::time::timeout(LOOK, &mut work).await {
+                if let Ok(bytes) = done {
+                    self.window_bytes += bytes;
+                    if self.direction == Direction::Answer && bytes > 0 {
+                        self.until = self.clock.monotonic() + IDLE;
+                    }
+                }
+                return Ok(done);
+            }
         }
-        looks += 1;
-        if looks >= LOOKS && is_needed() {
-            return None;
+    }
+
+    fn is_too_slow(&mut self, is_needed: impl Fn() -> bool) -> bool {
+        let now = self.clock.monotonic();
+        if now >= self.until {
+            return true;
         }
+        let elapsed = now.saturating_sub(self.window_began);
+        if elapsed < WINDOW {
+            return false;
+        }
+        let slow = (self.window_bytes as f64) < elapsed.as_secs_f64() * limits::CONTESTED_BYTES_PER_SECOND as f64;
+        (self.window_began, self.window_bytes) = (now, 0);
+        slow && is_needed()
     }
 }
 
@@ -64,35 +139,8 @@ impl Admission {
     }
 
     /// Someone waits for room.
-    fn is_short(&self) -> bool {
+    pub(super) fn is_short(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
-    }
-
-    /// One read of a request; nothing once it has stalled and others wait for its room.
-    pub(super) async fn unless_stalled<T>(&self, read: impl Future<Output = T>) -> Option<T> {
-        unless_stalled(read, || self.is_short()).await
-    }
-}
-
-/// Fetches that take longer than they were asked to wait: most likely for the room of answers that others do not take.
-#[derive(Debug, Default)]
-pub(super) struct LateFetches(AtomicUsize);
-
-impl LateFetches {
-    /// Does a Fetch that should be answered within `wait`.
-    pub(super) async fn watch<T>(&self, wait: Duration, fetch: impl Future<Output = T>) -> T {
-        tokio::pin!(fetch);
-        if let Ok(done) = tokio::time::timeout(wait + LOOK * 2, &mut fetch).await {
-            return done;
-        }
-        let _counted = Counted::new(&self.0);
-        fetch.await
-    }
-
-    /// One write of an answer; nothing once it has stalled and Fetches are late, or requests wait for room: those that are
-    /// queued behind this answer hold some.
-    pub(super) async fn unless_stalled<T>(&self, admission: &Admission, write: impl Future<Output = T>) -> Option<T> {
-        unless_stalled(write, || self.0.load(Ordering::Relaxed) > 0 || admission.is_short()).await
     }
 }
 
@@ -114,38 +162,70 @@ impl Drop for Counted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::pending;
+    use strandline_runtime::VirtualClock;
 
-    #[tokio::test(start_paused = true)]
-    async fn who_holds_room_and_stalls_gives_way_only_to_others() {
-        let admission = Admission::default();
-        let held = admission.admit(60 << 20).await;
-        let alone = tokio::time::timeout(Duration::from_secs(60), admission.unless_stalled(std::future::pending::<()>())).await;
-        assert!(alone.is_err(), "nobody else needs it");
-        assert!(admission.admit(100).await.is_some(), "small requests do not wait");
-        let other = admission.admit(1 << 20);
-        let stalled = async {
-            let given_up = admission.unless_stalled(std::future::pending::<()>()).await;
-            drop(held);
-            given_up
-        };
-        let (admitted, given_up) = tokio::join!(other, stalled);
-        assert_eq!((admitted.is_some(), given_up), (true, None));
-        assert_eq!(admission.waiting.load(Ordering::Relaxed), 0);
+    async fn after<T>(wait: Duration, value: T) -> T {
+        tokio::time::sleep(wait).await;
+        value
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_not_taken_is_given_up_when_fetches_are_late() {
-        let late = LateFetches::default();
-        let alone = tokio::time::timeout(
-            Duration::from_secs(60),
-            late.unless_stalled(&Admission::default(), std::future::pending::<()>()),
-        )
-        .await;
-        assert!(alone.is_err());
-        let fetch = late.watch(Duration::from_secs(1), tokio::time::sleep(Duration::from_secs(30)));
+    async fn a_request_that_trickles_ends_whoever_waits() {
+        let clock = VirtualClock::new(0);
+        let (length, mut came) = (50 << 20, 0);
+        let mut transfer = Transfer::of_request(&clock, length);
+        while transfer.step(after(Duration::from_secs(1), Ok(1)), || false).await.is_ok() {
+            came += 1;
+            assert!(came < 10_000, "it would hold its room for ever");
+        }
+        assert!((Duration::from_secs(810)..Duration::from_secs(812)).contains(&clock.monotonic()), "{:?}", clock.monotonic());
+        // One that comes at the least rate gets through.
+        let mut transfer = Transfer::of_request(&clock, length);
+        for _ in 0..length / (70 << 10) {
+            assert!(transfer.step(after(Duration::from_secs(1), Ok(70 << 10)), || true).await.is_ok());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_gives_way_to_others_at_once() {
+        let clock = VirtualClock::new(0);
+        for transfer in [Transfer::of_request(&clock, 1 << 20), Transfer::of_answer(&clock)] {
+            let (mut transfer, began) = (transfer, clock.monotonic());
+            transfer.window_began = began;
+            // A byte now and then is no progress.
+            while transfer.step(after(Duration::from_millis(300), Ok(1)), || true).await.is_ok() {}
+            assert!(clock.monotonic() - began <= Duration::from_millis(1_500));
+        }
+        let mut transfer = Transfer::of_answer(&clock);
+        assert!(transfer.step(pending(), || true).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_waits_for_may_stay_as_long_as_an_idle_connection() {
+        let clock = VirtualClock::new(0);
+        let mut transfer = Transfer::of_answer(&clock);
+        for _ in 0..3 {
+            assert!(transfer.step(after(Duration::from_secs(590), Ok(1)), || false).await.is_ok());
+        }
+        let began = clock.monotonic();
+        assert!(transfer.step(pending(), || false).await.is_err());
+        assert!(clock.monotonic() - began <= IDLE + Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_requests_do_not_wait_for_large_ones_and_who_waits_is_counted() {
         let admission = Admission::default();
-        let stalled = late.unless_stalled(&admission, std::future::pending::<()>());
-        assert_eq!(tokio::join!(fetch, stalled), ((), None));
-        assert_eq!(late.0.load(Ordering::Relaxed), 0);
+        let held = admission.admit(60 << 20).await;
+        assert!(admission.admit(100).await.is_some(), "small requests do not wait");
+        assert!(!admission.is_short());
+        let gives_back = async {
+            tokio::task::yield_now().await;
+            assert!(admission.is_short());
+            drop(held);
+        };
+        let (admitted, ()) = tokio::join!(admission.admit(1 << 20), gives_back);
+        assert!(admitted.is_some());
+        assert_eq!(admission.waiting.load(Ordering::Relaxed), 0);
     }
 }

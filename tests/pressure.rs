@@ -1,0 +1,287 @@
+//! A node in this process under clients that ask for more than their share: bombs, senders that trickle, consumers that do
+//! not read. What others see of it, and what memory it takes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where")]
+
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+use strandline::node::{Node, NodeOptions};
+use strandline_client::{Client, ClientOptions, NewTopic};
+use strandline_config::Settings;
+use strandline_runtime::{Clock, Runtime, SystemClock};
+use strandline_telemetry::resident_bytes;
+use strandline_types::limits;
+use strandline_wire::frame::{decode_response, encode_request};
+use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use strandline_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use strandline_wire::records::{BatchBuilder, BatchOptions, Compression, split_batches};
+use strandline_wire::{ErrorCode, Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Mutex;
+
+const MIB: usize = 1 << 20;
+
+/// They measure, so they run one after the other.
+static ONE_AT_A_TIME: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
+
+fn now() -> Duration {
+    SystemClock.monotonic()
+}
+
+async fn start(data: &Path) -> Node {
+    let settings = Settings {
+        data: data.to_owned(),
+        listen: "127.0.0.1:0".to_owned(),
+        http: None,
+        min_free_bytes: 0,
+        ..Settings::default()
+    };
+    Node::start(NodeOptions { settings }).await.unwrap()
+}
+
+async fn topic(node: &Node, name: &str, partitions: i32) {
+    let client = Client::tcp(Runtime::system(), ClientOptions::new(&node.kafka_address().to_string())).unwrap();
+    // Nothing is converted meanwhile.
+    let topic = NewTopic::new(name, partitions)
+        .config("retention.ms", "-1")
+        .config("max.message.bytes", "67108864")
+        .config("strandline.bronze.freshness.ms", "3600000");
+    client.admin().create_topic(topic).await.unwrap();
+}
+
+/// A connection without any manners.
+struct Raw(TcpStream);
+
+impl Raw {
+    async fn connect(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// What it does not read stays with the sender.
+    async fn with_small_buffer(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        Self(socket.connect(address).await.unwrap())
+    }
+
+    async fn send<R: Request>(&mut self, version: i16, request: &R) {
+        let frame = encode_request(version, 1, Some("test"), request).into_bytes();
+        self.0.write_all(&frame).await.unwrap();
+    }
+
+    async fn receive<R: Request>(&mut self, version: i16) -> R::Response {
+        let length = self.0.read_u32().await.unwrap() as usize;
+        let mut frame = vec![0; length];
+        self.0.read_exact(&mut frame).await.unwrap();
+        decode_response(version, Bytes::from(frame)).unwrap().1
+    }
+}
+
+fn batch(value: &[u8], records: usize, compression: Compression) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
+    for _ in 0..records {
+        builder.push_next(1_790_000_000_000, None, Some(value), &[]).unwrap();
+    }
+    builder.finish(None).unwrap()
+}
+
+fn produce(topic: &str, partitions: std::ops::Range<i32>, batch: &Bytes) -> ProduceRequest {
+    let data = |index| PartitionProduceData { index, records: Some(batch.clone()) };
+    let topic_data = vec![TopicProduceData {
+        name: topic.to_owned(),
+        partition_data: partitions.map(data).collect(),
+        ..TopicProduceData::default()
+    }];
+    ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data, ..ProduceRequest::default() }
+}
+
+fn fetch(topic: &str, partitions: i32, offset: i64) -> FetchRequest {
+    let partition = |partition| FetchPartition {
+        partition,
+        fetch_offset: offset,
+        partition_max_bytes: 50 * MIB as i32,
+        ..FetchPartition::default()
+    };
+    FetchRequest {
+        max_wait_ms: 500,
+        min_bytes: 1,
+        max_bytes: 50 * MIB as i32,
+        topics: vec![FetchTopic {
+            topic: topic.to_owned(),
+            partitions: (0..partitions).map(partition).collect(),
+            ..FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    }
+}
+
+/// Reads partition 0 of a topic to its end; gives the time it took.
+async fn read_all(address: SocketAddr, topic: &str, end: i64) -> Duration {
+    let (mut raw, mut offset, began) = (Raw::connect(address).await, 0, now());
+    while offset < end {
+        raw.send(11, &fetch(topic, 1, offset)).await;
+        let response = raw.receive::<FetchRequest>(11).await;
+        let data = response.responses.into_iter().next().unwrap().partitions.into_iter().next().unwrap();
+        assert_eq!(ErrorCode::from_code(data.error_code), ErrorCode::None);
+        let batches = split_batches(data.records.unwrap().into_bytes()).unwrap();
+        offset = batches.last().map_or(offset, |batch| batch.header.last_offset() + 1);
+    }
+    now() - began
+}
+
+fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bombs_keep_nobody_waiting_and_memory_stays_bounded() {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let node = start(data.path()).await;
+    topic(&node, "bombs", 50).await;
+    topic(&node, "quick", 1).await;
+    let bomb = tokio::task::block_in_place(|| batch(&vec![0; 40 * MIB], 3, Compression::Gzip));
+    let small = batch(&[7; 100], 10, Compression::Lz4);
+    let mut quick = Raw::connect(node.kafka_address()).await;
+    let mut bombers = Vec::new();
+    let before = resident_bytes().unwrap();
+    for _ in 0..4 {
+        let mut bomber = Raw::connect(node.kafka_address()).await;
+        bomber.send(9, &produce("bombs", 0..50, &bomb)).await;
+        bombers.push(bomber);
+    }
+    drop(bomb);
+    let (mut times, mut most) = (Vec::new(), 0);
+    let began = now();
+    let receive = async {
+        for bomber in &mut bombers {
+            let response = bomber.receive::<ProduceRequest>(9).await;
+            let errors = response.responses[0].partition_responses.iter();
+            let errors: Vec<ErrorCode> = errors.map(|partition| ErrorCode::from_code(partition.error_code)).collect();
+            let allowed = limits::DECOMPRESSED_REQUEST_BYTES / (120 * MIB);
+            assert!(errors[..allowed].iter().all(|error| *error == ErrorCode::None), "{errors:?}");
+            assert!(errors[allowed..].iter().all(|error| *error == ErrorCode::MessageTooLarge), "{errors:?}");
+        }
+        now() - began
+    };
+    tokio::pin!(receive);
+    let took = loop {
+        tokio::select! {
+            biased;
+            took = &mut receive => break took,
+            () = async {
+                let sent = now();
+                quick.send(9, &produce("quick", 0..1, &small)).await;
+                assert_eq!(quick.receive::<ProduceRequest>(9).await.responses[0].partition_responses[0].error_code, 0);
+                times.push(now() - sent);
+                most = most.max(resident_bytes().unwrap());
+            } => {}
+        }
+    };
+    let (slow, count, grown) = (p99(times.clone()), times.len(), most.saturating_sub(before) / MIB as u64);
+    println!("bombs took {took:?}; beside them {count} small requests, p99 {slow:?}; memory grew by {grown} MiB");
+    assert!(count > 20, "only {count} requests in {took:?}");
+    assert!(slow < Duration::from_millis(250), "{slow:?}");
+    assert!(grown < 300, "{grown} MiB");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_that_trickles_gives_its_room_back() {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let node = start(data.path()).await;
+    topic(&node, "t", 1).await;
+    let mut slow = Raw::connect(node.kafka_address()).await;
+    slow.0.write_u32(60 * MIB as u32).await.unwrap();
+    let trickle = async {
+        // A byte at a time, each of which is progress of a kind.
+        while slow.0.write_u8(0).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let honest = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let (mut raw, began) = (Raw::connect(node.kafka_address()).await, now());
+        raw.send(9, &produce("t", 0..1, &batch(&vec![1; 5 * MIB], 1, Compression::None))).await;
+        assert_eq!(raw.receive::<ProduceRequest>(9).await.responses[0].partition_responses[0].error_code, 0);
+        now() - began
+    };
+    let both = async { tokio::join!(trickle, honest) };
+    let ((), took) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+    println!("beside a sender that trickles, a large request took {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    node.stop().await;
+}
+
+/// Fills partition 0 of a topic and gives its end.
+async fn fill(node: &Node, name: &str, mebibytes: usize) -> i64 {
+    let mut raw = Raw::connect(node.kafka_address()).await;
+    let one = batch(&vec![1; MIB - 1_000], 1, Compression::None);
+    for _ in 0..mebibytes {
+        raw.send(9, &produce(name, 0..1, &one)).await;
+        assert_eq!(raw.receive::<ProduceRequest>(9).await.responses[0].partition_responses[0].error_code, 0);
+    }
+    mebibytes as i64
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consumers_that_do_not_read_do_not_slow_one_down_that_does() {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let node = start(data.path()).await;
+    topic(&node, "t", 1).await;
+    let end = fill(&node, "t", 100).await;
+    let address = node.kafka_address();
+    let alone = read_all(address, "t", end).await.min(read_all(address, "t", end).await);
+    let mut idle = Vec::new();
+    for number in 0..50 {
+        let mut raw = Raw::with_small_buffer(address).await;
+        for _ in 0..4 {
+            raw.send(11, &fetch("t", 1, number % 100)).await;
+        }
+        idle.push(raw);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut beside = Duration::ZERO;
+    for _ in 0..5 {
+        beside = beside.max(read_all(address, "t", end).await);
+    }
+    println!("100 MiB: alone {alone:?}, beside 50 that do not read at most {beside:?}");
+    assert!(beside < alone * 4 + Duration::from_millis(500), "alone {alone:?}, beside the others {beside:?}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_many_fetches_hold_stays_within_its_bound() {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let node = start(data.path()).await;
+    topic(&node, "t", 1).await;
+    let end = fill(&node, "t", 100).await;
+    let address = node.kafka_address();
+    read_all(address, "t", end).await;
+    let before = resident_bytes().unwrap();
+    let mut connections = Vec::new();
+    for number in 0..200 {
+        let mut raw = Raw::with_small_buffer(address).await;
+        raw.send(11, &fetch("t", 1, number / 2)).await;
+        connections.push(raw);
+    }
+    let mut most = 0;
+    for _ in 0..300 {
+        most = most.max(resident_bytes().unwrap());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let grown = most.saturating_sub(before) / MIB as u64;
+    println!("200 connections that ask for 50 MiB each: memory grew by {grown} MiB");
+    assert!(grown < 2 * (limits::FETCH_ANSWERS_BYTES / MIB) as u64, "{grown} MiB");
+    // And all of them are served in the end, those that lost their connection after they have asked again.
+    assert!(read_all(address, "t", end).await < Duration::from_secs(20));
+    node.stop().await;
+}
