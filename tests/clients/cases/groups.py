@@ -25,6 +25,15 @@ def close(*consumers) -> None:
         one.close()
 
 
+def leave_and_close(*consumers) -> None:
+    """Nothing is on its way to a member when it closes: librdkafka's close() may wait for ever for a rebalance callback that
+    was queued before it (confluentinc/librdkafka#4884), and one member's leaving is the next one's rebalance."""
+    for one in consumers:
+        one.unsubscribe()
+        poll_for(list(consumers), lambda one=one: not assigned(one), "a member that left has nothing")
+    close(*consumers)
+
+
 def assignor_shares_and_rebalances(case, strategy: str) -> None:
     node = case.node()
     fill(node, "t", 6, 600)
@@ -68,7 +77,7 @@ def a_cooperative_rebalance_leaves_what_stays(case):
     two.subscribe(["t"])
     poll_for([one, two], lambda: len(assigned(one)) == 2 and len(assigned(two)) == 2, "two members share")
     assert len(revoked) == 2, f"only what moves is revoked, not {revoked}"
-    close(one, two)
+    leave_and_close(one, two)
 
 
 @test(ages=BOTH)
