@@ -1,7 +1,7 @@
 //! A whole node in this process, on a folder, with a client over TCP: the same bytes from every place where a record can
 //! lie, across restarts, and from a bucket whose log is lost.
 
-#![allow(clippy::unwrap_used)] // helpers of tests may, as tests do
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests may, as tests do
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,22 +9,27 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::path::Path;
 use std::time::Duration;
-use strandline::node::{Node, NodeOptions};
+use strandline::node::{Folder, Node, NodeOptions};
+use strandline_cell::Submission;
 use strandline_client::{
     Client, ClientOptions, Compression, ConsumedRecord, ConsumerOptions, HeaderRef, NewTopic, ProducerOptions, ProducerRecord,
     StartAt,
 };
+use strandline_commands::{Commit, CreateCell, EntryBody, Join, LeaseKind, OffsetRange, SealExtents, TakeLease, encode};
+use strandline_commit_log::embedded::Options;
+use strandline_commit_log::{CommitLog, EmbeddedCommitLog, Entry, Payload};
+use strandline_compactor::LogCopyName;
 use strandline_config::Settings;
+use strandline_index::Outcome;
 use strandline_runtime::Runtime;
+use strandline_types::{ChainHash, Seq};
 
 async fn start(data: &Path) -> Node {
-    let settings = Settings {
-        data: data.to_owned(),
-        listen: "127.0.0.1:0".to_owned(),
-        http: None,
-        min_free_bytes: 0,
-        ..Settings::default()
-    };
+    start_with(Settings { data: data.to_owned(), ..Settings::default() }).await
+}
+
+async fn start_with(settings: Settings) -> Node {
+    let settings = Settings { listen: "127.0.0.1:0".to_owned(), http: None, min_free_bytes: 0, ..settings };
     Node::start(NodeOptions { settings }).await.unwrap()
 }
 
@@ -198,6 +203,150 @@ async fn a_cell_comes_back_from_its_bucket_when_the_log_is_lost() {
         // Far beyond anything that was ever given out.
         assert!(record.offset >= ends[record.partition as usize] + 1_000_000_000);
     }
+    // Copies of the log go on behind the snapshot of the rebuild, and with them seals and snapshots.
+    node.seal_all().await.unwrap();
+    assert_eq!(node.status().await.fresh_segments, 0);
+    assert_eq!(consume(&client, "kept", 180).await, all);
+    let copied = node.parts().compactor.copy_log_once().await.unwrap();
+    assert_eq!(node.parts().cell.view().cell.log_copied, copied);
+    node.parts().compactor.snapshot_once(true).await.unwrap();
     assert_eq!(node.parts().cell.view().violations(), Vec::<String>::new());
+    node.stop().await;
+}
+
+/// The first entry as a build of fold version 1 wrote it.
+async fn begin_with_version_1(data: &Path) {
+    let folder = Folder::open(data).unwrap();
+    let log = EmbeddedCommitLog::open(&folder.path("commit-log"), Options::default(), Runtime::system()).await.unwrap();
+    let join = Join {
+        nonce: vec![1; 16],
+        host: "localhost".to_owned(),
+        port: 9,
+        fold_version_supported: 1,
+        sole: true,
+        ..Join::default()
+    };
+    let create = CreateCell { cluster_id: "A".repeat(22), fold_version: 1 };
+    let body = EntryBody {
+        time_ms: Runtime::system().clock.now_ms(),
+        hash_before: vec![0; 16],
+        cell_epoch: 1,
+        commits: vec![Commit { commands: vec![create.into(), join.into()], ..Commit::default() }],
+        ..EntryBody::default()
+    };
+    let bytes = encode(&body).unwrap();
+    assert_eq!(bytes[..2], [0, 1]);
+    log.append(Seq(1), Entry { hash_before: ChainHash([0; 16]), bytes, payload: Payload::default() }).await.unwrap();
+    log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cell_of_version_1_is_raised_after_a_snapshot_and_goes_on() {
+    let data = tempfile::tempdir().unwrap();
+    begin_with_version_1(data.path()).await;
+    let node = start(data.path()).await;
+    let agreed = {
+        let view = node.parts().cell.view();
+        assert_eq!((view.cell.fold_version, view.cell.cluster_id.as_str()), (2, "A".repeat(22).as_str()));
+        view.cell.snapshot.agreed.clone().unwrap()
+    };
+    assert_eq!(agreed.3, 1, "the snapshot is of the old rules");
+    let floor = node.parts().cell.log().floor().await.unwrap();
+    assert_eq!(floor.snapshot.map(|snapshot| snapshot.key), Some(agreed.2.clone()));
+    let client = client(&node);
+    client.admin().create_topic(keeps_all("t")).await.unwrap();
+    produce(&client, "t", &shapes(30), Compression::None).await;
+    let records = consume(&client, "t", 30).await;
+    node.stop().await;
+    // From the snapshot of the old rules, through the raise, and no second time.
+    let again = start(data.path()).await;
+    let (version, snapshot) = {
+        let view = again.parts().cell.view();
+        (view.cell.fold_version, view.cell.snapshot.written.clone())
+    };
+    assert_eq!((version, snapshot), (2, Some(agreed)));
+    assert_eq!(consume(&self::client(&again), "t", 30).await, records);
+    again.stop().await;
+}
+
+/// A topic whose records lie in a sealed file that was made straight from extents, of which the copies of the log know the plan alone.
+async fn planned_from_extents(data: &Path) -> (Vec<ConsumedRecord>, String) {
+    let settings = Settings { data: data.to_owned(), conversion_paused: true, ..Settings::default() };
+    let node = start_with(settings).await;
+    let client = client(&node);
+    client.admin().create_topic(keeps_all("planned")).await.unwrap();
+    produce(&client, "planned", &shapes(90), Compression::Zstd).await;
+    let records = consume(&client, "planned", 90).await;
+    let cell = node.parts().cell.clone();
+    let id = cell.view().names["planned"];
+    let lease = TakeLease { kind: LeaseKind::Seal as i32, scope: id.0.to_vec(), replaces: 0 };
+    let leased = cell.submit(Submission::one(lease)).await.unwrap().outcomes;
+    let Some(Outcome::Leased(lease)) = leased.first() else { panic!("{leased:?}") };
+    let ranges = cell.view().topics[&id]
+        .partitions
+        .iter()
+        .zip(0..)
+        .map(|(partition, number)| OffsetRange { partition: number, start: 0, end: partition.next_offset })
+        .collect();
+    let plan = SealExtents { lease: lease.0, topic_id: id.0.to_vec(), ranges, key_format: 1, value_format: 1 };
+    let planned = cell.submit(Submission::one(plan)).await.unwrap();
+    let Some(Outcome::Planned { path, .. }) = planned.outcomes.first().cloned() else { panic!("{planned:?}") };
+    // Whoever comes first, this or the node's own task, completes it.
+    node.parts().compactor.seal_once(id, false).await.unwrap();
+    assert_eq!(consume(&client, "planned", 90).await, records, "from the sealed file");
+    assert_eq!(cell.view().extent_count, 0);
+    node.stop().await;
+    std::fs::remove_dir_all(data.join("commit-log")).unwrap();
+    let mut covering = 0;
+    for copy in std::fs::read_dir(data.join("store/log")).unwrap() {
+        let copy = copy.unwrap();
+        let name: LogCopyName = format!("log/{}", copy.file_name().to_string_lossy()).parse().unwrap();
+        // A file is PUT once its plan is in a copy, so the copy that has the plan does not have the rest.
+        if name.from > planned.seq {
+            std::fs::remove_file(copy.path()).unwrap();
+        } else if name.to >= planned.seq {
+            covering += 1;
+        }
+    }
+    assert_eq!(covering, 1);
+    (records, path)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_takes_in_the_file_of_an_open_plan_over_extents() {
+    let data = tempfile::tempdir().unwrap();
+    let (records, path) = planned_from_extents(data.path()).await;
+    let report = strandline::rebuild::rebuild(data.path()).await.unwrap();
+    assert_eq!((report.records_lost, report.set_aside, report.adopted), (0, 0, 1), "{:#?}", report.lines);
+    let node = start(data.path()).await;
+    assert_eq!(consume(&client(&node), "planned", 90).await, records);
+    node.seal_all().await.unwrap();
+    {
+        let view = node.parts().cell.view();
+        assert_eq!(view.violations(), Vec::<String>::new());
+        assert!(view.topics.values().all(|topic| topic.plans.is_empty()), "the plan was completed");
+    }
+    assert!(data.path().join("store").join(path).exists());
+    assert_eq!(consume(&client(&node), "planned", 90).await, records);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_over_extents_whose_bytes_are_lost_is_completed_with_holes() {
+    let data = tempfile::tempdir().unwrap();
+    let (_, path) = planned_from_extents(data.path()).await;
+    std::fs::remove_file(data.path().join("store").join(&path)).unwrap();
+    let report = strandline::rebuild::rebuild(data.path()).await.unwrap();
+    assert_eq!((report.records_lost, report.adopted), (90, 0), "{:#?}", report.lines);
+    let node = start(data.path()).await;
+    node.seal_all().await.unwrap();
+    {
+        let view = node.parts().cell.view();
+        assert_eq!(view.violations(), Vec::<String>::new());
+        assert!(view.topics.values().all(|topic| topic.plans.is_empty()), "the plan was completed");
+    }
+    assert!(data.path().join("store").join(path).exists(), "under the planned name");
+    produce(&client(&node), "planned", &shapes(20), Compression::None).await;
+    assert_eq!(consume(&client(&node), "planned", 20).await.len(), 20);
     node.stop().await;
 }

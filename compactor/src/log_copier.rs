@@ -28,10 +28,8 @@ pub struct Uncopied {
 impl Shared {
     /// How much of the log the bucket does not hold yet. Reads every row once.
     pub async fn uncopied(&self) -> Result<Uncopied, WorkError> {
-        let (copied, head) = {
-            let view = self.cell.view();
-            (view.cell.log_copied, view.cell.seq)
-        };
+        let copied = self.copied().await?;
+        let head = self.cell.seq();
         let entries = head.0.saturating_sub(copied.0);
         let mut at = self.memory().inspected.max(copied);
         while at < head {
@@ -78,7 +76,7 @@ impl Shared {
     pub async fn copy_log_once(&self, force: bool) -> Result<Seq, WorkError> {
         let _one = self.copying.lock().await;
         let until = self.cell.seq();
-        let copied = self.cell.view().cell.log_copied;
+        let copied = self.copied().await?;
         if copied >= until || !(force || self.uncopied().await?.worth_it) {
             return Ok(copied);
         }
@@ -98,6 +96,14 @@ impl Shared {
             self.commit_one(LogCopied { to: at.0 }).await?;
         }
         Ok(at)
+    }
+
+    /// How far the bucket tells of the log: by its copies, or by the snapshot that the floor names. After a rebuild that one has
+    /// more than any copy, and nothing below it is left to be copied.
+    async fn copied(&self) -> Result<Seq, WorkError> {
+        let snapshot = self.cell.log().floor().await?.snapshot;
+        let copied = self.cell.view().cell.log_copied;
+        Ok(snapshot.map_or(copied, |snapshot| copied.max(snapshot.seq)))
     }
 
     /// The copies cover `seq`, or are made to.

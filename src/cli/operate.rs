@@ -257,9 +257,15 @@ fn index_lines(report: &IndexReport) -> (String, ExitCode) {
         format!("floor          {} (snapshot {})", report.floor, report.floor_snapshot.as_deref().unwrap_or("none")),
         format!("log copied to  {}; horizon {}", report.log_copied, report.horizon),
     ];
+    lines.extend(report.disagreement.iter().map(|disagreement| format!("DISPUTED: {disagreement}")));
+    lines.extend(report.parts.iter().map(|(part, (fill, bound))| {
+        let percent = fill.saturating_mul(100).checked_div(*bound).unwrap_or(0);
+        format!("part           {part}: {fill} of {bound} ({percent} %)")
+    }));
     lines.extend(report.nodes.iter().map(|(id, host, port)| format!("node           {id} at {host}:{port}")));
     lines.extend(report.counts.iter().map(|(name, count)| format!("{name:<15}{count}")));
     lines.extend(report.violations.iter().map(|violation| format!("BROKEN: {violation}")));
-    let code = if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let sound = report.violations.is_empty() && report.disagreement.is_none();
+    let code = if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     (lines.join("\n") + "\n", code)
 }

@@ -4,7 +4,7 @@ use crate::node::{Node, NodeOptions};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use strandline_config::{Loaded, load};
+use strandline_config::{Flag, Loaded, load};
 
 /// Serves Kafka clients on a folder.
 #[derive(Debug, clap::Args)]
@@ -48,17 +48,17 @@ impl RunArgs {
         let mut flags = Vec::new();
         let given = [("data", &self.data), ("listen", &self.listen), ("advertise", &self.advertise), ("http", &self.http)];
         for (key, value) in given {
-            flags.extend(value.clone().map(|value| (key, value)));
+            flags.extend(value.clone().map(|value| Flag { name: key, key, value }));
         }
         if self.accept_clock {
-            flags.push(("accept_clock", "true".to_owned()));
+            flags.push(Flag { name: "accept-clock", key: "accept_clock", value: "true".to_owned() });
         }
         for setting in &self.settings {
             let (key, value) = setting.split_once('=').with_context(|| format!("--set takes KEY=VALUE, not `{setting}`"))?;
             let known = strandline_config::SETTINGS.iter().find(|known| known.key == key);
             let known =
                 known.with_context(|| format!("there is no setting `{key}`; `strandline run --print-config` lists them all"))?;
-            flags.push((known.key, value.to_owned()));
+            flags.push(Flag { name: "set", key: known.key, value: value.to_owned() });
         }
         Ok(load(self.config.as_deref(), std::env::vars(), &flags)?)
     }

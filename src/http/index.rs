@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use strandline_index::Index;
 
 /// The index in numbers, and whether its invariants hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,12 @@ pub struct IndexReport {
     pub floor: u64,
     /// The snapshot that a start begins from.
     pub floor_snapshot: Option<String>,
+    /// A second fold disagreed with a snapshot: what is known of it.
+    #[serde(default)]
+    pub disagreement: Option<String>,
+    /// How full the bounded parts of the index are: what they hold, and their bound.
+    #[serde(default)]
+    pub parts: std::collections::BTreeMap<String, (u64, u64)>,
     /// The bucket's copy of the log covers this.
     pub log_copied: u64,
     /// Names of objects below this seq are refused.
@@ -66,6 +73,8 @@ pub(super) async fn inspect(State(parts): State<Arc<Parts>>) -> Result<Json<Inde
             snapshot_bytes: snapshot.len() as u64,
             floor: floor.seq.0,
             floor_snapshot: floor.snapshot.map(|snapshot| snapshot.key),
+            disagreement: disagreement(&index),
+            parts: index.parts().into_iter().map(|(part, fill, bound)| (part.to_owned(), (fill, bound))).collect(),
             log_copied: index.cell.log_copied.0,
             horizon: index.cell.horizon.0,
             nodes: index
@@ -81,10 +90,35 @@ pub(super) async fn inspect(State(parts): State<Arc<Parts>>) -> Result<Json<Inde
     Ok(Json(report.await?))
 }
 
+/// A snapshot now. Who asks for one has looked at a disagreement about an earlier one: that is cleared if this one is agreed to.
 pub(super) async fn snapshot(State(parts): State<Arc<Parts>>) -> Result<String, Failure> {
     let taken = parts.compactor.snapshot_once(true).await?;
-    Ok(match taken {
+    let cleared = parts.compactor.clear_disagreement_once().await?;
+    if let Some(disagreement) = disagreement(&parts.cell.view()) {
+        return Err(anyhow::anyhow!(disagreement).into());
+    }
+    let mut said = match taken {
         Some(seq) => format!("a snapshot of entry {seq} was written and verified\n"),
         None => "there is nothing newer than the last snapshot\n".to_owned(),
-    })
+    };
+    if cleared {
+        said += "the disagreement about an earlier snapshot is cleared: trimming and garbage collection go on\n";
+    }
+    Ok(said)
+}
+
+/// What is wrong with the snapshots, for people; None if nothing is.
+pub(super) fn disagreement(index: &Index) -> Option<String> {
+    let snapshot = &index.cell.snapshot;
+    if !snapshot.disagreed {
+        return None;
+    }
+    let written = snapshot.written.as_ref().map_or("none", |(_, _, key, _)| key);
+    let what_to_do = if snapshot.written.is_none() || snapshot.written != snapshot.agreed {
+        "the newest one was not agreed to"
+    } else {
+        "a newer one was agreed to: `strandline index snapshot` clears it"
+    };
+    let text = "a second fold disagreed with a snapshot, and nothing is trimmed or collected";
+    Some(format!("{text}; the newest is {written}, {what_to_do}"))
 }

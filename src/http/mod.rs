@@ -41,7 +41,7 @@ pub async fn serve(address: &str, parts: Arc<Parts>) -> anyhow::Result<SocketAdd
 pub fn router(parts: Arc<Parts>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
-        .route("/healthz", get(async || "alive\n"))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/bronze", get(bronze::list))
@@ -60,6 +60,12 @@ async fn metrics(State(parts): State<Arc<Parts>>) -> impl IntoResponse {
 }
 
 /// Serves: the cell is folded and joined (a node that is not does not listen), and has not failed since.
+/// Answers as long as the process does, and says what someone has to look at.
+async fn health(State(parts): State<Arc<Parts>>) -> String {
+    let disagreement = index::disagreement(&parts.cell.view()).map(|text| format!("{text}\n"));
+    format!("alive\n{}", disagreement.unwrap_or_default())
+}
+
 async fn ready(State(parts): State<Arc<Parts>>) -> impl IntoResponse {
     if parts.cell.is_stopped() { (StatusCode::SERVICE_UNAVAILABLE, "not serving\n") } else { (StatusCode::OK, "serving\n") }
 }

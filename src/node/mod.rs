@@ -5,6 +5,7 @@ mod restore;
 mod segment_rows;
 mod status;
 
+mod upgrade;
 pub use folder::{FOLDER_FORMAT, Folder, FolderError};
 pub use restore::{RestoreError, restore_index};
 pub use segment_rows::{SegmentRowsError, rebuild_segment_rows, rows_of_file};
@@ -139,6 +140,7 @@ impl Node {
         compactor.run();
         metrics.keep_bounded(&runtime);
 
+        upgrade::raise_fold_version(&cell, &compactor).await;
         let parts = Arc::new(Parts {
             settings,
             runtime: runtime.clone(),

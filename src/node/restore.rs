@@ -3,6 +3,7 @@
 use strandline_commit_log::CommitLog;
 use strandline_index::{Index, SnapshotError, decode_snapshot, digest_of};
 use strandline_object_store::{Objects, Purpose};
+use strandline_types::limits;
 
 /// Why there is nothing to begin from.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +43,10 @@ pub async fn restore_index(log: &dyn CommitLog, objects: &Objects) -> Result<Ind
     let floor = log.floor().await?;
     let Some(snapshot) = floor.snapshot else { return Ok(Index::default()) };
     let key = snapshot.key;
-    let bytes = objects.get(Purpose::Snapshot, &key).await.map_err(|source| RestoreError::Get { key: key.clone(), source })?;
+    let bytes = objects
+        .get_in_pieces(Purpose::Snapshot, &key, limits::SNAPSHOT_BYTES)
+        .await
+        .map_err(|source| RestoreError::Get { key: key.clone(), source })?;
     let index = decode_snapshot(&bytes).map_err(|source| RestoreError::Decode { key: key.clone(), source })?;
     if digest_of(&bytes) != snapshot.digest || index.cell.seq != snapshot.seq {
         return Err(RestoreError::Digest { key });

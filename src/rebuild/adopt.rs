@@ -6,12 +6,13 @@ use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_bronze::{CoveredRange, Preference, SegmentSpec, SegmentWriter};
 use strandline_commands::{AdoptSealed, Command, FileRange, Lost, NewFile};
-use strandline_index::{ExtentPlace, Format, Index, Topic};
+use strandline_index::{ExtentPlace, Format, Index, Partition, Topic};
 use strandline_object_store::{Objects, Purpose, crc32c};
 use strandline_segment_index::SealedRow;
 use strandline_types::{ObjectName, TopicId};
 
 /// A file as its footer tells it.
+#[derive(Clone)]
 struct Found {
     topic_id: TopicId,
     file: NewFile,
@@ -61,7 +62,7 @@ pub(super) async fn fresh_files(index: &Index, objects: &Objects, report: &mut R
         .flat_map(|topic| topic.fresh.values().map(|segment| segment.file.path.clone()))
         .chain(index.garbage.keys().cloned())
         .collect();
-    let mut frontiers = frontiers(index, |_| true);
+    let mut frontiers = frontiers(index, |partition| partition.planned_end.is_none());
     let mut commands = Vec::new();
     // In the order of names, which is that of seqs: each continues the one before.
     let mut unknown: Vec<(ObjectName, String, u64)> = Vec::new();
@@ -82,25 +83,71 @@ pub(super) async fn fresh_files(index: &Index, objects: &Objects, report: &mut R
     Ok(commands)
 }
 
-/// The same for sealed files: they may only continue a partition that has no fresh ones.
-pub(super) async fn sealed_files(index: &Index, objects: &Objects, report: &mut Report) -> anyhow::Result<Vec<Vec<Command>>> {
-    let planned: BTreeSet<&String> = index.topics.values().flat_map(|topic| topic.plans.keys()).collect();
-    let mut frontiers = frontiers(index, |partition| partition.fresh.is_empty());
+/// What lies under `bronze/`, each file looked at once: by path, what its footer tells or what is wrong with it.
+pub(super) struct Bronze(BTreeMap<String, Result<Option<Found>, String>>);
+
+impl Bronze {
+    /// Lists and looks.
+    pub(super) async fn look(objects: &Objects) -> anyhow::Result<Self> {
+        let mut files = BTreeMap::new();
+        let mut listed = objects.list(Purpose::Rebuild, "bronze");
+        while let Some(found) = listed.try_next().await? {
+            let looked = look(objects, &found.path, found.size).await;
+            files.insert(found.path, looked);
+        }
+        Ok(Self(files))
+    }
+}
+
+/// Files of open plans over extents that are there, though the copies do not know it: from here on they answer for their offsets,
+/// and whoever has the lease next goes on with the plan.
+pub(super) fn planned_files(index: &Index, bronze: &Bronze, report: &mut Report) -> Vec<Vec<Command>> {
     let mut commands = Vec::new();
-    let mut listed = objects.list(Purpose::Rebuild, "bronze");
-    let mut files = Vec::new();
-    while let Some(found) = listed.try_next().await? {
-        if !planned.contains(&found.path) && !index.garbage.contains_key(&found.path) {
-            files.push((found.path, found.size));
+    for (id, topic) in &index.topics {
+        for (path, _) in topic.plans.iter().filter(|(_, plan)| plan.is_over_extents() && plan.file.is_none()) {
+            let Some(Ok(Some(found))) = bronze.0.get(path) else { continue };
+            report.adopted += 1;
+            report.say(format!("adopted {path}, which was planned, with {} rows", found.file.rows));
+            commands.push(vec![AdoptSealed { topic_id: id.0.to_vec(), file: Some(found.file.clone()) }.into()]);
         }
     }
-    files.sort_unstable();
-    for (path, size) in files {
-        match look(objects, &path, size).await {
-            Ok(Some(found)) if known_sealed(index, &found) => {}
-            Ok(_) => adopt_one(index, objects, &path, size, &mut frontiers, &mut commands, report).await?,
-            Err(reason) => set_aside(objects, &path, &reason, report).await?,
+    commands
+}
+
+/// Sealed files that the copies did not know: they may only continue a partition that has no fresh ones and no open plan.
+pub(super) async fn sealed_files(
+    index: &Index,
+    objects: &Objects,
+    bronze: &mut Bronze,
+    report: &mut Report,
+) -> anyhow::Result<Vec<Vec<Command>>> {
+    let planned: BTreeSet<&String> = index.topics.values().flat_map(|topic| topic.plans.keys()).collect();
+    let is_free = |partition: &Partition| partition.fresh.is_empty() && partition.planned_end.is_none();
+    let mut frontiers = frontiers(index, is_free);
+    let mut commands = Vec::new();
+    let mut gone = Vec::new();
+    for (path, looked) in &bronze.0 {
+        if planned.contains(path) || index.garbage.contains_key(path) {
+            continue;
         }
+        let reason = match looked {
+            Ok(Some(found)) if known_sealed(index, found) => continue,
+            Ok(Some(found)) => match continues(index, found, &mut frontiers) {
+                Continues::Yes => {
+                    adopted(path, found.clone(), &mut commands, report);
+                    continue;
+                }
+                Continues::OfDroppedTopic => continue,
+                Continues::No(reason) => reason.to_owned(),
+            },
+            Ok(None) => COVERS_NOTHING.to_owned(),
+            Err(reason) => reason.clone(),
+        };
+        set_aside(objects, path, &reason, report).await?;
+        gone.push(path.clone());
+    }
+    for path in gone {
+        bronze.0.remove(&path);
     }
     Ok(commands)
 }
@@ -117,7 +164,7 @@ fn known_sealed(index: &Index, found: &Found) -> bool {
 
 type Frontiers = BTreeMap<(TopicId, i32), i64>;
 
-fn frontiers(index: &Index, adoptable: impl Fn(&strandline_index::Partition) -> bool) -> Frontiers {
+fn frontiers(index: &Index, adoptable: impl Fn(&Partition) -> bool) -> Frontiers {
     let of_topic = |topic: &Topic| {
         (0..)
             .zip(&topic.partitions)
@@ -131,6 +178,40 @@ fn frontiers(index: &Index, adoptable: impl Fn(&strandline_index::Partition) -> 
     all.filter(|(_, _, free)| *free).map(|(place, frontier, _)| (place, frontier)).collect()
 }
 
+const COVERS_NOTHING: &str = "it covers nothing";
+
+/// Whether a file may be adopted.
+enum Continues {
+    Yes,
+    /// The sweep of dropped topics takes it.
+    OfDroppedTopic,
+    No(&'static str),
+}
+
+/// Whether a file continues all of its partitions; then their frontiers move.
+fn continues(index: &Index, found: &Found, frontiers: &mut Frontiers) -> Continues {
+    if index.dropped.contains_key(&found.topic_id) {
+        return Continues::OfDroppedTopic;
+    }
+    if !index.topics.contains_key(&found.topic_id) {
+        return Continues::No("its topic is not known");
+    }
+    let follows = |range: &FileRange| frontiers.get(&(found.topic_id, range.partition)) == Some(&range.start);
+    if !found.file.ranges.iter().all(follows) {
+        return Continues::No("it does not begin where the known files end");
+    }
+    for range in &found.file.ranges {
+        frontiers.insert((found.topic_id, range.partition), range.end);
+    }
+    Continues::Yes
+}
+
+fn adopted(path: &str, found: Found, commands: &mut Vec<Vec<Command>>, report: &mut Report) {
+    report.adopted += 1;
+    report.say(format!("adopted {path} with {} rows", found.file.rows));
+    commands.push(vec![AdoptSealed { topic_id: found.topic_id.0.to_vec(), file: Some(found.file) }.into()]);
+}
+
 async fn adopt_one(
     index: &Index,
     objects: &Objects,
@@ -142,27 +223,17 @@ async fn adopt_one(
 ) -> anyhow::Result<()> {
     let found = match look(objects, path, size).await {
         Ok(Some(found)) => found,
-        Ok(None) => return set_aside(objects, path, "it covers nothing", report).await,
+        Ok(None) => return set_aside(objects, path, COVERS_NOTHING, report).await,
         Err(reason) => return set_aside(objects, path, &reason, report).await,
     };
-    if index.dropped.contains_key(&found.topic_id) {
-        // Its topic was deleted: the sweep of dropped topics takes it.
-        return Ok(());
+    match continues(index, &found, frontiers) {
+        Continues::Yes => {
+            adopted(path, found, commands, report);
+            Ok(())
+        }
+        Continues::OfDroppedTopic => Ok(()),
+        Continues::No(reason) => set_aside(objects, path, reason, report).await,
     }
-    if !index.topics.contains_key(&found.topic_id) {
-        return set_aside(objects, path, "its topic is not known", report).await;
-    }
-    let continues = found.file.ranges.iter().all(|range| frontiers.get(&(found.topic_id, range.partition)) == Some(&range.start));
-    if !continues {
-        return set_aside(objects, path, "it does not begin where the known files end", report).await;
-    }
-    for range in &found.file.ranges {
-        frontiers.insert((found.topic_id, range.partition), range.end);
-    }
-    report.adopted += 1;
-    report.say(format!("adopted {path} with {} rows", found.file.rows));
-    commands.push(vec![AdoptSealed { topic_id: found.topic_id.0.to_vec(), file: Some(found.file) }.into()]);
-    Ok(())
 }
 
 /// Out of the way of globs, and kept for people to look at.
@@ -237,13 +308,11 @@ fn empty_file(topic: &Topic, lost: &NewFile) -> anyhow::Result<(NewFile, Vec<byt
 
 /// Offsets that sealed files should answer for and none does. They stay unanswered (a storage error for who asks), so they
 /// are at least named.
-pub(super) async fn missing_sealed(index: &Index, objects: &Objects, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn missing_sealed(index: &Index, bronze: &Bronze, report: &mut Report) {
     let mut covered: BTreeMap<(TopicId, i32), Vec<(i64, i64)>> = BTreeMap::new();
-    let mut listed = objects.list(Purpose::Rebuild, "bronze");
-    while let Some(found) = listed.try_next().await? {
-        for row in rows_of_file(objects, &found.path, found.size).await.unwrap_or_default() {
-            let place = (row.topic_partition.topic_id, row.topic_partition.partition);
-            covered.entry(place).or_default().push((row.start_offset, row.end_offset));
+    for found in bronze.0.values().filter_map(|looked| looked.as_ref().ok()?.as_ref()) {
+        for range in &found.file.ranges {
+            covered.entry((found.topic_id, range.partition)).or_default().push((range.start, range.end));
         }
     }
     for (id, topic) in &index.topics {
@@ -260,7 +329,6 @@ pub(super) async fn missing_sealed(index: &Index, objects: &Objects, report: &mu
             }
         }
     }
-    Ok(())
 }
 
 /// Batches whose bytes were only in the lost log, or in a WAL segment that is gone.

@@ -61,15 +61,19 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     // Beyond every epoch that any name tells of: none is ever used twice.
     let epoch = past::newest_epoch(&objects).await?.max(index.cell.cell_epoch).checked_add(1).context("the cell's epoch")?;
     apply(&mut index, &runtime, vec![Rebuilt { cell_epoch: epoch }.into()], &mut report)?;
+    let mut bronze = adopt::Bronze::look(&objects).await?;
+    for commands in adopt::planned_files(&index, &bronze, &mut report) {
+        apply(&mut index, &runtime, commands, &mut report)?;
+    }
     for commands in adopt::fresh_files(&index, &objects, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
     }
-    for commands in adopt::sealed_files(&index, &objects, &mut report).await? {
+    for commands in adopt::sealed_files(&index, &objects, &mut bronze, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
     }
     let replaced = adopt::missing_fresh(&index, &objects, &mut report).await?;
     apply(&mut index, &runtime, replaced, &mut report)?;
-    adopt::missing_sealed(&index, &objects, &mut report).await?;
+    adopt::missing_sealed(&index, &bronze, &mut report);
     let lost = adopt::lost_extents(&index, &objects, &mut report).await?;
     apply(&mut index, &runtime, lost, &mut report)?;
     let violations = index.violations();

@@ -6,6 +6,7 @@ use futures::TryStreamExt;
 use strandline_compactor::{LOG_COPY_PREFIX, LogCopy, LogCopyName, SNAPSHOT_PREFIX, SnapshotName};
 use strandline_index::{Index, decode_snapshot, digest_of};
 use strandline_object_store::{Objects, Purpose};
+use strandline_types::limits;
 
 pub(super) async fn newest_index(objects: &Objects, report: &mut Report) -> anyhow::Result<Index> {
     let mut index = newest_snapshot(objects, report).await?;
@@ -81,7 +82,7 @@ async fn newest_snapshot(objects: &Objects, report: &mut Report) -> anyhow::Resu
     names.sort_unstable();
     while let Some(name) = names.pop() {
         let key = name.to_string();
-        let bytes = objects.get(Purpose::Rebuild, &key).await?;
+        let bytes = objects.get_in_pieces(Purpose::Rebuild, &key, limits::SNAPSHOT_BYTES).await?;
         match decode_snapshot(&bytes) {
             Ok(index) if digest_of(&bytes) == name.digest && index.cell.seq == name.seq => {
                 report.say(format!("began with the snapshot of entry {}", name.seq));

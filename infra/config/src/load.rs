@@ -33,6 +33,17 @@ impl std::fmt::Display for Origin {
     }
 }
 
+/// A value from the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// The flag's name, without its dashes: the setting's own, or `set`.
+    pub name: &'static str,
+    /// Which setting.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+}
+
 /// The settings with their origins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
@@ -101,15 +112,15 @@ pub enum ConfigFileError {
     Together(String),
 }
 
-/// Puts the settings together. `environment` is all of it; what does not begin with `STRANDLINE_` is passed over. `flags` are
-/// keys with the values that the command line gave.
+/// Puts the settings together. `environment` is all of it; what does not begin with `STRANDLINE_` is passed over. A
+/// later flag wins over an earlier one.
 ///
 /// # Errors
 /// The first thing that is wrong, with where it stands and what to do.
 pub fn load(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
-    flags: &[(&'static str, String)],
+    flags: &[Flag],
 ) -> Result<Loaded, ConfigFileError> {
     let mut loaded = Loaded { settings: Settings::default(), origins: BTreeMap::new() };
     if let Some(path) = file {
@@ -131,8 +142,8 @@ pub fn load(
         let key = name[PREFIX.len()..].to_ascii_lowercase();
         set(&mut loaded, &key, &value, Origin::Environment(name))?;
     }
-    for (key, value) in flags {
-        set(&mut loaded, key, value, Origin::Flag(key.replace('_', "-")))?;
+    for Flag { name, key, value } in flags {
+        set(&mut loaded, key, value, Origin::Flag((*name).to_owned()))?;
     }
     check(&loaded.settings)?;
     Ok(loaded)
@@ -213,6 +224,10 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into_iter()
     }
 
+    fn flag(key: &'static str, value: &str) -> Flag {
+        Flag { name: key, key, value: value.to_owned() }
+    }
+
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
@@ -225,7 +240,7 @@ mod tests {
         let loaded = load(
             Some(file.path()),
             environment(&[("STRANDLINE_HTTP", "127.0.0.1:4"), ("STRANDLINE_LISTEN", "127.0.0.1:5"), ("HOME", "/")]),
-            &[("listen", "127.0.0.1:6".to_owned())],
+            &[flag("listen", "127.0.0.1:6"), Flag { name: "set", ..flag("auto_create_topics", "false") }],
         )
         .unwrap();
         assert_eq!(loaded.settings.listen, "127.0.0.1:6");
@@ -233,6 +248,7 @@ mod tests {
         assert_eq!(loaded.settings.default_partitions, 3);
         assert_eq!(loaded.origins["listen"].to_string(), "flag --listen");
         assert_eq!(loaded.origins["http"].to_string(), "environment STRANDLINE_HTTP");
+        assert_eq!(loaded.origins["auto_create_topics"].to_string(), "flag --set");
         let printed = loaded.print();
         assert!(printed.contains("# flag --listen") && printed.contains("# default"), "{printed}");
         // What is printed is a file again.
@@ -250,13 +266,13 @@ mod tests {
         let error = load(None, environment(&[("STRANDLINE_DEFAULT_PARTITIONS", "many")]), &[]).unwrap_err().to_string();
         assert!(error.contains("`many` is not a whole number"), "{error}");
         assert!(
-            load(None, environment(&[]), &[("listen", "0.0.0.0:9092".to_owned())])
+            load(None, environment(&[]), &[flag("listen", "0.0.0.0:9092")])
                 .unwrap_err()
                 .to_string()
                 .contains("--advertise")
         );
-        assert!(load(None, environment(&[]), &[("listen", "9092".to_owned())]).unwrap_err().to_string().contains("HOST:PORT"));
-        assert!(load(None, environment(&[]), &[("default_partitions", "0".to_owned())]).is_err());
+        assert!(load(None, environment(&[]), &[flag("listen", "9092")]).unwrap_err().to_string().contains("HOST:PORT"));
+        assert!(load(None, environment(&[]), &[flag("default_partitions", "0")]).is_err());
         let broken = self::file("listen = ");
         assert!(matches!(load(Some(broken.path()), environment(&[]), &[]), Err(ConfigFileError::Syntax { .. })));
         assert!(matches!(load(Some(Path::new("/nowhere.toml")), environment(&[]), &[]), Err(ConfigFileError::Read { .. })));
