@@ -28,6 +28,7 @@ def load(name: str, server: Server, timeout_s: float = 3_600, **options) -> dict
 
 
 def create_topic(server: Server, topic: str, partitions: int) -> None:
+    """Creates it and waits until its partitions have their leader."""
     for last in [False] * 20 + [True]:
         try:
             load("topic", server, topic=topic, partitions=partitions)
@@ -37,8 +38,6 @@ def create_topic(server: Server, topic: str, partitions: int) -> None:
             if last:
                 raise
             time.sleep(0.5)
-    # Every partition has its leader before the first record goes.
-    time.sleep(1)
 
 
 def delete_topic(server: Server, topic: str) -> None:

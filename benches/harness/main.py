@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 
-from harness import produce  # noqa: F401  (registers itself)
+from harness import consume, idle, produce, scale, single, steady, tools  # noqa: F401  (each registers itself)
 from harness import machine, report
 from harness.registry import BENCHES, say
 
@@ -17,7 +17,7 @@ def main() -> None:
     unknown = [argument for argument in arguments if argument.startswith("--") and argument not in ("--quick", "--list")]
     unknown += [name for name in names if name not in BENCHES]
     if "--list" in arguments:
-        print("\n".join(f"{bench.name:12} {bench.about}" for bench in BENCHES.values()))
+        print("\n".join(f"{bench.name:14} {bench.about}" for bench in BENCHES.values()))
         return
     if unknown:
         sys.exit(f"benches/run does not know {', '.join(unknown)}; --list shows the benchmarks")

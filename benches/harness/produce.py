@@ -46,9 +46,19 @@ def measure_kafka(server: Kafka, options: dict, partitions: int, seconds: float)
     return run
 
 
-@bench("produce", "1 KiB and 200 B, acks=all, none and lz4, 1 and 48 partitions: throughput and bytes per server CPU-second")
+@bench("produce", "1 KiB and 200 B in batches of 16 KiB, acks=all, none and lz4, 1 and 48 partitions: throughput and bytes per server CPU-second")
 def produce(quick: bool) -> dict:
+    return measure(quick, 16 << 10)
+
+
+@bench("produce-large", "the same in batches of 128 KiB")
+def produce_large(quick: bool) -> dict:
+    return measure(quick, 128 << 10)
+
+
+def measure(quick: bool, batch_bytes: int) -> dict:
     seconds = 8 if quick else 60
+    file = "produce" if batch_bytes == 16 << 10 else "produce-large"
     rows, bars_cpu, bars_speed, raw = [], [], [], []
     with ExitStack() as stack:
         kafka = stack.enter_context(Kafka())
@@ -57,12 +67,12 @@ def produce(quick: bool) -> dict:
             # The JVM compiles what is hot; what counts is how it is then.
             for partitions in (1, 48):
                 create_topic(server, "warm", partitions)
-                load("saturate", server, topic="warm", seconds=10)
+                load("saturate", server, topic="warm", seconds=10, batch_bytes=batch_bytes)
                 delete_topic(server, "warm")
         for record_bytes in (1_024, 200):
             for codec in ("none", "lz4"):
                 for partitions in (1, 48):
-                    options = {"record_bytes": record_bytes, "codec": codec}
+                    options = {"record_bytes": record_bytes, "codec": codec, "batch_bytes": batch_bytes}
                     runs = {}
                     order = VARIANTS if len(raw) % 2 == 0 else VARIANTS[::-1]
                     for variant in order:
@@ -86,7 +96,7 @@ def produce(quick: bool) -> dict:
                     raw.append({"label": label, "runs": {v: slim(runs[v]) for v in VARIANTS}})
     return {
         "tables": [{
-            "title": f"Produce, acks=all, {seconds} s each: MB/s and MB per server CPU-second",
+            "title": f"Produce in batches of {batch_bytes >> 10} KiB, acks=all, {seconds} s each: MB/s and MB per server CPU-second",
             "columns": ["records", *(f"{short} MB/s" for short in ("ingest", "bronze", "Kafka", "fsync")),
                         *(f"{short} MB/CPU-s" for short in ("ingest", "bronze", "Kafka", "fsync")),
                         "ingest : Kafka, CPU (aim 4)", "bronze : Kafka, CPU (aim 1.5)", "bronze : Kafka, MB/s (aim 1)"],
@@ -95,8 +105,8 @@ def produce(quick: bool) -> dict:
         "notes": ["*ingest*: conversion paused. *bronze*: conversion on; its CPU counts until every record is sealed Parquet. *Kafka*: its "
                   "defaults, no fsync. *fsync*: Kafka with `flush.messages=1`. Strandline syncs before each acknowledgement in both."],
         "plots": [
-            {"file": "produce-cpu.svg", "title": "Produce: MB of records per server CPU-second", "y_label": "MB", "bars": bars_cpu},
-            {"file": "produce-speed.svg", "title": "Produce: MB of records a second", "y_label": "MB/s", "bars": bars_speed},
+            {"file": f"{file}-cpu.svg", "title": "Produce: MB of records per server CPU-second", "y_label": "MB", "bars": bars_cpu},
+            {"file": f"{file}-speed.svg", "title": "Produce: MB of records a second", "y_label": "MB/s", "bars": bars_speed},
         ],
         "raw": raw,
     }

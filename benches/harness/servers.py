@@ -127,6 +127,8 @@ class Strandline(Server):
         for key, value in self.settings.items():
             command += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
         self.spawn(command, 60)
+        while not is_open(self.http_port):
+            time.sleep(0.002)
         return self
 
     def get(self, path: str, method: str = "GET") -> str:

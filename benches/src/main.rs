@@ -4,9 +4,10 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use std::process::ExitCode;
+use std::time::Duration;
 use strandline_benches::load::Target;
 use strandline_benches::{connections, consume, one_at_a_time, open_loop, plot, saturate};
-use strandline_client::NewTopic;
+use strandline_client::{NewTopic, OffsetAt};
 use strandline_runtime::Runtime;
 
 #[global_allocator]
@@ -82,13 +83,23 @@ async fn topic(runtime: &Runtime, args: TopicArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let mut topic = NewTopic::new(&args.target.topic, args.partitions);
+    let name = args.target.topic.clone();
+    let mut topic = NewTopic::new(&name, args.partitions);
     for config in &args.configs {
         let (key, value) = config.split_once('=').with_context(|| format!("`{config}` is not KEY=VALUE"))?;
         topic = topic.config(key, value);
     }
     admin.create_topic(topic).await?;
-    Ok(())
+    // A broker may need a while until it leads what it has just created. Of very many partitions the first ones do.
+    let partitions: Vec<_> = (0..args.partitions.min(1_000)).map(|partition| (name.clone(), partition)).collect();
+    let mut tries = 0..200;
+    loop {
+        match admin.offsets_at(&partitions, OffsetAt::Latest).await {
+            Ok(_) => return Ok(()),
+            Err(_) if tries.next().is_some() => runtime.sleep(Duration::from_millis(100)).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn print(result: &impl Serialize) -> anyhow::Result<()> {
