@@ -10,3 +10,4 @@ pub mod http;
 pub mod node;
 pub mod rebuild;
 pub mod server;
+mod signals;

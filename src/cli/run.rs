@@ -1,6 +1,7 @@
 //! `strandline run`.
 
 use crate::node::{Node, NodeOptions};
+use crate::signals::stop_signal;
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -107,17 +108,4 @@ fn node_runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .thread_keep_alive(std::time::Duration::from_secs(5))
         .thread_stack_size(1 << 20)
         .build()
-}
-
-/// Resolves at SIGTERM or SIGINT.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

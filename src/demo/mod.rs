@@ -13,6 +13,7 @@ mod screen;
 mod summary;
 mod tally;
 
+use crate::signals::stop_signal;
 use anyhow::{Context as _, bail};
 use feed::Feed;
 use node::DemoNode;
@@ -74,14 +75,14 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         serving.as_millis(),
         node.http()
     ));
-    let summary = match work(&args, &runtime, &screen, &node).await {
-        Ok(summary) => summary,
-        Err(error) => {
-            node.stop().await;
-            return Err(error);
-        }
+    let stop = stop_signal()?;
+    let worked = tokio::select! {
+        worked = work(&args, &runtime, &screen, &node) => worked,
+        // The folder goes when it is dropped, as at any other end.
+        () = stop => Err(anyhow::anyhow!("stopped by a signal before it was done")),
     };
     node.stop().await;
+    let summary = worked?;
     let files = files::check(&folder.path, summary.acknowledged());
     let wrong = summary.print(&files);
     summary::print_queries(&folder.path, folder.is_kept(), &files);
