@@ -126,7 +126,7 @@ def every_codec_and_acks():
 
 @test
 def keys_headers_nulls_and_times():
-    topic("py-records")
+    topic("py-records", retention_ms=-1)
     send("py-records", [
         {"key": b"k", "value": b"v", "headers": [("a", b"1"), ("a", b"2"), ("null", None), ("empty", b"")], "timestamp": 1_700_000_000_000},
         {"key": b"k", "value": None, "timestamp": 1_700_000_000_001}, {"key": None, "value": b"", "timestamp": 1_700_000_000_002}])
@@ -248,7 +248,7 @@ def static_members():
 
 @test
 def offsets_times_and_watermarks():
-    topic("py-times")
+    topic("py-times", retention_ms=-1)
     send("py-times", [{"value": b"%d" % n, "timestamp": 1_700_000_000_000 + n * 1_000} for n in range(50)])
     one = consumer("py-times")
     assert one.get_watermark_offsets(TopicPartition("py-times", 0), timeout=20) == (0, 50)

@@ -25,10 +25,9 @@ def load(name: str):
     return importlib.import_module(f"suites.{name.replace('-', '_')}")
 
 
-def run(name: str, suite, against: str, only: str | None, quick: bool) -> tuple[dict[str, str], str | None]:
-    """Runs a suite against one broker: what became of each test, and why the run must not count."""
+def run(name: str, suite, against: str, only: str | None, quick: bool, outcome: dict[str, str]) -> str | None:
+    """Runs a suite, or one test of it, against a new broker and notes what became of each test; gives why the run must not count."""
     folder = tempfile.mkdtemp(prefix="strandline-compat-")
-    outcome: dict[str, str] = {}
     broker = None
     known = expected.read(name)
     left_out = {test for test, row in known.items() if quick and row.outcome[against] in ("fail", "varies")}
@@ -41,7 +40,7 @@ def run(name: str, suite, against: str, only: str | None, quick: bool) -> tuple[
             before = known.get(result.test)
             if result.outcome == "fail" and (before is None or before.outcome[against] in ("pass", "-") or only):
                 print("    " + "\n    ".join(result.output.rstrip().splitlines()[-60:]), flush=True)
-        return outcome, broker.trouble()
+        return broker.trouble()
     finally:
         if broker is not None:
             broker.kill()
@@ -55,7 +54,7 @@ def run(name: str, suite, against: str, only: str | None, quick: bool) -> tuple[
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tests/compat/run")
     parser.add_argument("suite", nargs="?")
-    parser.add_argument("test", nargs="?")
+    parser.add_argument("tests", nargs="*")
     parser.add_argument("--against", choices=["strandline", "kafka", "both"], default="both")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--write", action="store_true")
@@ -85,12 +84,20 @@ def main() -> None:
     passed = failed = skipped = 0
     for against in ["kafka", "strandline"] if chosen.against == "both" else [chosen.against]:
         began = time.monotonic()
-        outcome, trouble = run(chosen.suite, suite, against, chosen.test, chosen.quick)
-        if trouble:
-            bad.append(f"{against}: {trouble}")
+        outcome: dict[str, str] = {}
+        try:
+            for only in chosen.tests or [None]:
+                if trouble := run(chosen.suite, suite, against, only, chosen.quick, outcome):
+                    bad.append(f"{against}: {trouble}")
+        except SystemExit:
+            # Ended half way: what is known by then is kept.
+            if chosen.write:
+                expected.learn(rows, against, outcome)
+                expected.write(chosen.suite, rows)
+            raise
         if not outcome:
             bad.append(f"{against}: no test ran")
-        bad += [f"{against}: {test} passed before and does not now" for test in expected.lost(rows, against, outcome, chosen.test is None)]
+        bad += [f"{against}: {test} passed before and does not now" for test in expected.lost(rows, against, outcome, not chosen.tests)]
         new = [test for test in outcome if test not in rows]
         if new and not chosen.write:
             print(f"not on record yet: {', '.join(new[:5])}{' and others' if len(new) > 5 else ''}, {len(new)} in all")
@@ -104,7 +111,7 @@ def main() -> None:
     else:
         bad += ["docs/compatibility.md does not say what the lists say; `tests/compat/run --page` mends it"] if page.stale() else []
         bad += [f"{test} fails and its note in expected/{chosen.suite}.tsv says nothing" for test, row in rows.items()
-                if "fail" in row.outcome.values() and not row.note and not chosen.test]
+                if "fail" in row.outcome.values() and not row.note and not chosen.tests]
     for line in bad:
         print(f"failed: {line}")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

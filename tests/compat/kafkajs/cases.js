@@ -27,7 +27,10 @@ async function withAdmin(run) {
 }
 
 async function topic(name, partitions = 1, configEntries = []) {
-  await withAdmin(admin => admin.createTopics({ waitForLeaders: true, topics: [{ topic: name, numPartitions: partitions, configEntries }] }))
+  await withAdmin(async admin => {
+    await admin.createTopics({ waitForLeaders: false, topics: [{ topic: name, numPartitions: partitions, configEntries }] })
+    await until(`${name} is known`, () => admin.fetchTopicMetadata({ topics: [name] }).catch(() => null))
+  })
   return name
 }
 
@@ -85,7 +88,7 @@ test('configurations', () => withAdmin(async admin => {
 }))
 
 test('keys, headers, nulls and times', async () => {
-  await topic('js-records')
+  await topic('js-records', 1, [{ name: 'retention.ms', value: '-1' }])
   await send('js-records', [
     { key: 'k1', value: 'v1', headers: { one: '1', many: ['a', 'b'], empty: '' }, timestamp: '1700000000000' },
     { key: 'k2', value: null, timestamp: '1700000000001' },
@@ -213,7 +216,7 @@ test('pause and resume', async () => {
 })
 
 test('offsets by admin', () => withAdmin(async admin => {
-  await topic('js-offsets', 2)
+  await topic('js-offsets', 2, [{ name: 'retention.ms', value: '-1' }])
   await send('js-offsets', numbers(0, 20).map(value => ({ partition: Number(value) % 2, value, timestamp: String(1700000000000 + Number(value)) })))
   const ends = await admin.fetchTopicOffsets('js-offsets')
   assert.deepStrictEqual(ends.map(e => [e.partition, e.offset, e.high, e.low]).sort(), [[0, '10', '10', '0'], [1, '10', '10', '0']])

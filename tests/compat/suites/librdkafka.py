@@ -76,7 +76,7 @@ def tests(broker, folder: str, only: str | None, left_out: set[str]) -> Iterator
     source = os.path.join(folder_of("librdkafka"), "source")
     configuration = os.path.join(folder, "test.conf")
     with open(configuration, "w") as file:
-        file.write(f"metadata.broker.list={broker.bootstrap}\ntest.topic.random=true\n")
+        file.write(f"metadata.broker.list={broker.bootstrap}\ntest.topic.random=true\ntest.timeout.multiplier=2\n")
     settings = environment(RDKAFKA_TEST_CONF=configuration, TEST_KAFKA_VERSION="4.2.0", BROKERS=broker.bootstrap, KAFKA_PATH=kafka_path(folder),
                            LD_LIBRARY_PATH=f"{source}/src:{source}/src-cpp")
     # A process for each number, or for each part of a test: its arguments, and the results that it gives.
