@@ -59,7 +59,7 @@ impl Loaded {
         let lines = SETTINGS.iter().map(|setting| {
             let value = self.settings.get(setting.key).unwrap_or_default();
             let bare = value.parse::<i64>().is_ok() || value == "true" || value == "false";
-            let value = if bare { value } else { format!("{value:?}") };
+            let value = if bare { value } else { toml::Value::from(value).to_string() };
             let origin = self.origins.get(setting.key).unwrap_or(&Origin::Default);
             let line = format!("{} = {value}", setting.key);
             format!("# {}\n{line:<60} # {origin}\n", setting.doc.trim())
@@ -265,12 +265,7 @@ mod tests {
         assert!(error.contains("STRANDLINE_NONSENSE"), "{error}");
         let error = load(None, environment(&[("STRANDLINE_DEFAULT_PARTITIONS", "many")]), &[]).unwrap_err().to_string();
         assert!(error.contains("`many` is not a whole number"), "{error}");
-        assert!(
-            load(None, environment(&[]), &[flag("listen", "0.0.0.0:9092")])
-                .unwrap_err()
-                .to_string()
-                .contains("--advertise")
-        );
+        assert!(load(None, environment(&[]), &[flag("listen", "0.0.0.0:9092")]).unwrap_err().to_string().contains("--advertise"));
         assert!(load(None, environment(&[]), &[flag("listen", "9092")]).unwrap_err().to_string().contains("HOST:PORT"));
         assert!(load(None, environment(&[]), &[flag("default_partitions", "0")]).is_err());
         let broken = self::file("listen = ");
