@@ -152,6 +152,9 @@ impl LogCopy {
             return Err(LogCopyError::Version { found: version });
         }
         let body = Body::decode(bytes.slice(2..content.len())).map_err(|_| LogCopyError::Damaged { reason: "it is no copy" })?;
+        if body.from.checked_add(body.rows.len() as u64).is_none() {
+            return Err(LogCopyError::Damaged { reason: "its seqs are beyond any" });
+        }
         let rows = (body.from..).zip(body.rows).map(|(seq, row)| {
             let hash: [u8; 16] = row
                 .hash_before
@@ -221,6 +224,13 @@ mod tests {
         assert_eq!(LogCopy::decode(&newer.into()), Err(LogCopyError::Version { found: 9 }));
     }
 
+    #[test]
+    fn a_first_seq_at_the_end_of_all_numbers_is_refused() {
+        let row = Row { seq: Seq(u64::MAX), hash_before: ChainHash([1; 16]), bytes: Bytes::from_static(b"e"), payload_length: 0 };
+        let bytes = LogCopy { cell_epoch: 1, rows: vec![row] }.encode();
+        assert!(matches!(LogCopy::decode(&bytes), Err(LogCopyError::Damaged { .. })));
+    }
+
     proptest! {
         #[test]
         fn any_rows_round_trip(from in 1_u64..1 << 40, epoch: u32, rows in prop::collection::vec((any::<[u8; 16]>(), prop::collection::vec(any::<u8>(), 0..64), any::<u64>()), 1..20)) {
@@ -229,6 +239,24 @@ mod tests {
             }).collect();
             let copy = LogCopy { cell_epoch: epoch, rows };
             prop_assert_eq!(LogCopy::decode(&copy.encode()), Ok(copy));
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_are_a_copy(noise in prop::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), byte: u8) {
+            let row = Row { seq: Seq(7), hash_before: ChainHash([3; 16]), bytes: noise.clone().into(), payload_length: 9 };
+            let sound = LogCopy { cell_epoch: 1, rows: vec![row] }.encode();
+            let mut changed = sound.to_vec();
+            let at = at.index(changed.len());
+            changed[at] = byte;
+            prop_assert_eq!(LogCopy::decode(&changed.clone().into()).is_ok(), changed == sound, "its checksum guards every byte");
+            for mut bytes in [changed, [&[0, 1][..], &noise, &[0; 4]].concat()] {
+                let end = bytes.len() - 4;
+                let crc = crc_fast::crc32_iscsi(&bytes[..end]);
+                bytes[end..].copy_from_slice(&crc.to_be_bytes());
+                if let Ok(copy) = LogCopy::decode(&bytes.into()) {
+                    prop_assert_eq!(LogCopy::decode(&copy.encode()), Ok(copy));
+                }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `strandline bronze`: the Parquet, as the node knows it.
 
 use super::Failure;
+use super::verify_manifests::verify_manifests;
 use crate::node::{Parts, answering_fresh};
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use strandline_bronze::manifest::{DayManifest, ManifestFile, RootManifest, day_path, root_path};
 use strandline_bronze::{Day, Fetched, SegmentFooter, SegmentScan};
+use strandline_commands::NewFile;
 use strandline_object_store::Purpose;
 use strandline_types::{RecordRef, TopicId};
 
@@ -69,30 +71,21 @@ fn find(parts: &Parts, name: &str) -> Result<TopicId, Failure> {
 }
 
 /// The files that answer for a topic: the sealed ones of the segment index and of open plans, then the fresh ones.
-async fn files(parts: &Parts, id: TopicId) -> Result<Vec<ManifestFile>, Failure> {
+async fn files(parts: &Parts, id: TopicId) -> anyhow::Result<Vec<ManifestFile>> {
     let mut files: BTreeMap<String, ManifestFile> = BTreeMap::new();
-    strandline_segment_index::for_each(&*parts.segment_index, |row| {
-        if row.topic_partition.topic_id == id {
-            let file = files.entry(row.path.clone()).or_insert(ManifestFile {
-                path: row.path,
-                size: row.size,
-                rows: 0,
-                crc32c: row.crc32c,
-                covered: Vec::new(),
-            });
-            file.rows += row.rows;
-            file.covered.push((row.topic_partition.partition, row.start_offset, row.end_offset));
-        }
-    })
-    .await?;
+    let listed = |file: &NewFile| {
+        let covered = file.ranges.iter().map(|range| (range.partition, range.start, range.end)).collect();
+        ManifestFile { path: file.path.clone(), size: file.size, rows: file.rows, crc32c: file.crc32c, covered }
+    };
+    for file in parts.compactor.sealed_files(id).await? {
+        files.insert(file.path.clone(), listed(&file));
+    }
     let view = parts.cell.view();
     if let Some(topic) = view.topics.get(&id) {
         let planned = topic.plans.values().filter_map(|plan| plan.file.as_ref());
         let fresh = answering_fresh(topic).map(|segment| &segment.file);
         for file in planned.chain(fresh) {
-            let covered = file.ranges.iter().map(|range| (range.partition, range.start, range.end)).collect();
-            let file = ManifestFile { path: file.path.clone(), size: file.size, rows: file.rows, crc32c: file.crc32c, covered };
-            files.insert(file.path.clone(), file);
+            files.insert(file.path.clone(), listed(file));
         }
     }
     Ok(files.into_values().collect())
@@ -225,20 +218,31 @@ pub(super) async fn verify(
     State(parts): State<Arc<Parts>>,
     Query(query): Query<TopicQuery>,
 ) -> Result<Json<Vec<VerifyResult>>, Failure> {
-    let topics: Vec<TopicId> = match &query.topic {
-        Some(name) => vec![find(&parts, name)?],
+    let topic = query.topic.as_deref().map(|name| find(&parts, name)).transpose()?;
+    Ok(Json(verify_bronze(&parts, topic).await?))
+}
+
+/// Reads every file of a topic, or of all, and checks it, and that the manifests name these files: what `bronze verify` asks for.
+///
+/// # Errors
+/// The segment index cannot be read, so that it is not known which files there are.
+pub async fn verify_bronze(parts: &Parts, topic: Option<TopicId>) -> anyhow::Result<Vec<VerifyResult>> {
+    let topics: Vec<TopicId> = match topic {
+        Some(id) => vec![id],
         None => parts.cell.view().topics.keys().copied().collect(),
     };
     let mut results = Vec::new();
     for id in topics {
-        for file in files(&parts, id).await? {
-            results.push(verify_file(&parts, file).await?);
+        let files = files(parts, id).await?;
+        results.extend(verify_manifests(parts, id, &files).await);
+        for file in files {
+            results.push(verify_file(parts, file).await?);
         }
     }
-    Ok(Json(results))
+    Ok(results)
 }
 
-async fn verify_file(parts: &Parts, file: ManifestFile) -> Result<VerifyResult, Failure> {
+async fn verify_file(parts: &Parts, file: ManifestFile) -> anyhow::Result<VerifyResult> {
     let bytes = match parts.objects.get(Purpose::Read, &file.path).await {
         Ok(bytes) => bytes,
         Err(error) => return Ok(VerifyResult { path: file.path, rows: 0, problems: vec![error.to_string()] }),

@@ -3,8 +3,9 @@
 mod bronze;
 mod failure;
 mod index;
+mod verify_manifests;
 
-pub use bronze::{BronzeFile, BronzeTopic, VerifyResult};
+pub use bronze::{BronzeFile, BronzeTopic, VerifyResult, verify_bronze};
 pub use failure::Failure;
 pub use index::IndexReport;
 
@@ -59,13 +60,13 @@ async fn metrics(State(parts): State<Arc<Parts>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], parts.metrics.render())
 }
 
-/// Serves: the cell is folded and joined (a node that is not does not listen), and has not failed since.
 /// Answers as long as the process does, and says what someone has to look at.
 async fn health(State(parts): State<Arc<Parts>>) -> String {
     let disagreement = index::disagreement(&parts.cell.view()).map(|text| format!("{text}\n"));
     format!("alive\n{}", disagreement.unwrap_or_default())
 }
 
+/// Serves: the cell is folded and joined (a node that is not does not listen), and has not failed since.
 async fn ready(State(parts): State<Arc<Parts>>) -> impl IntoResponse {
     if parts.cell.is_stopped() { (StatusCode::SERVICE_UNAVAILABLE, "not serving\n") } else { (StatusCode::OK, "serving\n") }
 }

@@ -1,12 +1,14 @@
 //! A node on a folder: opened, recovered, joined, serving; and stopped so that nothing is left to recover.
 
 mod folder;
+mod log_end;
 mod restore;
 mod segment_rows;
 mod status;
-
 mod upgrade;
+
 pub use folder::{FOLDER_FORMAT, Folder, FolderError};
+pub use log_end::{LogEndError, check_log_end};
 pub use restore::{RestoreError, restore_index};
 pub use segment_rows::{SegmentRowsError, rebuild_segment_rows, rows_of_file};
 pub use status::NodeStatus;
@@ -105,6 +107,7 @@ impl Node {
         let log = Arc::new(EmbeddedCommitLog::open(&folder.path("commit-log"), log_options, runtime.clone()).await?);
         let shared_log: Arc<dyn CommitLog> = log.clone();
         let index = restore_index(&*shared_log, &objects).await?;
+        check_log_end(log.head(), &index, &objects).await?;
         let rows = RedbSegmentIndex::open(folder.path("segment-index.redb"), runtime.spawner.clone()).await?;
 
         let join = JoinAs {
@@ -137,10 +140,10 @@ impl Node {
         let extents = ExtentReader::through(&cell, objects.clone(), cache, Purpose::Fresh);
         let compactor_options = CompactorOptions { conversion_paused: settings.conversion_paused, ..CompactorOptions::default() };
         let compactor = Compactor::new(compactor_options, cell.clone(), objects.clone(), segment_index.clone(), extents);
+        upgrade::raise_fold_version(&cell, &compactor).await;
         compactor.run();
         metrics.keep_bounded(&runtime);
 
-        upgrade::raise_fold_version(&cell, &compactor).await;
         let parts = Arc::new(Parts {
             settings,
             runtime: runtime.clone(),

@@ -1,8 +1,9 @@
 //! How keys and rows are stored. A format: every version ever written stays readable (tests/golden).
 //!
 //! Key: topic id (16 bytes), partition (4) and end offset (8), big-endian with the sign bit flipped, so that
-//! bytes sort as numbers do. Row: one byte of format version, then Protobuf. The key's fields are not
-//! repeated in the row.
+//! bytes sort as numbers do. Row: one byte of format version, Protobuf, and from version 2 on CRC-32C (big-endian) over
+//! the key and all of the row before it: the table's own checksums are not looked at when a row is read. The key's fields are
+//! not repeated in the row.
 
 use crate::row::{RowKey, SealedRow};
 use prost::Message;
@@ -12,7 +13,9 @@ use strandline_types::{Seq, TopicId, TopicPartition};
 pub(crate) const KEY_BYTES: usize = 28;
 
 /// The version that is written.
-const ROW_VERSION: u8 = 1;
+const ROW_VERSION: u8 = 2;
+/// Without a checksum; still read.
+const ROW_VERSION_1: u8 = 1;
 
 /// A stored row cannot be read. The table is derived: delete it and let it be rebuilt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,20 +99,40 @@ pub fn encode_row(row: &SealedRow) -> Vec<u8> {
         sent_bytes: row.sent_bytes,
         sealed_seq: row.sealed_seq.0,
     };
-    let mut bytes = Vec::with_capacity(1 + message.encoded_len());
+    let mut bytes = Vec::with_capacity(1 + message.encoded_len() + CRC_BYTES);
     bytes.push(ROW_VERSION);
     bytes.extend_from_slice(&message.encode_to_vec());
+    let crc = checksum(row.key(), &bytes);
+    bytes.extend_from_slice(&crc.to_be_bytes());
     bytes
+}
+
+const CRC_BYTES: usize = 4;
+
+fn checksum(key: RowKey, row: &[u8]) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(&encode_key(key));
+    digest.update(row);
+    digest.finalize() as u32
 }
 
 /// The row that was stored under `key`.
 pub fn decode_row(key: RowKey, bytes: &[u8]) -> Result<SealedRow, RowEncodingError> {
-    let Some((&found, body)) = bytes.split_first() else {
-        return Err(RowEncodingError::Damaged { what: "it is empty".to_owned() });
+    let damaged = |what: &str| RowEncodingError::Damaged { what: what.to_owned() };
+    let Some((&found, rest)) = bytes.split_first() else {
+        return Err(damaged("it is empty"));
     };
-    if found != ROW_VERSION {
-        return Err(RowEncodingError::Version { found });
-    }
+    let body = match found {
+        ROW_VERSION_1 => rest,
+        ROW_VERSION => {
+            let (body, crc) = rest.split_last_chunk::<CRC_BYTES>().ok_or_else(|| damaged("it is cut off"))?;
+            if u32::from_be_bytes(*crc) != checksum(key, &bytes[..=body.len()]) {
+                return Err(damaged("its checksum differs"));
+            }
+            body
+        }
+        found => return Err(RowEncodingError::Version { found }),
+    };
     let message = RowMessage::decode(body).map_err(|error| RowEncodingError::Damaged { what: error.to_string() })?;
     Ok(SealedRow {
         topic_partition: key.topic_partition,
@@ -167,15 +190,45 @@ mod tests {
         let row = golden_row();
         assert_eq!(decode_key(golden_key).unwrap(), row.key());
         assert_eq!(decode_row(row.key(), golden).unwrap(), row);
-        assert_eq!(encode_row(&row), golden, "version 1 is written otherwise than it was");
         assert_eq!(encode_key(row.key()), golden_key);
+    }
+
+    /// The same of version 2.
+    #[test]
+    fn rows_of_version_2_stay_readable() {
+        let golden: &[u8] = include_bytes!("../tests/golden/row-v2.bin");
+        let row = golden_row();
+        assert_eq!(decode_row(row.key(), golden).unwrap(), row);
+        assert_eq!(encode_row(&row), golden, "version 2 is written otherwise than it was");
+    }
+
+    /// A row says what is kept and what is deleted: a wrong one must not be believed.
+    #[test]
+    fn every_changed_bit_of_a_row_or_its_key_is_found() {
+        let row = golden_row();
+        let (key, bytes) = (encode_key(row.key()), encode_row(&row));
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            // Bits of the version alone can make it another version: one that is not known, or the one that has no checksum.
+            let found = decode_row(row.key(), &changed);
+            assert!(found.as_ref().is_err(), "bit {bit}: {found:?}");
+        }
+        for bit in 0..key.len() * 8 {
+            let mut changed = key;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_row(decode_key(&changed).unwrap(), &bytes).is_err(), "bit {bit} of the key");
+        }
+        for length in 0..bytes.len() {
+            assert!(decode_row(row.key(), &bytes[..length]).is_err(), "cut to {length}");
+        }
     }
 
     #[test]
     fn what_cannot_be_read_says_why() {
         let key = key(1, 0, 1);
         assert!(matches!(decode_row(key, &[]), Err(RowEncodingError::Damaged { .. })));
-        assert_eq!(decode_row(key, &[2, 8, 1]), Err(RowEncodingError::Version { found: 2 }));
+        assert_eq!(decode_row(key, &[3, 8, 1]), Err(RowEncodingError::Version { found: 3 }));
         assert!(matches!(decode_row(key, &[1, 0xff, 0xff]), Err(RowEncodingError::Damaged { .. })));
         assert!(decode_key(&[0; 27]).is_err() && decode_key(&[0; 29]).is_err());
     }

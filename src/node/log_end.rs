@@ -1,0 +1,55 @@
+//! The end of the log against its copies in the bucket.
+//!
+//! A log that is cut off between two frames looks as if it had never been longer. Only synced entries are copied, so a copy of an
+//! entry that the log does not have proves that the log has lost it; going on would give its offsets out a second time.
+
+use futures::TryStreamExt;
+use strandline_compactor::{LOG_COPY_PREFIX, LogCopyName};
+use strandline_index::Index;
+use strandline_object_store::{ListError, Objects, Purpose};
+use strandline_types::Seq;
+
+/// Why the log is not gone on with.
+#[derive(Debug, thiserror::Error)]
+pub enum LogEndError {
+    /// The copies cannot be listed.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// Entries are gone.
+    #[error(
+        "the commit log is damaged: it ends with entry {head}, and {copy} has entries up to {copied}; put the log back from a backup, or move commit-log/ aside and run `strandline index rebuild`"
+    )]
+    Cut {
+        /// Where the log ends.
+        head: Seq,
+        /// The newest copy.
+        copy: String,
+        /// Where it ends.
+        copied: Seq,
+    },
+}
+
+/// Refuses a log whose last entry, `head`, lies before what this cell's copies hold. `index` is what the start begins from.
+///
+/// # Errors
+/// The copies cannot be listed, or hold more.
+pub async fn check_log_end(head: Seq, index: &Index, objects: &Objects) -> Result<(), LogEndError> {
+    // A rebuild begins a new epoch, and a log that goes on elsewhere; copies of earlier ones are not of this log.
+    let epoch = index.cell.cell_epoch.max(FIRST_EPOCH);
+    let mut newest: Option<LogCopyName> = None;
+    let mut copies = objects.list(Purpose::LogCopy, LOG_COPY_PREFIX.trim_end_matches('/'));
+    while let Some(found) = copies.try_next().await? {
+        if let Ok(name) = found.path.parse::<LogCopyName>()
+            && name.cell_epoch == epoch
+        {
+            newest = newest.filter(|known| known.to >= name.to).or(Some(name));
+        }
+    }
+    match newest {
+        Some(copy) if copy.to > head => Err(LogEndError::Cut { head, copy: format!("store/{copy}"), copied: copy.to }),
+        _ => Ok(()),
+    }
+}
+
+/// The epoch of a cell that was never rebuilt.
+const FIRST_EPOCH: u32 = 1;

@@ -1,0 +1,220 @@
+//! One damaged folder: opened, read, verified, worked on, read again.
+
+use crate::alarms;
+use crate::folder::{Change, Damage, Files};
+use crate::observe::{Seen, SeenPartition, observe};
+use crate::sample::{LAST_RECORDS, LAST_TOPIC, Sample, settings};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use strandline::node::{Node, NodeOptions};
+use strandline_segment_index::SealedRow;
+
+/// Which state of the folder is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// After a graceful stop.
+    Stopped,
+    /// As a kill leaves it.
+    Killed,
+    /// After a stop, and then its log is lost and the cell is rebuilt.
+    LogLost,
+}
+
+/// What became of a damage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Something said so.
+    Found(String),
+    /// No consumer can tell.
+    Harmless,
+    /// The last frame of a killed log: a torn write.
+    Torn,
+}
+
+/// Opens the damaged folder in `root`, which must be empty, and looks at everything.
+///
+/// # Errors
+/// What a consumer got wrong, or a gap that nothing spoke of.
+pub fn examine(sample: &Sample, state: State, damage: Option<&Damage>, root: &Path) -> Result<Verdict, String> {
+    let files = match state {
+        State::Killed => &sample.killed,
+        State::Stopped | State::LogLost => &sample.stopped,
+    };
+    let files = damage.map_or_else(|| files.clone(), |damage| files.damaged(damage));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| error.to_string())?;
+    alarms::take();
+    let verdict = runtime.block_on(look(sample, state, damage, &files, root));
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    verdict
+}
+
+async fn look(sample: &Sample, state: State, damage: Option<&Damage>, files: &Files, root: &Path) -> Result<Verdict, String> {
+    files.write(root).map_err(|error| error.to_string())?;
+    let mut said = Vec::new();
+    let mut lost = 0;
+    if state == State::LogLost {
+        std::fs::remove_dir_all(root.join("commit-log")).map_err(|error| error.to_string())?;
+        match strandline::rebuild::rebuild(root).await {
+            Ok(report) => {
+                lost = usize::try_from(report.records_lost).unwrap_or(usize::MAX);
+                said = report.lines;
+            }
+            Err(error) => return Ok(Verdict::Found(format!("{error:#}"))),
+        }
+    }
+    let node = match Node::start(NodeOptions { settings: settings(root) }).await {
+        Ok(node) => node,
+        Err(error) => return Ok(Verdict::Found(format!("{error:#}"))),
+    };
+    let parts = node.parts();
+    let torn = state == State::Killed && damage.is_some_and(|damage| is_torn(sample, damage));
+    let judged = Judge { sample, state, lost, torn };
+    let mut found = judged.compare(&observe(parts).await).map_err(|wrong| format!("{wrong}; said: {said:?}"))?;
+
+    // Every damaged byte of a file that answers is found by verify, and nothing else is complained of.
+    let verified = strandline::http::verify_bronze(parts, None).await.map_err(|error| error.to_string());
+    match verified {
+        Err(error) => found.push(format!("verify: {error}")),
+        Ok(results) => {
+            for result in results {
+                let damaged = damage.filter(|damage| damage.file == format!("store/{}", result.path));
+                match (damaged, result.problems.first()) {
+                    (Some(_), Some(problem)) => found.push(format!("verify: {problem}")),
+                    (Some(damage), None) => return Err(format!("verify did not find {damage}")),
+                    (None, Some(problem)) => found.push(format!("verify: {}: {problem}", result.path)),
+                    (None, None) => {}
+                }
+            }
+        }
+    }
+
+    // Engines that go by manifests: they find what is right, or `verify` has complained. (After a kill some are still to be written.)
+    if found.is_empty() && state == State::Stopped && manifests(root) != manifests_of(&sample.stopped) {
+        return Err("manifests list other files, and nothing says so".to_owned());
+    }
+
+    // What is damaged must not be carried on as if it were sound.
+    let ids: Vec<_> = parts.cell.view().topics.keys().copied().collect();
+    for id in ids {
+        if let Err(error) = parts.compactor.seal_everything(id).await {
+            found.push(format!("seal: {error}"));
+        }
+    }
+    found.extend(judged.compare(&observe(parts).await).map_err(|wrong| format!("after sealing: {wrong}; said: {said:?}"))?);
+    let violations = parts.cell.view().violations();
+    if !violations.is_empty() {
+        return Err(format!("broken invariants: {violations:?}"));
+    }
+    drop(node);
+    Ok(match found.into_iter().next() {
+        Some(reason) => Verdict::Found(reason),
+        None if torn => Verdict::Torn,
+        None => Verdict::Harmless,
+    })
+}
+
+/// What manifests say: without the seqs, and without what an engine does not read.
+fn manifests_of(files: &Files) -> BTreeMap<String, serde_json::Value> {
+    let stripped = |bytes: &[u8]| {
+        let mut json: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+        if let Some(fields) = json.as_object_mut() {
+            fields.remove("applied_seq");
+        }
+        json
+    };
+    let json = files.files.iter().filter(|(path, _)| path.starts_with("store/manifest/"));
+    json.map(|(path, bytes)| (path.clone(), stripped(bytes))).collect()
+}
+
+fn manifests(root: &Path) -> BTreeMap<String, serde_json::Value> {
+    crate::folder::read_folder(root).map(|files| manifests_of(&files)).unwrap_or_default()
+}
+
+fn is_torn(sample: &Sample, damage: &Damage) -> bool {
+    damage.file.ends_with(".log")
+        && match damage.what {
+            Change::Flip { at, .. } => at as u64 >= sample.last_frame,
+            // No copy tells yet that there was more.
+            Change::Cut { length } => length as u64 >= sample.copied,
+        }
+}
+
+struct Judge<'a> {
+    sample: &'a Sample,
+    state: State,
+    lost: usize,
+    torn: bool,
+}
+
+impl Judge<'_> {
+    /// What says that something is missing; an error if something is wrong or missing and nothing says so.
+    fn compare(&self, seen: &Seen) -> Result<Vec<String>, String> {
+        let mut heard = alarms::take();
+        let truth = &self.sample.truth;
+        let mut missing = 0;
+        for (name, topic) in &truth.topics {
+            let Some(found) = seen.topics.get(name) else {
+                return Err(format!("topic {name} is gone"));
+            };
+            if (found.id, &found.configs, found.partitions.len()) != (topic.id, &topic.configs, topic.partitions.len()) {
+                return Err(format!("topic {name} is another: {:?}", found.configs));
+            }
+            for (number, (right, found)) in topic.partitions.iter().zip(&found.partitions).enumerate() {
+                let at_end = name == LAST_TOPIC && self.torn;
+                missing += self.partition(right, found, at_end).map_err(|wrong| format!("{name}-{number}: {wrong}"))?;
+                heard.extend(found.error.clone());
+            }
+        }
+        if seen.topics.len() != truth.topics.len() {
+            return Err("there is a topic that was never made".to_owned());
+        }
+        if seen.offsets != truth.offsets {
+            return Err(format!("committed offsets are {:?}", seen.offsets));
+        }
+        // A rebuild takes a file's size for what was sent, and another seq.
+        heard.extend(seen.rows_error.clone());
+        if self.state != State::LogLost {
+            for row in &seen.rows {
+                let right = truth.rows.iter().find(|right| right.key() == row.key());
+                // A seal after the damage adds rows; those that are there must be as they were, or as the footers tell them.
+                let same = right.is_none_or(|right| {
+                    SealedRow { sent_bytes: right.sent_bytes, sealed_seq: right.sealed_seq, ..row.clone() } == *right
+                });
+                if !same {
+                    return Err(format!("a row of the segment index is {row:?} instead of {right:?}"));
+                }
+            }
+            if heard.is_empty() && truth.rows.iter().any(|right| !seen.rows.iter().any(|row| row.key() == right.key())) {
+                return Err("rows of the segment index are gone and nothing says so".to_owned());
+            }
+        }
+        if missing > 0 && heard.is_empty() && missing > self.lost {
+            return Err(format!("{missing} records are missing and nothing says so"));
+        }
+        Ok(heard)
+    }
+
+    /// How many records are missing.
+    fn partition(&self, right: &SeenPartition, found: &SeenPartition, at_end: bool) -> Result<usize, String> {
+        for (offset, record) in &found.records {
+            match right.records.get(offset) {
+                Some(expected) if expected == record => {}
+                other => return Err(format!("offset {offset} holds {record:?} instead of {other:?}")),
+            }
+        }
+        if found.log_start != right.log_start {
+            return Err(format!("it begins at {} instead of {}", found.log_start, right.log_start));
+        }
+        let ends = found.high_watermark == right.high_watermark
+            || (at_end && found.high_watermark == right.high_watermark - LAST_RECORDS)
+            // Far beyond anything that was ever given out.
+            || (self.state == State::LogLost && found.high_watermark >= right.high_watermark);
+        if !ends {
+            return Err(format!("it ends at {} instead of {}", found.high_watermark, right.high_watermark));
+        }
+        let torn = if found.high_watermark < right.high_watermark { LAST_RECORDS as usize } else { 0 };
+        Ok(right.records.len() - found.records.len() - torn)
+    }
+}

@@ -1,0 +1,44 @@
+//! A log that is cut off between two entries, or gone, does not pass for a shorter one: its copies tell.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::path::Path;
+use strandline::node::{Node, NodeOptions};
+use strandline_config::Settings;
+use strandline_corruption::sample;
+
+async fn start(data: &Path) -> Result<Node, String> {
+    let settings = Settings {
+        data: data.to_owned(),
+        listen: "127.0.0.1:0".to_owned(),
+        http: None,
+        min_free_bytes: 0,
+        conversion_paused: true,
+        ..Settings::default()
+    };
+    Node::start(NodeOptions { settings }).await.map_err(|error| format!("{error:#}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shorter_log_than_its_copies_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample::make(&root.path().join("sample")).await.unwrap();
+    let (name, log) = sample.stopped.files.iter().find(|(name, _)| name.ends_with(".log")).unwrap();
+    let data = root.path().join("data");
+    for length in [64, log.len() / 2, usize::try_from(sample.copied).unwrap() - 1] {
+        let mut files = sample.stopped.clone();
+        files.files.get_mut(name).unwrap().truncate(length);
+        files.write(&data).unwrap();
+        let refused = start(&data).await.err().unwrap();
+        assert!(refused.contains("the commit log is damaged") && refused.contains("rebuild"), "cut to {length}: {refused}");
+        std::fs::remove_dir_all(&data).unwrap();
+    }
+    sample.stopped.write(&data).unwrap();
+    std::fs::remove_dir_all(data.join("commit-log")).unwrap();
+    let refused = start(&data).await.err().unwrap();
+    assert!(refused.contains("rebuild"), "{refused}");
+    // After a rebuild the copies are of an epoch that is over.
+    strandline::rebuild::rebuild(&data).await.unwrap();
+    start(&data).await.unwrap().stop().await;
+    start(&data).await.unwrap().stop().await;
+}
