@@ -40,7 +40,7 @@ impl Mutation {
         (Mutation::StoreForgets, 3),
         (Mutation::DeletedEarly, 3),
         (Mutation::StaleReads, 3),
-        (Mutation::TrimAtOnce, 10),
+        (Mutation::TrimAtOnce, 60),
         (Mutation::EntriesExpire, 10),
         (Mutation::OldFloor, 30),
         (Mutation::FloorPassesExtents, 5),

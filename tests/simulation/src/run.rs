@@ -173,6 +173,18 @@ async fn work(world: &Arc<World>, dice: &Dice) {
     }
 }
 
+/// Those of every node; one that was starting has the faults of its start.
+fn end_faults(world: &World) {
+    for node in world.live() {
+        node.log_gate.set_paused(false);
+        node.gate.set_paused(false);
+        node.log.faults().set_rates(Default::default());
+        node.log.faults().set_delays(Default::default());
+        node.log.faults().set_full(false);
+        node.faults.clear();
+    }
+}
+
 /// No more faults; what is paused goes on, what is dead comes back, and is declared gone.
 pub(crate) async fn come_to_rest(world: &Arc<World>) {
     world.calm_down();
@@ -184,21 +196,15 @@ pub(crate) async fn come_to_rest(world: &Arc<World>) {
         disk.set_capacity(None);
         world.kill(0);
     }
-    for node in world.live() {
-        node.log_gate.set_paused(false);
-        node.gate.set_paused(false);
-        node.log.faults().set_rates(Default::default());
-        node.log.faults().set_delays(Default::default());
-        node.log.faults().set_full(false);
-        node.faults.clear();
-    }
     for _ in 0..300 {
+        end_faults(world);
         world.core.runtime.sleep(Duration::from_secs(1)).await;
         let all = world.live().len() == world.shape.nodes && world.live().iter().all(|node| !node.cell.is_stopped());
         if (all && !world.has_graves()) || world.core.has_failed() {
             break;
         }
     }
+    end_faults(world);
     // Whatever is on its way arrives.
     world.core.runtime.sleep(Duration::from_secs(100)).await;
     if world.live().len() != world.shape.nodes {

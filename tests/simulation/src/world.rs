@@ -41,6 +41,8 @@ pub(crate) struct World {
     /// Under a sole node's embedded log.
     pub disk: Option<SimulatedDisk>,
     nodes: Mutex<Vec<Option<Arc<Node>>>>,
+    /// A node is on its way to a graceful end: it still holds the lock of its folder.
+    is_stopping: AtomicBool,
     /// Runs that ended and are not declared gone yet.
     graves: Mutex<Vec<Incarnation>>,
     topics: Mutex<Vec<TopicInfo>>,
@@ -66,6 +68,7 @@ impl World {
         Arc::new(Self {
             seed,
             nodes: Mutex::new(vec![None; shape.nodes]),
+            is_stopping: AtomicBool::new(false),
             core,
             bucket,
             clocks,
@@ -118,6 +121,10 @@ impl World {
 
     /// Starts a node in an empty slot. It may fail: then it is tried again later.
     pub async fn start_node(&self, slot: usize, prepare: impl FnOnce(&MemoryCommitLog, &FaultPlan)) {
+        if self.disk.is_some() && self.is_stopping.load(Ordering::Relaxed) {
+            self.core.trace(format!("slot {slot} cannot be started: its folder is in use"));
+            return;
+        }
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let (gate, log, faults) = (Gate::new(), self.core.log.for_node(), FaultPlan::new());
         prepare(&log, &faults);
@@ -146,6 +153,7 @@ impl World {
     pub async fn stop(&self, slot: usize) {
         let Some(node) = locked(&self.nodes)[slot].take() else { return };
         self.core.trace(format!("{} stops", node.name()));
+        self.is_stopping.store(true, Ordering::Relaxed);
         let stopped = node.ask(async {
             node.groups.stop().await;
             node.ingest.drain().await;
@@ -155,6 +163,7 @@ impl World {
         // A node that hangs as it stops is ended by force.
         let _ = tokio::time::timeout(std::time::Duration::from_secs(20), stopped).await;
         node.kill();
+        self.is_stopping.store(false, Ordering::Relaxed);
         locked(&self.graves).push(node.cell.incarnation());
     }
 

@@ -3,9 +3,18 @@
 
 use strandline_simulation::{check_seeds, run_seed, seeds_or};
 
+/// Those that a build of the project runs.
+const SEEDS: std::ops::Range<u64> = 0..300;
+
+// In two halves, one a core.
 #[test]
-fn nothing_acknowledged_is_lost_or_doubled() {
-    check_seeds(seeds_or(0..24));
+fn nothing_acknowledged_is_lost_or_doubled_by_even_seeds() {
+    check_seeds(seeds_or(SEEDS), 0, 2);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_or_doubled_by_odd_seeds() {
+    check_seeds(seeds_or(SEEDS), 1, 2);
 }
 
 #[test]

@@ -43,6 +43,8 @@ struct Member {
     id: String,
     /// Where it has read to: (generation, partition → offset).
     place: Option<(i32, BTreeMap<i32, i64>)>,
+    /// A commit of an earlier generation that is still on its way.
+    late: Option<(i32, Vec<(i32, i64)>)>,
 }
 
 impl Team {
@@ -55,7 +57,7 @@ impl Team {
 pub(crate) async fn take_part(world: Arc<World>, team: Arc<Team>, number: u32) {
     let dice = Dice::new(world.seed, 600 + u64::from(number));
     let name = format!("{} member {number}", team.name);
-    let mut member = Member { world, team, dice, name, id: String::new(), place: None };
+    let mut member = Member { world, team, dice, name, id: String::new(), place: None, late: None };
     while !member.world.is_ending() {
         member.step().await;
         let wait = member.dice.millis(100, 2_000);
@@ -70,7 +72,7 @@ pub(crate) async fn take_part(world: Arc<World>, team: Arc<Team>, number: u32) {
 pub(crate) async fn goes_on(world: Arc<World>, team: Arc<Team>, number: u32) {
     let dice = Dice::new(world.seed, 700 + u64::from(number));
     let name = format!("{} late member {number}", team.name);
-    let mut member = Member { world, team, dice, name, id: String::new(), place: None };
+    let mut member = Member { world, team, dice, name, id: String::new(), place: None, late: None };
     for _ in 0..PATIENCE {
         if member.world.core.has_failed() {
             return;
@@ -101,7 +103,9 @@ impl Member {
             self.find_place().await;
             return;
         }
-        if self.dice.chance(50) {
+        if self.dice.chance(15) {
+            self.commit_late().await;
+        } else if self.dice.chance(50) {
             self.beat().await;
         } else {
             self.commit().await;
@@ -251,6 +255,38 @@ impl Member {
             let (_, tried) = kept.entry(*partition).or_insert((-1, -1));
             *tried = (*tried).max(*offset);
         }
+        let code = self.send_commit(&node, generation, &offsets).await?;
+        self.late = Some((generation, offsets.clone()));
+        if code == ErrorCode::None {
+            for (partition, offset) in &offsets {
+                if let Some((kept, _)) = locked(&self.team.kept).get_mut(partition) {
+                    *kept = (*kept).max(*offset);
+                }
+            }
+        } else {
+            self.say(&format!("commits at {}: {code}", node.name()));
+            self.lose_place(code);
+        }
+        Some(code)
+    }
+
+    /// The last commit of an earlier generation arrives only now: it must not count.
+    async fn commit_late(&mut self) {
+        let (Some(node), Some((now, _)), Some((generation, offsets))) = (self.coordinator(), &self.place, &self.late) else {
+            return;
+        };
+        let (now, generation) = (*now, *generation);
+        if generation >= now || offsets.is_empty() {
+            return;
+        }
+        let code = self.send_commit(&node, generation, offsets).await;
+        self.say(&format!("commits late, of generation {generation} in {now}: {code:?}"));
+        if code == Some(ErrorCode::None) {
+            self.world.core.fail(format!("{} took a commit of generation {generation} in {now}", node.name()));
+        }
+    }
+
+    async fn send_commit(&self, node: &Node, generation: i32, offsets: &[(i32, i64)]) -> Option<ErrorCode> {
         let partitions = offsets
             .iter()
             .map(|(partition, offset)| OffsetCommitRequestPartition {
@@ -273,16 +309,6 @@ impl Member {
             // It owns nothing.
             None => ErrorCode::None,
         };
-        if code == ErrorCode::None {
-            for (partition, offset) in &offsets {
-                if let Some((kept, _)) = locked(&self.team.kept).get_mut(partition) {
-                    *kept = (*kept).max(*offset);
-                }
-            }
-        } else {
-            self.say(&format!("commits at {}: {code}", node.name()));
-            self.lose_place(code);
-        }
         Some(code)
     }
 
