@@ -1,6 +1,6 @@
 //! How fast a consumer is served, in CPU time of one core: the hot tail, and a replay from Parquet.
 //!
-//! `cargo run --release -p strandline-reader --example speed`
+//! `cargo run --release -p strandline-reader --example serving_speed`
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../tests/support/mod.rs"]
