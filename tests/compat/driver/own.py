@@ -19,7 +19,7 @@ class Cases:
     def __init__(self) -> None:
         self.tests: list[tuple[str, Callable, int]] = []
 
-    def case(self, limit_s: int = 60, name: str | None = None) -> Callable:
+    def case(self, limit_s: int = 150, name: str | None = None) -> Callable:
         def add(function: Callable) -> Callable:
             self.tests.append((name or function.__name__, function, limit_s))
             return function
