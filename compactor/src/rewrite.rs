@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::ops::Range;
 use strandline_bronze::{
     CoveredRange, Fetched, FinishedSegment, FooterError, Merge, MergeStep, PushError, ReadError, SegmentFooter, SegmentScan,
-    SegmentSpec, SegmentWriter, TAIL_GUESS_BYTES,
+    SegmentSpec, SegmentWriter, TAIL_GUESS_BYTES, join_ranges,
 };
 use strandline_commands::NewFile;
 use strandline_object_store::{GetError, NewObject, Purpose, PutRule, TailError, crc32c};
@@ -471,16 +471,4 @@ mod parquet_error {
             SpecError::Parquet(error) => RewriteError::Push(PushError::Parquet(error)),
         }
     }
-}
-
-/// The ranges, ascending, those that lie at most `gap_bytes` apart joined.
-fn join_ranges(ranges: Vec<Range<u64>>, gap_bytes: u64) -> Vec<Range<u64>> {
-    let mut joined: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(gap_bytes) => last.end = last.end.max(range.end),
-            _ => joined.push(range),
-        }
-    }
-    joined
 }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use strandline_index::{AbortedTransaction, Extent, Format, Partition, Topic};
+use strandline_types::calendar::Day;
 use strandline_types::{TopicId, limits};
-
-/// Milliseconds of a UTC day.
-pub(crate) const DAY_MS: i64 = 86_400_000;
 
 /// The UTC day of a time, in days since 1970.
 pub(crate) fn day_of(ms: i64) -> i32 {
-    i32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(i32::MAX)
+    Day::of_ms(ms).0
 }
 
 /// Extents of one partition that become rows.
@@ -42,7 +40,36 @@ pub(crate) struct ConversionPlan {
     pub bytes: u64,
 }
 
+impl PartitionInput {
+    /// These extents of a partition, from its frontier on. None without extents.
+    pub(crate) fn of(topic: &Topic, number: usize, extents: Vec<Extent>) -> Option<Self> {
+        let partition = topic.partitions.get(number)?;
+        let (start, end) = (extents.first()?.start, extents.last()?.end);
+        Some(Self {
+            partition: i32::try_from(number).ok()?,
+            start: start.max(partition.frontier),
+            end,
+            log_start: partition.log_start,
+            extents,
+            aborted: partition.aborted.iter().filter(|aborted| aborted.first_offset < end).copied().collect(),
+        })
+    }
+}
+
 impl ConversionPlan {
+    /// These inputs of a topic, whose records came on `day`.
+    pub(crate) fn of(topic: &Topic, day: i32, inputs: Vec<PartitionInput>) -> Self {
+        Self {
+            topic_id: topic.id,
+            topic: topic.name.clone(),
+            day,
+            key_format: topic.key_format,
+            value_format: topic.value_format,
+            bytes: inputs.iter().flat_map(|input| &input.extents).map(|extent| extent.length).sum(),
+            inputs,
+        }
+    }
+
     /// The same topic and day, of nothing.
     pub(crate) fn clone_without_inputs(&self) -> Self {
         Self { topic: self.topic.clone(), inputs: Vec::new(), bytes: 0, ..*self }
@@ -126,27 +153,8 @@ pub(crate) fn plan_conversion(topic: &Topic, max_bytes: u64, held_back: &BTreeMa
         extents += 1;
         taken.entry(number).or_default().push(extent);
     }
-    let inputs = taken.into_iter().filter_map(|(number, extents)| {
-        let partition = topic.partitions.get(number)?;
-        let (start, end) = (extents.first()?.start, extents.last()?.end);
-        Some(PartitionInput {
-            partition: i32::try_from(number).ok()?,
-            start: start.max(partition.frontier),
-            end,
-            log_start: partition.log_start,
-            extents,
-            aborted: partition.aborted.iter().filter(|aborted| aborted.first_offset < end).copied().collect(),
-        })
-    });
-    Some(ConversionPlan {
-        topic_id: topic.id,
-        topic: topic.name.clone(),
-        day,
-        key_format: topic.key_format,
-        value_format: topic.value_format,
-        inputs: inputs.collect(),
-        bytes,
-    })
+    let inputs = taken.into_iter().filter_map(|(number, extents)| PartitionInput::of(topic, number, extents));
+    Some(ConversionPlan::of(topic, day, inputs.collect()))
 }
 
 #[cfg(test)]
@@ -156,6 +164,7 @@ mod tests {
     use std::collections::VecDeque;
     use strandline_index::ExtentPlace;
     use strandline_types::Seq;
+    use strandline_types::calendar::DAY_MS;
 
     fn extent(start: i64, end: i64, length: u64, ingest_ms: i64) -> Extent {
         Extent {

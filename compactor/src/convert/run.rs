@@ -36,7 +36,7 @@ impl Shared {
         let (now_ms, steady_ms) = (self.now_ms(), self.steady_ms());
         self.memory().unreadable.retain(|topic_id, partition, extent| {
             let state = view.topics.get(&topic_id).and_then(|topic| topic.partition(partition));
-            state.is_some_and(|state| state.extent_at(extent.start).is_some_and(|at| state.extents[at] == *extent))
+            state.is_some_and(|state| state.has_extent(extent))
         });
         for topic in view.topics.values() {
             let (held_back, next_try_ms) = {
@@ -220,8 +220,7 @@ impl Shared {
             self.cell.barrier().await?;
             let view = self.cell.view();
             let state = view.topics.get(&plan.topic_id).and_then(|topic| topic.partition(partition));
-            let named = state.is_some_and(|state| state.extent_at(extent.start).is_some_and(|at| state.extents[at] == *extent));
-            if !named {
+            if !state.is_some_and(|state| state.has_extent(extent)) {
                 return Err(Refusal::Superseded { what: "the extent lies elsewhere by now" }.into());
             }
         }

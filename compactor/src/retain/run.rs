@@ -12,14 +12,13 @@ use strandline_commands::{
 };
 use strandline_index::Topic;
 use strandline_topic_config::TopicConfig;
+use strandline_types::calendar::DAY_MS;
 use strandline_types::{TopicId, limits};
 
 /// Commands of one commit.
 const COMMIT_COMMANDS: usize = 1_024;
 /// Bytes of commands of one commit.
 const COMMIT_BYTES: usize = limits::ENTRY_BYTES / 4;
-/// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
 
 impl Shared {
     /// One round of retention over all topics. Writes nothing where nothing is old.

@@ -65,9 +65,9 @@ pub(crate) fn choose_extents(topic: &Topic, file_bytes: u64) -> Option<Conversio
             extents += 1;
             kept.push(extent);
         }
-        inputs.extend(input(topic, number, kept));
+        inputs.extend(PartitionInput::of(topic, number, kept));
     }
-    (bytes >= file_bytes).then(|| conversion(topic, day, inputs, bytes))
+    (bytes >= file_bytes).then(|| ConversionPlan::of(topic, day, inputs))
 }
 
 /// The shortest run of candidates that together have so many bytes; the first of several.
@@ -86,42 +86,14 @@ fn shortest_run(candidates: &[(usize, Vec<Extent>, u64)], file_bytes: u64) -> Op
     best
 }
 
-fn input(topic: &Topic, number: usize, extents: Vec<Extent>) -> Option<PartitionInput> {
-    let partition = topic.partitions.get(number)?;
-    let (start, end) = (extents.first()?.start, extents.last()?.end);
-    let aborted = partition.aborted.iter().filter(|aborted| aborted.first_offset < end).copied().collect();
-    Some(PartitionInput {
-        partition: i32::try_from(number).ok()?,
-        start: start.max(partition.frontier),
-        end,
-        log_start: partition.log_start,
-        extents,
-        aborted,
-    })
-}
-
-fn conversion(topic: &Topic, day: i32, inputs: Vec<PartitionInput>, bytes: u64) -> ConversionPlan {
-    ConversionPlan {
-        topic_id: topic.id,
-        topic: topic.name.clone(),
-        day,
-        key_format: topic.key_format,
-        value_format: topic.value_format,
-        inputs,
-        bytes,
-    }
-}
-
 /// What an open plan over extents takes in, as it lies now: their bytes may have moved since.
 pub(crate) fn planned_extents(topic: &Topic, plan: &Plan) -> ConversionPlan {
     let inputs = plan.ranges.iter().filter_map(|range| {
         let number = usize::try_from(range.partition).ok()?;
         let extents = topic.partitions.get(number)?.extents.iter().take_while(|extent| extent.end <= range.end);
-        input(topic, number, extents.copied().collect())
+        PartitionInput::of(topic, number, extents.copied().collect())
     });
-    let inputs: Vec<PartitionInput> = inputs.collect();
-    let bytes = inputs.iter().flat_map(|input| &input.extents).map(|extent| extent.length).sum();
-    conversion(topic, plan.ingest_day, inputs, bytes)
+    ConversionPlan::of(topic, plan.ingest_day, inputs.collect())
 }
 
 /// Bytes as sent, by partition, of what can still be read.
@@ -254,10 +226,10 @@ fn share_of(extents: &[Extent], most_bytes: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::plan::DAY_MS;
     use crate::seal::policy::tests::topic_with;
     use proptest::prelude::*;
     use strandline_index::ExtentPlace;
+    use strandline_types::calendar::DAY_MS;
 
     /// Adds extents of ten offsets: (length, time).
     fn add(topic: &mut Topic, partition: usize, extents: &[(u64, i64)]) {

@@ -1,8 +1,8 @@
 //! When a topic's fresh segments are sealed, and which of them: decided from the index alone.
 
-use crate::convert::plan::DAY_MS;
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_index::{FreshSegment, Topic};
+use strandline_types::calendar::DAY_MS;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{ObjectName, TopicId, limits};
 

@@ -39,7 +39,7 @@ pub use footer_keys::{PartitionSummary, TimestampSummary};
 pub use format::{Format, Preference, decide_format};
 pub use layout::TAIL_GUESS_BYTES;
 pub use merge::{Merge, MergeStep, merge_rows};
-pub use plan::ReadPlan;
+pub use plan::{ReadPlan, join_ranges};
 pub use read::{ReadError, read};
 pub use scan::{RowBatch, Rows, SegmentScan};
 pub use strandline_types::calendar::{Day, DayError};

@@ -47,7 +47,7 @@ impl ReadPlan {
 
     /// The ranges, those that lie at most `gap_bytes` apart joined.
     pub fn coalesced(&self, gap_bytes: u64) -> Vec<Range<u64>> {
-        join(self.ranges.clone(), gap_bytes)
+        join_ranges(self.ranges.clone(), gap_bytes)
     }
 
     /// Records that will be decoded, those before the start offset among them.
@@ -132,11 +132,11 @@ pub(crate) fn byte_ranges(metadata: &ParquetMetaData, pieces: &[Piece], leaves: 
             ranges.extend(wanted.map(|page| page.offset as u64..page.offset as u64 + page.compressed_page_size as u64));
         }
     }
-    join(ranges, 0)
+    join_ranges(ranges, 0)
 }
 
-/// Ascending, and joined where they overlap or lie at most `gap_bytes` apart.
-fn join(mut ranges: Vec<Range<u64>>, gap_bytes: u64) -> Vec<Range<u64>> {
+/// The ranges of bytes, ascending, joined where they overlap or lie at most `gap_bytes` apart.
+pub fn join_ranges(mut ranges: Vec<Range<u64>>, gap_bytes: u64) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
     for range in ranges {

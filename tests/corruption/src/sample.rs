@@ -34,7 +34,8 @@ pub const LAST_TOPIC: &str = "hot";
 /// Records in it.
 pub const LAST_RECORDS: i64 = 1;
 
-pub(crate) fn settings(data: &Path) -> Settings {
+/// Those of a node on a sample: free ports, nothing converted by itself.
+pub fn settings(data: &Path) -> Settings {
     Settings {
         data: data.to_owned(),
         listen: "127.0.0.1:0".to_owned(),

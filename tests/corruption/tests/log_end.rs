@@ -4,19 +4,10 @@
 
 use std::path::Path;
 use strandline::node::{Node, NodeOptions};
-use strandline_config::Settings;
 use strandline_corruption::sample;
 
 async fn start(data: &Path) -> Result<Node, String> {
-    let settings = Settings {
-        data: data.to_owned(),
-        listen: "127.0.0.1:0".to_owned(),
-        http: None,
-        min_free_bytes: 0,
-        conversion_paused: true,
-        ..Settings::default()
-    };
-    Node::start(NodeOptions { settings }).await.map_err(|error| format!("{error:#}"))
+    Node::start(NodeOptions { settings: sample::settings(data) }).await.map_err(|error| format!("{error:#}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

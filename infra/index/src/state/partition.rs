@@ -140,6 +140,11 @@ impl Partition {
         (self.extents.get(at)?.start <= offset).then_some(at)
     }
 
+    /// Whether this very extent is one of its extents: the same offsets, at the same place.
+    pub fn has_extent(&self, extent: &Extent) -> bool {
+        self.extent_at(extent.start).and_then(|at| self.extents.get(at)) == Some(extent)
+    }
+
     /// The fresh range that covers `offset`.
     pub fn fresh_at(&self, offset: i64) -> Option<&FreshRange> {
         let at = self.fresh.partition_point(|range| range.end <= offset);
