@@ -253,7 +253,8 @@ async fn consumers_that_do_not_read_do_not_slow_one_down_that_does() {
         beside = beside.max(read_all(address, "t", end).await);
     }
     println!("100 MiB: alone {alone:?}, beside 50 that do not read at most {beside:?}");
-    assert!(beside < alone * 4 + Duration::from_millis(500), "alone {alone:?}, beside the others {beside:?}");
+    // Who takes nothing keeps its room for two windows of a second at most: in the first one, what its socket's buffers took counts.
+    assert!(beside < alone * 4 + Duration::from_millis(2_500), "alone {alone:?}, beside the others {beside:?}");
     node.stop().await;
 }
 

@@ -117,16 +117,25 @@ async fn waiters_that_are_killed_leave_the_others_awake() {
         for _ in 0..50 {
             let (source, doomed, lasting) = (Source::new(), Spawner::tokio(), Spawner::tokio());
             cache.remove(&key(1));
-            let (sender, mut receiver) = tokio::sync::mpsc::channel(8);
+            let waiting = Arc::new(AtomicUsize::new(0));
+            let (sender, mut receiver) = tokio::sync::mpsc::channel(16);
             for waiter in 0..16 {
-                let spawner = if waiter % 2 == 0 { &doomed } else { &lasting };
-                let (cache, source, sender) = (cache.clone(), source.clone(), sender.clone());
+                let is_doomed = waiter % 2 == 0;
+                let spawner = if is_doomed { &doomed } else { &lasting };
+                let (cache, source, sender, waiting) = (cache.clone(), source.clone(), sender.clone(), waiting.clone());
                 spawner.spawn("waiter", async move {
-                    let result = cache.get_or_fetch(key(1), || source.get(false)).await;
-                    let _ = sender.send(result.is_ok()).await;
+                    let mut result = Box::pin(cache.get_or_fetch(key(1), || source.get(false)));
+                    assert!(futures::poll!(&mut result).is_pending());
+                    waiting.fetch_add(1, Ordering::SeqCst);
+                    let result = result.await;
+                    if !is_doomed {
+                        let _ = sender.send(result.is_ok()).await;
+                    }
                 });
             }
-            while source.calls() == 0 {
+            drop(sender);
+            // All of them wait: if only doomed ones did, the next one would fetch anew.
+            while waiting.load(Ordering::SeqCst) < 16 {
                 tokio::task::yield_now().await;
             }
             source.sign.add_permits(1);
@@ -135,6 +144,9 @@ async fn waiters_that_are_killed_leave_the_others_awake() {
                 let woken = tokio::time::timeout(Duration::from_secs(10), receiver.recv()).await;
                 assert_eq!(woken.expect("a waiter was never woken"), Some(true));
             }
+            // Nobody of this round is left who could meet the next one's fetch.
+            let ended = tokio::time::timeout(Duration::from_secs(10), receiver.recv()).await;
+            assert_eq!(ended.expect("a killed waiter goes on"), None);
             assert_eq!(source.calls(), 1);
         }
     }
