@@ -120,38 +120,35 @@ pub(crate) fn backlog(topic: &Topic, held_back: &BTreeMap<i32, i64>) -> Backlog 
     found
 }
 
-/// The next conversion of a topic: the oldest stable extents of all partitions together, of one UTC day, up to `max_bytes`
-/// (at least one extent); `held_back` as for [`backlog`]. None if nothing is stable.
+/// The next conversion of a topic: stable extents of one UTC day, up to `max_bytes` (at least one extent), of the partition that waits
+/// longest and of those that follow it; `held_back` as for [`backlog`]. None if nothing is stable.
 pub(crate) fn plan_conversion(topic: &Topic, max_bytes: u64, held_back: &BTreeMap<i32, i64>) -> Option<ConversionPlan> {
     let free = || topic.partitions.iter().enumerate().filter(|(_, partition)| partition.planned_end.is_none());
     let stable_front = free().filter_map(|(number, partition)| {
         partition.extents.front().filter(|extent| extent.end <= stable_end(number, partition, held_back))
     });
     let day = stable_front.map(|extent| day_of(extent.ingest_ms)).min()?;
-    // A partition's own extents are in the order of time, so taking the oldest of all keeps each a prefix.
-    let mut candidates = Vec::new();
-    for (number, partition) in free() {
-        let stable = stable_end(number, partition, held_back);
-        let mut bytes = 0;
-        let of_day = partition.extents.iter().take_while(|extent| extent.end <= stable && day_of(extent.ingest_ms) == day);
-        for extent in of_day.take(limits::CONVERSION_EXTENTS) {
-            candidates.push((extent.ingest_ms, number, *extent));
-            bytes += extent.length;
-            if bytes >= max_bytes {
-                break;
-            }
-        }
-    }
-    candidates.sort_by_key(|(ingest_ms, number, extent)| (*ingest_ms, *number, extent.start));
+    // Whole backlogs of neighbours, from the partition that waits longest on: where more waits than one conversion takes, a few long runs
+    // rather than a bit of each, since long ones have row groups of their own, which a seal copies as they are.
+    let mut waiting: Vec<(usize, &Partition)> = free().collect();
+    let oldest = waiting.iter().enumerate().filter_map(|(at, (number, partition))| {
+        let first = partition.extents.front().filter(|extent| extent.end <= stable_end(*number, partition, held_back))?;
+        (day_of(first.ingest_ms) == day).then_some((first.ingest_ms, at))
+    });
+    let (_, from) = oldest.min()?;
+    waiting.rotate_left(from);
     let mut taken: BTreeMap<usize, Vec<Extent>> = BTreeMap::new();
     let (mut bytes, mut extents) = (0_u64, 0);
-    for (_, number, extent) in candidates {
-        if extents > 0 && (bytes.saturating_add(extent.length) > max_bytes || extents >= limits::CONVERSION_EXTENTS) {
-            break;
+    'full: for (number, partition) in waiting {
+        let stable = stable_end(number, partition, held_back);
+        for extent in partition.extents.iter().take_while(|extent| extent.end <= stable && day_of(extent.ingest_ms) == day) {
+            if extents > 0 && (bytes.saturating_add(extent.length) > max_bytes || extents >= limits::CONVERSION_EXTENTS) {
+                break 'full;
+            }
+            bytes += extent.length;
+            extents += 1;
+            taken.entry(number).or_default().push(*extent);
         }
-        bytes += extent.length;
-        extents += 1;
-        taken.entry(number).or_default().push(extent);
     }
     let inputs = taken.into_iter().filter_map(|(number, extents)| PartitionInput::of(topic, number, extents));
     Some(ConversionPlan::of(topic, day, inputs.collect()))
@@ -200,11 +197,37 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_all_partitions_go_together() {
-        let topic = topic(vec![vec![(10, 5), (10, 9)], vec![(10, 6), (10, 7)]], None);
-        let plan = plan_conversion(&topic, 30, &BTreeMap::new()).unwrap();
-        let ranges: Vec<_> = plan.inputs.iter().map(|input| (input.partition, input.start, input.end)).collect();
-        assert_eq!((ranges, plan.bytes), (vec![(0, 0, 10), (1, 0, 20)], 30));
+    fn where_more_waits_than_is_taken_whoever_waits_longest_goes_whole_and_its_neighbours_follow() {
+        let ranges = |partitions, max_bytes| {
+            let plan = plan_conversion(&topic(partitions, None), max_bytes, &BTreeMap::new()).unwrap();
+            let ranges = plan.inputs.iter().map(|input| (input.partition, input.start, input.end));
+            (ranges.collect::<Vec<_>>(), plan.bytes)
+        };
+        let of_two = vec![vec![(10, 5), (10, 9)], vec![(10, 6), (10, 7)]];
+        assert_eq!(ranges(of_two.clone(), 30), (vec![(0, 0, 20), (1, 0, 10)], 30));
+        assert_eq!(ranges(of_two, 100), (vec![(0, 0, 20), (1, 0, 20)], 40));
+        // From the last one on it goes round to the first.
+        let of_three = vec![vec![(10, 6), (10, 6)], vec![(10, 6)], vec![(10, 5), (10, 9)]];
+        assert_eq!(ranges(of_three, 30), (vec![(0, 0, 10), (2, 0, 20)], 30));
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_one_round_of_all() {
+        let mut topic = topic((0..48).map(|_| (0..10).map(|at| (100, at)).collect()).collect(), None);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..12 {
+            for input in plan_conversion(&topic, 4_000, &BTreeMap::new()).unwrap().inputs {
+                seen.insert(input.partition);
+                let partition = &mut topic.partitions[input.partition as usize];
+                partition.extents.drain(..input.extents.len());
+                partition.frontier = input.end;
+                // What comes meanwhile is younger.
+                let (next, last_ms) = (partition.next_offset, 100 + i64::from(input.partition));
+                partition.extents.push_back(extent(next, next + 10, 100, last_ms));
+                partition.next_offset += 10;
+            }
+        }
+        assert_eq!(seen.len(), 48);
     }
 
     #[test]

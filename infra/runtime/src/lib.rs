@@ -13,7 +13,7 @@ mod spawner;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use random::{Random, SeededRandom, system_random};
-pub use spawner::{BlockingError, Spawner, TaskGroup};
+pub use spawner::{BlockingError, Spawner, TaskGroup, after_blocking};
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods)] // the one place where tasks are spawned
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::task::AbortHandle;
 
 /// Blocking work did not finish: it panicked, or the runtime is going down. The caller treats the work as
@@ -55,6 +55,14 @@ impl TaskGroup {
     }
 }
 
+static AFTER_BLOCKING: OnceLock<fn()> = OnceLock::new();
+
+/// Has this called on its thread after each piece of blocking work that a [`Spawner`] ran: an allocator keeps what a thread freed for that
+/// thread, and the next piece runs on another one. The first call decides, since there is one allocator in a process.
+pub fn after_blocking(call: fn()) {
+    let _ = AFTER_BLOCKING.set(call);
+}
+
 /// Starts tasks in its group; blocking work goes to threads, or is done in place in a simulation.
 #[derive(Debug, Clone)]
 pub struct Spawner {
@@ -102,6 +110,13 @@ impl Spawner {
         if self.in_place {
             return Ok(work());
         }
+        let work = move || {
+            let done = work();
+            if let Some(call) = AFTER_BLOCKING.get() {
+                call();
+            }
+            done
+        };
         tokio::task::spawn_blocking(work).await.map_err(|_| BlockingError { name })
     }
 }
