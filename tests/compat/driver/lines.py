@@ -6,8 +6,10 @@ from typing import Iterator
 from driver.suite import FAIL, PASS, Result, environment, lines
 
 
-def results(command: list[str], limit_s: float, prefix: str = "", **more: str) -> Iterator[Result]:
-    """Runs such a program, `more` in its environment, and gives a result for each line; names get the prefix."""
+def results(command: list[str], limit_s: float, prefix: str = "", without: set[str] = frozenset(), **more: str) -> Iterator[Result]:
+    """Runs such a program, `more` in its environment, and gives a result for each line; names get the prefix. It leaves out the
+    tests `without`, which it finds in its environment, one a line."""
+    more["WITHOUT"] = "\n".join(sorted(name.removeprefix(prefix) for name in without if name.startswith(prefix)))
     ended: tuple | None = None
     said: list[str] = []
     for line in lines(command, limit_s, env=environment(**more)):
