@@ -28,7 +28,7 @@ impl ChunkMap {
         let mut chunks = Vec::new();
         let mut start = summary.start;
         let mut at = summary.start;
-        while let Some(plan) = footer.plan(partition, at, limits::REBUILT_BATCH_BYTES as u64) {
+        while let Some(plan) = footer.plan(partition, at, limits::HISTORY_CHUNK_BYTES as u64) {
             let next = plan.next_offset();
             let last = last_record_below(footer, partition, at, next);
             chunks.push(Chunk { start, last });

@@ -39,6 +39,15 @@ struct Round {
     failed: bool,
 }
 
+/// Where history goes on behind an answer.
+#[derive(Default)]
+struct Ahead {
+    /// What there was no room for: clients ask for it first next time (in a session it has moved to the front), so it is worth more
+    /// than what follows what they have just got. That may be asked for only after so much else that it would be gone again.
+    passed_over: Vec<(TopicPartition, i64)>,
+    served: Vec<(TopicPartition, i64)>,
+}
+
 /// What a request asks for beside its partitions.
 #[derive(Clone, Copy)]
 struct Terms {
@@ -143,7 +152,7 @@ impl Shared {
                         round.least = match &plan.source {
                             Source::Nothing => 0,
                             Source::Hot(extents) => extents.first().map_or(1, |extent| extent.length.max(1)),
-                            Source::Segment(_) | Source::SegmentIndex => bytes.clamp(1, limits::REBUILT_BATCH_BYTES as u64),
+                            Source::Segment(_) | Source::SegmentIndex => bytes.clamp(1, limits::HISTORY_CHUNK_BYTES as u64),
                         };
                     }
                     left -= usize::try_from(read).unwrap_or(left).min(left);
@@ -205,6 +214,7 @@ impl Shared {
         let mut left = terms.max_bytes;
         let mut any = false;
         let mut answers = Vec::with_capacity(round.items.len());
+        let mut ahead = Ahead::default();
         for (number, item) in round.items.into_iter().enumerate() {
             let bytes = hot.as_mut().and_then(|hot| hot.get_mut(number)).and_then(Option::take);
             // The first batch of an answer is whole whatever the limits; of later partitions it is if the answer has room.
@@ -212,29 +222,39 @@ impl Shared {
             // What an earlier partition left unused of its plan is there for this one.
             let limit = partition_limit(&item.wanted, terms).min(left);
             let rope = Rope::new(limit, first_limit, terms.zstd);
-            let answer = self.answer_one(reader, item, terms, bytes, rope, any && left == 0).await;
+            // Where one batch found no room, the next one will not either: to rebuild it would be for nothing.
+            let no_room = any && (left == 0 || item.history().is_some_and(|_| !ahead.passed_over.is_empty()));
+            let answer = self.answer_one(item, terms, bytes, rope, no_room, &mut ahead).await;
             let bytes = answer.records.len();
             any |= bytes > 0;
             left = left.saturating_sub(bytes);
             answers.push(answer);
+        }
+        for (at, offset) in ahead.passed_over.into_iter().chain(ahead.served) {
+            if !reader.read_ahead(at, offset, terms.isolation) {
+                break;
+            }
         }
         answers
     }
 
     async fn answer_one(
         &self,
-        reader: &Reader,
         item: Item,
         terms: Terms,
         bytes: Option<Vec<Bytes>>,
         rope: Rope,
         no_room: bool,
+        ahead: &mut Ahead,
     ) -> PartitionAnswer {
         let Item { wanted, planned, .. } = item;
         let (at, plan) = match planned {
             Ok(planned) => planned,
             Err(error) => return self.failed(wanted, &error),
         };
+        if no_room && plan.is_history() {
+            ahead.passed_over.push((at, wanted.offset));
+        }
         if no_room || plan.source == Source::Nothing {
             return PartitionAnswer::served(wanted.key, plan.watermarks, terms.isolation, Vec::new(), rope.finish());
         }
@@ -242,7 +262,8 @@ impl Shared {
         match self.serve(&want, plan, bytes, rope).await {
             Ok(served) => {
                 if served.more_history {
-                    reader.read_ahead(at, served.next, terms.isolation);
+                    let list = if served.rope.bytes() == 0 { &mut ahead.passed_over } else { &mut ahead.served };
+                    list.push((at, served.next));
                 }
                 PartitionAnswer::served(wanted.key, served.watermarks, terms.isolation, served.aborted, served.rope.finish())
             }
@@ -268,7 +289,7 @@ impl Shared {
 
     /// Where several partitions read history, their first chunks are rebuilt side by side.
     async fn read_histories(&self, items: &[Item]) {
-        let histories: Vec<_> = items.iter().filter_map(Item::history).collect();
+        let histories: Vec<_> = items.iter().filter(|item| item.limit > 0).filter_map(Item::history).collect();
         if histories.len() > 1 {
             use futures::stream::{self, StreamExt};
             // A failure here is met again, and answered, where the partition itself is read.
@@ -292,7 +313,7 @@ impl Item {
 
     fn history(&self) -> Option<(TopicPartition, i64, &Plan)> {
         match &self.planned {
-            Ok((at, plan)) if self.limit > 0 && plan.is_history() => Some((*at, self.wanted.offset, plan)),
+            Ok((at, plan)) if plan.is_history() => Some((*at, self.wanted.offset, plan)),
             _ => None,
         }
     }

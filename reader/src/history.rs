@@ -10,7 +10,7 @@ use crate::rope::Rope;
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use strandline_bronze::{ReadError, plan_timestamp, read, read_timestamp};
+use strandline_bronze::{ReadError, SegmentFooter, plan_timestamp, read, read_timestamp};
 use strandline_runtime::Spawner;
 use strandline_types::limits;
 use strandline_types::mutations::{Rule, holds};
@@ -77,8 +77,9 @@ impl History {
         chunk: Chunk,
     ) -> Result<Bytes, SourceError> {
         let missing = || SourceError::damaged(path, "its digest runs changed while it was read");
-        let plan = opened.footer.plan(partition, chunk.start, limits::REBUILT_BATCH_BYTES as u64).ok_or_else(missing)?;
-        let fetched = self.pages.fetch(path, size, &plan.coalesced(PAGE_GAP_BYTES)).await?;
+        let plan = opened.footer.plan(partition, chunk.start, limits::HISTORY_CHUNK_BYTES as u64).ok_or_else(missing)?;
+        let spans = opened.footer.spans(&plan, span_bytes(&opened.footer), SPAN_GAP_BYTES);
+        let fetched = self.pages.fetch_spans(path, size, spans).await?;
         let work = move || {
             let mut rebuilder = Rebuilder::new(chunk.start, plan.record_bytes());
             let mut failed = None;
@@ -133,7 +134,17 @@ impl History {
 }
 
 /// Pages that lie this close are read in one request.
-const PAGE_GAP_BYTES: u64 = 64 << 10;
+const SPAN_GAP_BYTES: u64 = 64 << 10;
+
+/// How large spans of a file may be, so that those that its partitions' readers are at fit into the cache together. The same for every
+/// reader: a span is cached by its range.
+fn span_bytes(footer: &SegmentFooter) -> u64 {
+    if footer.file_bytes() <= limits::SPANS_BYTES as u64 {
+        return limits::BLOCK_BYTES as u64;
+    }
+    let share = limits::SPANS_BYTES / footer.partitions().len().max(1);
+    share.clamp(limits::SPAN_LEAST_BYTES, limits::SPAN_BYTES) as u64
+}
 
 #[derive(Debug, thiserror::Error)]
 enum RebuildError {

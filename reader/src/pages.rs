@@ -43,6 +43,18 @@ impl Pages {
         Ok(Fetched::new(size, pieces))
     }
 
+    /// These spans of a file, each whole: always the same ranges, so that one that several chunks lie in is fetched once.
+    pub(crate) async fn fetch_spans(&self, path: &str, size: u64, spans: Vec<Range<u64>>) -> Result<Fetched, SourceError> {
+        let name: Arc<str> = path.into();
+        let read = |span: Range<u64>| {
+            let (blocks, name) = (self.blocks.clone(), name.clone());
+            async move { Ok((span.start, blocks.read_span(&name, size, span).await?)) }
+        };
+        let pieces = stream::iter(spans).map(read).buffer_unordered(limits::BLOCKS_IN_FLIGHT).try_collect().await;
+        let pieces = pieces.map_err(|error| of_range(path, &error))?;
+        Ok(Fetched::new(size, pieces))
+    }
+
     /// The rebuilt chunk of that name, built if it is not in the cache.
     pub(crate) async fn chunk(
         &self,

@@ -7,9 +7,9 @@ use strandline_types::TopicPartition;
 
 impl Reader {
     /// Rebuilds the chunk at `offset` in the background, if fewer than [`strandline_types::limits::READ_AHEAD`] are under way: a replay
-    /// then streams, and where it does not, nothing is lost.
-    pub(crate) fn read_ahead(&self, at: TopicPartition, offset: i64, isolation: Isolation) {
-        let Ok(permit) = self.shared.read_ahead.clone().try_acquire_owned() else { return };
+    /// then streams, and where it does not, nothing is lost. Whether there was one to spare.
+    pub(crate) fn read_ahead(&self, at: TopicPartition, offset: i64, isolation: Isolation) -> bool {
+        let Ok(permit) = self.shared.read_ahead.clone().try_acquire_owned() else { return false };
         let shared = self.shared.clone();
         self.shared.cell.runtime().spawner.spawn("read ahead", async move {
             if let Ok(plan) = shared.plan(at, offset, isolation, 0) {
@@ -18,6 +18,7 @@ impl Reader {
             }
             drop(permit);
         });
+        true
     }
 }
 

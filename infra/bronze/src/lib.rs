@@ -27,6 +27,7 @@ mod read;
 mod row_group;
 mod scan;
 mod sink;
+mod spans;
 mod stage;
 mod timestamp;
 mod verify;

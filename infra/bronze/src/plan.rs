@@ -135,6 +135,18 @@ pub(crate) fn byte_ranges(metadata: &ParquetMetaData, pieces: &[Piece], leaves: 
     join_ranges(ranges, 0)
 }
 
+/// Every page of a column chunk, its dictionary's first, in the order of the file.
+pub(crate) fn chunk_ranges(metadata: &ParquetMetaData, row_group: usize, leaf: usize) -> Vec<Range<u64>> {
+    let index = metadata.offset_index().and_then(|groups| groups.get(row_group)?.get(leaf));
+    let column = metadata.row_groups().get(row_group).and_then(|group| group.columns().get(leaf));
+    let (Some(index), Some(column)) = (index, column) else { return Vec::new() };
+    let locations = index.page_locations();
+    let (chunk_start, _) = column.byte_range();
+    let dictionary = locations.first().map(|page| chunk_start..page.offset as u64).filter(|range| !range.is_empty());
+    let pages = locations.iter().map(|page| page.offset as u64..page.offset as u64 + page.compressed_page_size as u64);
+    dictionary.into_iter().chain(pages).collect()
+}
+
 /// The ranges of bytes, ascending, joined where they overlap or lie at most `gap_bytes` apart.
 pub fn join_ranges(mut ranges: Vec<Range<u64>>, gap_bytes: u64) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| range.start);

@@ -93,6 +93,38 @@ fn a_small_read_fetches_little() {
     assert!(plan.rows() <= 1_024 && plan.record_bytes() > 0);
 }
 
+/// Whatever is read: spans hold all of it, and two of them are the same or have nothing in common.
+#[test]
+fn spans_hold_every_read_and_never_overlap() {
+    let (_, footer, bytes) = sample();
+    for (largest, gap) in [(1, 0), (4_000, 0), (20_000, 500), (100_000, 64 << 10), (4 << 20, 64 << 10)] {
+        let mut all = std::collections::BTreeSet::new();
+        for partition in [0, 1, 2, 5, 6, 7, 9] {
+            let mut next = 0;
+            while let Some(plan) = footer.plan(partition, next, 30_000) {
+                let spans = footer.spans(&plan, largest, gap);
+                let mut rows = 0;
+                read(footer, &plan, &fetch(bytes, &spans), |_, _| {
+                    rows += 1;
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+                assert!(rows > 0);
+                all.extend(spans.into_iter().map(|span| (span.start, span.end)));
+                next = plan.next_offset();
+            }
+        }
+        let all: Vec<_> = all.into_iter().collect();
+        assert!(all.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{largest}: {all:?}");
+        assert!(all.last().unwrap().1 <= bytes.len() as u64);
+        // One page alone may be larger.
+        let joined = |(start, end): &&(u64, u64)| end - start > largest.max(30_000);
+        assert_eq!(all.iter().find(joined), None, "{largest}");
+    }
+    let count = |largest| footer.spans(&footer.plan(5, 0, u64::MAX).unwrap(), largest, 64 << 10).len();
+    assert!(count(4 << 20) < count(20_000) && count(20_000) < count(1), "{} {} {}", count(4 << 20), count(20_000), count(1));
+}
+
 #[test]
 fn a_reader_may_stop() {
     let (_, footer, bytes) = sample();

@@ -115,6 +115,26 @@ impl BlockReader {
         stream::iter(blocks.map(wanted)).buffered(limits::BLOCKS_IN_FLIGHT).try_collect().await
     }
 
+    /// The bytes of a range as one piece, fetched and cached as it is: for ranges that are always asked for alike, none of which
+    /// overlaps another.
+    pub async fn read_span(&self, path: &Arc<str>, object_size: u64, span: Range<u64>) -> Result<Bytes, ReadRangeError> {
+        let out_of_range = |size| ReadRangeError::OutOfRange { path: path.to_string(), range: span.clone(), size };
+        if span.start > span.end || span.end > object_size {
+            return Err(out_of_range(object_size));
+        }
+        if span.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let key = CacheKey::Span { path: Arc::clone(path), start: span.start, end: span.end };
+        let (objects, purpose, name, range) = (self.objects.clone(), self.purpose, Arc::clone(path), span.clone());
+        let fetch = || async move { objects.get_range(purpose, &name, range).await };
+        let bytes = self.cache.get_or_fetch(key, fetch).await?;
+        if bytes.len() as u64 != span.end - span.start {
+            return Err(out_of_range(span.start + bytes.len() as u64));
+        }
+        Ok(bytes)
+    }
+
     /// One whole block; the last one of an object is shorter. Reading ahead is to call this early.
     pub async fn read_block(&self, path: &Arc<str>, object_size: u64, block: u64) -> Result<Bytes, ReadRangeError> {
         let start = block.saturating_mul(BLOCK_BYTES);

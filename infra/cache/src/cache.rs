@@ -10,9 +10,10 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use strandline_types::limits;
 
-/// Foyer splits its bytes over shards, and an entry has to fit into one: few and large ones, for entries of
-/// up to a block.
-const SHARD_BYTES: usize = 4 * limits::BLOCK_BYTES;
+/// Foyer splits its bytes over shards by hash, each with an order of its own. A node's cache is one: what is at hand for the
+/// partitions of a file fits into it as a whole, and would not into every part. A lookup holds the lock for far less than what is
+/// looked up is worth.
+const SHARD_BYTES: usize = limits::CACHE_BYTES;
 
 /// Bytes by key, bounded; cheap to clone. What is put in may be gone at any time.
 ///
@@ -42,13 +43,15 @@ fn weight(key: &CacheKey, bytes: &Bytes) -> usize {
 }
 
 impl Cache {
-    /// A node's cache, of so many bytes.
+    /// A node's cache, of so many bytes: least recently used goes first, rebuilt batches before what they were made of.
     pub fn foyer(capacity_bytes: usize) -> Self {
         let shards = (capacity_bytes / SHARD_BYTES).clamp(1, 16);
+        // Not S3-FIFO: it lets go what was used once after a tenth of its bytes, and a replay's next span or batch is just that.
+        let eviction = foyer::LruConfig { high_priority_pool_ratio: f64::from(limits::CACHE_SOURCES_PERCENT) / 100.0 };
         let cache = foyer::CacheBuilder::new(capacity_bytes)
             .with_name("strandline")
             .with_shards(shards)
-            .with_eviction_config(foyer::S3FifoConfig::default())
+            .with_eviction_config(eviction)
             .with_weighter(weight)
             .build();
         Self::new(Store::Foyer(cache), capacity_bytes, capacity_bytes / shards)
@@ -106,7 +109,10 @@ impl Cache {
             return;
         }
         match self.store.as_ref() {
-            Store::Foyer(cache) => drop(cache.insert(key, bytes)),
+            Store::Foyer(cache) => {
+                let hint = if key.is_derived() { foyer::Hint::Low } else { foyer::Hint::Normal };
+                drop(cache.insert_with_properties(key, bytes, foyer::CacheProperties::default().with_hint(hint)));
+            }
             Store::Simple(cache) => {
                 cache.lock().unwrap_or_else(PoisonError::into_inner).insert(key, bytes, weight);
             }

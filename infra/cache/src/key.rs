@@ -12,6 +12,15 @@ pub enum CacheKey {
         /// The block, from 0.
         block: u64,
     },
+    /// A span of an object: a range that is always read as one.
+    Span {
+        /// The object's path.
+        path: Arc<str>,
+        /// Its first byte.
+        start: u64,
+        /// The byte behind its last.
+        end: u64,
+    },
     /// Bytes that rode inline in an entry of the commit log.
     Inline {
         /// The entry's seq.
@@ -41,17 +50,22 @@ impl CacheKey {
     /// The label in metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
-            CacheKey::Object { .. } => "object",
+            CacheKey::Object { .. } | CacheKey::Span { .. } => "object",
             CacheKey::Inline { .. } => "inline",
             CacheKey::Batches { .. } => "batches",
             CacheKey::Other { kind, .. } => kind,
         }
     }
 
+    /// Whether it is made of other entries, which serve more than one of its kind: it gives way before them.
+    pub(crate) const fn is_derived(&self) -> bool {
+        matches!(self, CacheKey::Batches { .. })
+    }
+
     /// What the entry costs beside its bytes, roughly.
     pub(crate) fn overhead(&self) -> usize {
         let path = match self {
-            CacheKey::Object { path, .. } | CacheKey::Batches { path, .. } => path.len(),
+            CacheKey::Object { path, .. } | CacheKey::Span { path, .. } | CacheKey::Batches { path, .. } => path.len(),
             CacheKey::Inline { .. } | CacheKey::Other { .. } => 0,
         };
         128 + path

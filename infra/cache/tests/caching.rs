@@ -259,6 +259,58 @@ async fn a_range_over_blocks_is_put_together_and_fetched_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_span_is_one_request_of_just_its_bytes() {
+    let lab = lab(Cache::simple(64 * MIB));
+    let (path, bytes) = lab.object("bronze/t/1", BLOCK_BYTES + 1_000).await;
+    lab.plan.add(Fault::every(Operation::Get, Effect::Delay(Duration::from_millis(20))));
+    let (size, span) = (bytes.len() as u64, BLOCK_BYTES as u64 - 500..BLOCK_BYTES as u64 + 500);
+    for read in join_all((0..20).map(|_| lab.reader.read_span(&path, size, span.clone()))).await {
+        assert_eq!(read.unwrap(), bytes[span.start as usize..span.end as usize]);
+    }
+    assert_eq!(lab.plan.calls(Operation::Get), 1);
+    assert!(lab.reader.cache().usage() < 2_000);
+    assert_eq!(lab.reader.read_span(&path, size, size..size).await.unwrap(), "");
+    #[allow(clippy::reversed_empty_ranges)] // refused as any other
+    for span in [0..size + 1, 10..5] {
+        let error = lab.reader.read_span(&path, size, span).await.unwrap_err();
+        assert!(matches!(error, ReadRangeError::OutOfRange { .. }), "{error}");
+    }
+    assert_eq!(lab.plan.calls(Operation::Get), 1);
+}
+
+/// A replay of 48 partitions in turns: each has a span that it comes back to, and batches that it reads once.
+#[test]
+fn batches_that_pass_by_drive_out_no_spans_and_stay_until_they_are_read() {
+    let cache = Cache::foyer(64 * MIB);
+    let path: Arc<str> = Arc::from("bronze/t/1");
+    let span = |n: u64| CacheKey::Span { path: path.clone(), start: n * MIB as u64, end: (n + 1) * MIB as u64 };
+    let batches = |partition: i32, offset: i64| CacheKey::Batches { path: path.clone(), partition, offset };
+    let whole = Bytes::from(vec![0; MIB]);
+    for n in 0..40 {
+        cache.insert(span(n), whole.slice(..MIB / 2));
+    }
+    for turn in 0..10 {
+        for partition in 0..40 {
+            cache.insert(batches(partition, turn), whole.clone());
+            // Read ahead for eight others before this one is read again.
+            if partition >= 8 {
+                assert!(cache.get(&batches(partition - 8, turn)).is_some(), "{turn}, {partition}");
+            }
+        }
+    }
+    for n in 0..40 {
+        assert!(cache.get(&span(n)).is_some(), "{n}");
+    }
+    assert!(cache.usage() <= cache.capacity());
+    // Without spans, batches may have it all.
+    let cache = Cache::foyer(64 * MIB);
+    for partition in 0..100 {
+        cache.insert(batches(partition, 0), whole.clone());
+    }
+    assert!(cache.usage() > 60 * MIB && cache.get(&batches(50, 0)).is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_says_what_it_means() {
     let lab = lab(Cache::simple(64 * MIB));
     let (path, bytes) = lab.object("wal/1", 1_000).await;

@@ -196,6 +196,9 @@ pub const SEGMENT_INDEX_CACHE_BYTES: usize = 8 * MIB;
 pub const RECENT_PAYLOAD_BYTES: u64 = 32 * MIB as u64;
 /// The write-ahead cache and the cache of blocks and rebuilt batches, in memory.
 pub const CACHE_BYTES: usize = 64 * MIB;
+/// The part of the cache that blocks and spans of files may take before batches rebuilt from them give way, in hundredths: what many
+/// batches are made of stays longer than batches that one consumer reads once.
+pub const CACHE_SOURCES_PERCENT: u8 = 75;
 /// The unit of GET and of caching.
 pub const BLOCK_BYTES: usize = 4 * MIB;
 /// Blocks of one range that are fetched at once.
@@ -228,6 +231,15 @@ pub const FETCH_SESSIONS: usize = 10_000;
 pub const FETCH_SESSION_BYTES: usize = 32 * MIB;
 /// Footers of Parquet files, kept decoded.
 pub const FOOTER_CACHE_BYTES: usize = 16 * MIB;
+/// Spans of one Parquet file that its readers have in the cache at a time, one of each partition, come to about this much together;
+/// a file that is no larger has spans of up to [`BLOCK_BYTES`]. A span is a run of whole pages that one GET brings.
+pub const SPANS_BYTES: usize = 24 * MIB;
+/// The largest span of a larger file; only one page may be larger.
+pub const SPAN_BYTES: usize = MIB;
+/// Spans are not cut shorter than this, however many partitions a file has.
+pub const SPAN_LEAST_BYTES: usize = 256 * KIB;
+/// Record bytes of history that are rebuilt together: whole digest runs, of which the last may go beyond it.
+pub const HISTORY_CHUNK_BYTES: usize = MIB;
 /// Chunks of history that are rebuilt ahead of their readers at once.
 pub const READ_AHEAD: usize = 4;
 
@@ -281,8 +293,8 @@ pub const ROW_GROUP_BYTES: usize = 64 * MIB;
 pub const ROW_GROUP_ENCODED_BYTES: usize = 24 * MIB;
 /// Record bytes (and something for each row and header) of rows of a partition that are set aside until it is known whether they fill a row group of their own.
 pub const STAGED_ROWS_BYTES: usize = 8 * MIB;
-/// Rebuilt batches are at most this large, or one record.
-pub const REBUILT_BATCH_BYTES: usize = MIB;
+/// Rebuilt batches are at most this large, or one record: more than a chunk has as a rule, so that an answer takes a chunk whole.
+pub const REBUILT_BATCH_BYTES: usize = 2 * MIB;
 
 // Our own client.
 

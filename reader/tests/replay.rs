@@ -1,0 +1,126 @@
+//! A replay of many partitions at once: what it reads from the store, and that it is what was written.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use strandline_cache::Cache;
+use strandline_reader::{Reader, ReaderOptions};
+use strandline_types::{TopicId, TopicPartition};
+use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use strandline_wire::records::Compression;
+use support::check::{caller, take_apart};
+use support::{Home, Node, Record, START_MS};
+
+const PARTITIONS: i32 = 6;
+/// Enough for row groups of each partition's own.
+const RECORDS: i64 = 8_400;
+/// Its last quarter has room for the chunks of one answer, but not for one of each partition; the rest not for 4 MiB around each position.
+const CACHE_BYTES: usize = 24 << 20;
+
+/// A record of 1 KiB that does not compress.
+fn record(partition: i32, n: i64) -> Record {
+    let mut state = (n as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (partition as u64 + 1);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let value: Vec<u8> = (0..128).flat_map(|_| next()).collect();
+    Record { key: Some(format!("key-{}", n % 50).into_bytes()), ..Record::new(START_MS + n, &value) }
+}
+
+/// The sum of the metrics whose line begins with the name and has these labels.
+fn sum(metrics: &PrometheusHandle, name: &str, labels: &[&str]) -> u64 {
+    let own = |line: &&str| line.starts_with(name) && labels.iter().all(|label| line.contains(label));
+    metrics.render().lines().filter(own).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// What the store has given for reads so far.
+fn read_bytes(metrics: &PrometheusHandle) -> u64 {
+    sum(metrics, "strandline_store_bytes_total{", &[r#"operation="get""#, r#"purpose="read""#])
+}
+
+/// Chunks that were not at hand when they were asked for.
+fn rebuilt(metrics: &PrometheusHandle) -> u64 {
+    sum(metrics, "strandline_cache_misses_total{", &[r#"kind="batches""#])
+}
+
+/// Reads all partitions to their ends, in turns: what had its turn comes last in the next fetch.
+async fn replay(node: &Node, reader: &Reader, topic: TopicId) {
+    let mut turns: Vec<(i32, i64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
+    let models = |partition| &node.models[&TopicPartition { topic_id: topic, partition }];
+    for _ in 0..10_000 {
+        turns.retain(|(partition, offset)| *offset < models(*partition).end);
+        if turns.is_empty() {
+            return;
+        }
+        let wanted = turns.iter().map(|(partition, offset)| FetchPartition {
+            partition: *partition,
+            fetch_offset: *offset,
+            partition_max_bytes: 1 << 20,
+            ..FetchPartition::default()
+        });
+        let topic = FetchTopic { topic: "t".to_owned(), partitions: wanted.collect(), ..FetchTopic::default() };
+        let request =
+            FetchRequest { max_bytes: i32::MAX, min_bytes: 1, session_epoch: -1, topics: vec![topic], ..FetchRequest::default() };
+        let response = reader.fetch(&caller(), 12, request, 1).await;
+        let before = turns.clone();
+        for data in response.responses.into_iter().flat_map(|topic| topic.partitions) {
+            assert_eq!(data.error_code, 0);
+            let Some(records) = data.records.filter(|records| !records.is_empty()) else { continue };
+            let position = turns.iter().position(|(partition, _)| *partition == data.partition_index).unwrap();
+            let (partition, offset) = turns.remove(position);
+            let seen = take_apart(records, offset);
+            let expected = &models(partition).records;
+            assert!(seen.records.iter().all(|(offset, record)| expected.get(offset) == Some(record)));
+            assert_eq!(seen.records.len() as i64, seen.next - offset);
+            turns.push((partition, seen.next));
+        }
+        assert!(turns != before, "an answer without any record");
+    }
+    panic!("no end");
+}
+
+async fn sealed() -> (Node, TopicId) {
+    let mut node = Node::start(1).await;
+    let topic = node.topic(1, "t", PARTITIONS, false).await;
+    for partition in 0..PARTITIONS {
+        let at = TopicPartition { topic_id: topic, partition };
+        for from in (0..RECORDS).step_by(1_400) {
+            let records: Vec<Record> = (from..from + 1_400).map(|n| record(partition, n)).collect();
+            node.produce(at, &[records], Home::Wal, Compression::None).await;
+        }
+    }
+    assert!(node.convert(topic, 1.0).await);
+    node.seal_whole(topic).await;
+    (node, topic)
+}
+
+#[test]
+fn a_replay_of_many_partitions_reads_and_rebuilds_a_sealed_file_about_once() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let (node, topic) = sealed().await;
+            for read_ahead in [0, ReaderOptions::default().read_ahead] {
+                let options = ReaderOptions { read_ahead, ..ReaderOptions::default() };
+                let (objects, index) = (node.world.objects.clone(), node.world.segment_index.clone());
+                let reader = Reader::new(options, node.cell.clone(), objects, index, Cache::foyer(CACHE_BYTES));
+                let (bytes_before, rebuilt_before) = (read_bytes(&metrics), rebuilt(&metrics));
+                replay(&node, &reader, topic).await;
+                let (read, rebuilt) = (read_bytes(&metrics) - bytes_before, rebuilt(&metrics) - rebuilt_before);
+                let file = PARTITIONS as u64 * RECORDS as u64 * 1_024;
+                assert!(read > file && read < file * 5 / 4, "{read} bytes were read of a file of {file}");
+                let chunks = PARTITIONS as u64 * (RECORDS as u64).div_ceil(1_024);
+                assert!(
+                    rebuilt >= chunks && rebuilt < chunks * 5 / 4,
+                    "{chunks} chunks were rebuilt {rebuilt} times, {read_ahead} ahead"
+                );
+            }
+        });
+    });
+}
