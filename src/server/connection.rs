@@ -154,3 +154,19 @@ pub(super) enum Closed {
     #[error("the body of {api} version {version} does not decode: {error}")]
     Body { api: strandline_wire::ApiKey, version: i16, error: strandline_wire::DecodeError },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<A, B, C, D, F: Future>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There may be [`limits::CONNECTIONS`] of them, idle.
+    #[test]
+    fn what_a_connection_keeps_while_it_is_idle_is_small() {
+        let (whole, reading, writing) = (future_bytes(serve), future_bytes(read_requests::<&[u8]>), size_of::<Answer>());
+        assert!(whole <= 12 << 10, "{whole} {reading} {writing} {}", size_of::<Session>());
+    }
+}

@@ -99,7 +99,8 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let id = shared.next_connection.fetch_add(1, Ordering::Relaxed);
-        let task = connection::serve(shared.clone(), stream, peer, id);
+        // In a box: a future that another one takes in and waits for has room in it twice, and that once more for each layer.
+        let task = Box::pin(connection::serve(shared.clone(), stream, peer, id));
         shared.runtime.spawner.spawn("connection", async move {
             metrics::gauge!("strandline_connections").increment(1.0);
             task.await;
