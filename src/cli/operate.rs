@@ -141,7 +141,11 @@ pub(super) fn index(command: IndexCommand) -> anyhow::Result<ExitCode> {
             for line in &report.lines {
                 writeln!(out, "{line}")?;
             }
-            writeln!(out, "{} files adopted, {} moved to lost/", report.adopted, report.set_aside)?;
+            writeln!(
+                out,
+                "{} files adopted, {} moved to lost/, {} damaged that stay",
+                report.adopted, report.set_aside, report.damaged
+            )?;
             writeln!(
                 out,
                 "{} records are known to be lost; what came after the last copy of the log is not known at all",

@@ -10,7 +10,7 @@ mod upgrade;
 pub use folder::{FOLDER_FORMAT, Folder, FolderError};
 pub use log_end::{LogEndError, check_log_end};
 pub use restore::{RestoreError, restore_index};
-pub use segment_rows::{SegmentRowsError, rebuild_segment_rows, rows_of_file};
+pub use segment_rows::{SegmentRowsError, rebuild_segment_rows, rows_of_footer};
 pub use status::NodeStatus;
 pub(crate) use status::answering_fresh;
 

@@ -1,12 +1,10 @@
 //! The segment index made anew from the footers under `bronze/`: it holds nothing that is not there.
 
-use bytes::Bytes;
 use futures::StreamExt;
 use std::collections::BTreeSet;
-use strandline_bronze::{FooterError, SealedName, SegmentFooter, TAIL_GUESS_BYTES};
+use strandline_bronze::{FileCheck, FooterError, NameError, SealedName, SegmentFooter};
 use strandline_cell::Cell;
-use strandline_object_store::{GetError, ListError, Objects, Purpose, TailError};
-use strandline_runtime::BlockingError;
+use strandline_object_store::{GetError, ListError, Objects, Purpose};
 use strandline_segment_index::{PutError, SealedRow, SegmentIndex};
 use strandline_types::{Seq, TopicPartition};
 
@@ -24,13 +22,10 @@ pub enum SegmentRowsError {
     Footer(#[from] FooterError),
     /// A name under `bronze/` is not ours.
     #[error("the segment index cannot be rebuilt: {0}. Move the file to another folder to go on")]
-    Name(#[from] strandline_bronze::NameError),
+    Name(#[from] NameError),
     /// The rows cannot be written.
     #[error(transparent)]
     Put(#[from] PutError),
-    /// The work was cut off by the end of the process.
-    #[error(transparent)]
-    Blocking(#[from] BlockingError),
 }
 
 /// Writes the rows of every file under `bronze/` that belongs to a topic of the index, is in no open plan, and is not
@@ -51,7 +46,7 @@ pub async fn rebuild_segment_rows(cell: &Cell, objects: &Objects, rows: &dyn Seg
         if planned.contains(&found.path) || garbage.contains(&found.path) {
             continue;
         }
-        let file = rows_of_file(objects, &found.path, found.size).await?;
+        let file = rows_of_file(objects, &found.path).await?;
         let known = {
             let view = cell.view();
             file.first().is_some_and(|row| view.topics.contains_key(&row.topic_partition.topic_id))
@@ -67,26 +62,17 @@ pub async fn rebuild_segment_rows(cell: &Cell, objects: &Objects, rows: &dyn Seg
 }
 
 /// The rows of one file, from its footer. What the footer does not tell: the bytes as sent, which are taken as the
-/// partition's share of the file's size; the CRC, which is that of the bytes that are there.
+/// partition's share of the file's size; and the CRC, which is that of the bytes that are there.
 ///
 /// # Errors
-/// The file cannot be read, or is damaged.
-pub async fn rows_of_file(objects: &Objects, path: &str, size: u64) -> Result<Vec<SealedRow>, SegmentRowsError> {
+/// The file's name is not ours.
+pub fn rows_of_footer(footer: &SegmentFooter, path: &str, crc32c: u32) -> Result<Vec<SealedRow>, NameError> {
     // A fresh file has no generation; its name is checked where it is used.
     let generation = match path.starts_with("bronze/") {
         true => path.parse::<SealedName>()?.generation,
         false => 0,
     };
-    let name = path.to_owned();
-    let parse = move |tail: &Bytes| SegmentFooter::parse(&name, size, tail);
-    let footer = objects.parse_tail(Purpose::Rebuild, path, size, TAIL_GUESS_BYTES, parse, FooterError::needed_bytes).await;
-    let footer = footer.map_err(|error| match error {
-        TailError::Get(error) => SegmentRowsError::Get(error),
-        TailError::Blocking(error) => SegmentRowsError::Blocking(error),
-        TailError::Parse(error) => SegmentRowsError::Footer(error),
-    })?;
-    let whole = objects.get(Purpose::Rebuild, path).await?;
-    let crc32c = strandline_object_store::crc32c(std::slice::from_ref(&whole));
+    let size = footer.file_bytes();
     let mut first_row = 0;
     let rows = footer.partitions().iter().map(|partition| {
         let at = first_row;
@@ -110,6 +96,17 @@ pub async fn rows_of_file(objects: &Objects, path: &str, size: u64) -> Result<Ve
         }
     });
     Ok(rows.collect())
+}
+
+/// The rows of the file at `path`, which is damaged or not: that is told, and left to `bronze verify`.
+async fn rows_of_file(objects: &Objects, path: &str) -> Result<Vec<SealedRow>, SegmentRowsError> {
+    let whole = objects.get(Purpose::Rebuild, path).await?;
+    let footer = SegmentFooter::parse(path, whole.len() as u64, &whole)?;
+    let pieces = [whole];
+    if footer.check_file(&pieces) == FileCheck::Differs {
+        tracing::error!(path, "a sealed file is damaged; `strandline bronze verify` says more");
+    }
+    Ok(rows_of_footer(&footer, path, strandline_object_store::crc32c(&pieces))?)
 }
 
 fn share(size: u64, rows: u64, of: u64) -> u64 {

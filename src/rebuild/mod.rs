@@ -5,11 +5,14 @@
 //! cell goes on in a new epoch, with offsets and producer ids moved up so that none is given out twice.
 
 mod adopt;
+mod gone;
+mod look;
 mod past;
 
 use crate::node::Folder;
 use anyhow::{Context as _, bail};
 use futures::TryStreamExt;
+use look::FileState;
 use std::path::Path;
 use std::sync::Arc;
 use strandline_commands::{Command, Commit, EntryBody, Rebuilt, encode};
@@ -31,11 +34,26 @@ pub struct Report {
     pub adopted: usize,
     /// Files that were moved to `lost/`.
     pub set_aside: usize,
+    /// Files that are damaged and stay, since their offsets have no other.
+    pub damaged: usize,
+    /// Files of which only the records could be checked.
+    pub unproven: usize,
 }
 
 impl Report {
     fn say(&mut self, line: String) {
         self.lines.push(line);
+    }
+
+    fn damaged(&mut self, path: &str, problem: &str) {
+        self.damaged += 1;
+        self.say(format!(
+            "damaged: {path}: {problem}; it stays, since no other file has its offsets: reads of what is damaged fail, and `strandline bronze verify` says what that is"
+        ));
+    }
+
+    fn note_unproven(&mut self, state: &FileState) {
+        self.unproven += usize::from(*state == FileState::RecordsAreSound);
     }
 }
 
@@ -61,21 +79,27 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     // Beyond every epoch that any name tells of: none is ever used twice.
     let epoch = past::newest_epoch(&objects).await?.max(index.cell.cell_epoch).checked_add(1).context("the cell's epoch")?;
     apply(&mut index, &runtime, vec![Rebuilt { cell_epoch: epoch }.into()], &mut report)?;
-    let mut bronze = adopt::Bronze::look(&objects).await?;
-    for commands in adopt::planned_files(&index, &bronze, &mut report) {
+    let mut bronze = adopt::Bronze::look(&objects, &runtime).await?;
+    for commands in adopt::planned_files(&index, &objects, &mut bronze, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
     }
-    for commands in adopt::fresh_files(&index, &objects, &mut report).await? {
+    for commands in adopt::fresh_files(&index, &objects, &runtime, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
     }
     for commands in adopt::sealed_files(&index, &objects, &mut bronze, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
     }
-    let replaced = adopt::missing_fresh(&index, &objects, &mut report).await?;
+    let replaced = gone::missing_fresh(&index, &objects, &mut report).await?;
     apply(&mut index, &runtime, replaced, &mut report)?;
-    adopt::missing_sealed(&index, &bronze, &mut report);
-    let lost = adopt::lost_extents(&index, &objects, &mut report).await?;
+    gone::missing_sealed(&index, &bronze, &mut report);
+    let lost = gone::lost_extents(&index, &objects, &mut report).await?;
     apply(&mut index, &runtime, lost, &mut report)?;
+    if report.unproven > 0 {
+        report.say(format!(
+            "not known: {} files of Parquet format 1 carry no checksum of their own; their records agree with their digests, but a change of other bytes (statistics, columns that only engines read) would not be noticed",
+            report.unproven
+        ));
+    }
     let violations = index.violations();
     if !violations.is_empty() {
         bail!(

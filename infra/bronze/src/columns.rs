@@ -9,8 +9,9 @@ use parquet::schema::types::ColumnPath;
 use std::sync::{Arc, OnceLock};
 use strandline_types::limits;
 
-/// The format that this crate writes, `strandline.format` in the footer. A reader refuses a higher one.
-pub const FORMAT_VERSION: u32 = 1;
+/// The format that this crate writes, `strandline.format` in the footer. A reader refuses a higher one. Columns and layout are the
+/// same since version 1; with version 2 came the file's checksum of itself.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Where arrow-rs looks for a column's field id.
 const FIELD_ID: &str = "PARQUET:field_id";

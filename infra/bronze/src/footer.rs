@@ -2,6 +2,7 @@
 
 use crate::columns::{FORMAT_VERSION, at, read_schema};
 use crate::fetched::Fetched;
+use crate::file_check::{FileCheck, check};
 use crate::footer_keys::{FooterKeys, KeysError, PartitionSummary, Run};
 use crate::format::Preference;
 use crate::layout;
@@ -186,6 +187,11 @@ impl SegmentFooter {
     /// Row groups.
     pub fn row_groups(&self) -> usize {
         self.metadata().num_row_groups()
+    }
+
+    /// Compares the file with the checksum that it carries of itself; `pieces` are all of its bytes, in order.
+    pub fn check_file(&self, pieces: &[Bytes]) -> FileCheck {
+        check(self.inner.keys.file_crc32c.as_deref(), pieces)
     }
 
     /// Least and greatest time of ingest, in milliseconds; none without a row.

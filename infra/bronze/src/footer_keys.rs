@@ -1,6 +1,7 @@
 //! The `strandline.*` keys of a file's footer: what a file says about itself beyond Parquet.
 
 use crate::columns::FORMAT_VERSION;
+use crate::file_check::{FILE_CRC32C, NO_DIGITS};
 use crate::format::Preference;
 use crc_fast::{CrcAlgorithm, Digest};
 use parquet::file::metadata::KeyValue;
@@ -150,6 +151,8 @@ pub(crate) struct FooterKeys {
     pub key: Preference,
     pub value: Preference,
     pub writer: String,
+    /// The digits of the file's checksum of itself; none in format version 1.
+    pub file_crc32c: Option<String>,
 }
 
 /// Footer keys that do not say what they must.
@@ -171,6 +174,8 @@ pub(crate) fn writer_name() -> String {
 }
 
 impl FooterKeys {
+    /// The keys of a file that is being written, in format version [`FORMAT_VERSION`]: the last is the file's checksum, of which the
+    /// digits are still to be put in.
     pub fn encode(&self) -> Result<Vec<KeyValue>, serde_json::Error> {
         let columns = Columns { key: self.key, value: self.value };
         let values = [
@@ -184,7 +189,8 @@ impl FooterKeys {
         ];
         let footer = check(values.each_ref().map(String::as_str), &self.runs);
         let digests = Digests { algorithm: "crc32c".to_owned(), runs: self.runs.clone(), footer };
-        let keys = CHECKED.into_iter().zip(values).chain([(DIGESTS, serde_json::to_string(&digests)?)]);
+        let last = [(DIGESTS, serde_json::to_string(&digests)?), (FILE_CRC32C, NO_DIGITS.to_owned())];
+        let keys = CHECKED.into_iter().zip(values).chain(last);
         Ok(keys.map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect())
     }
 
@@ -205,6 +211,10 @@ impl FooterKeys {
         if check(values, &digests.runs) != digests.footer || digests.algorithm != "crc32c" {
             return Err(KeysError::Checksum);
         }
+        let file_crc32c = match format {
+            1 => None,
+            _ => Some(get(FILE_CRC32C)?.to_owned()),
+        };
         let uuid = uuid::Uuid::try_parse(get(TOPIC_ID)?).map_err(|_| KeysError::Unreadable(TOPIC_ID))?;
         let Columns { key, value } = json(COLUMNS, get(COLUMNS)?)?;
         Ok(Self {
@@ -215,6 +225,7 @@ impl FooterKeys {
             key,
             value,
             writer: get(WRITER)?.to_owned(),
+            file_crc32c,
         })
     }
 }

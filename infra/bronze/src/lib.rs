@@ -1,6 +1,6 @@
 //! Bronze: the Parquet that is both Kafka's only long-term copy and what DuckDB, Polars, Spark and Athena open.
 //!
-//! The one crate that knows Arrow and Parquet. It writes and reads segments of format version 1, names them, and
+//! The one crate that knows Arrow and Parquet. It writes segments of format version 2, reads those of 1 and 2, names them, and
 //! encodes the manifests that list them. Columns, encodings and layout are fixed for ever; tests hold them to it.
 //!
 //! What it must never do: any I/O (bytes go in and out, ranges to fetch are named), hand out a record whose digest was
@@ -15,6 +15,7 @@ mod columns;
 mod decode;
 mod digest;
 mod fetched;
+mod file_check;
 mod footer;
 mod footer_keys;
 mod format;
@@ -35,6 +36,7 @@ mod writer;
 
 pub use columns::{FORMAT_VERSION, arrow_schema, writer_properties};
 pub use fetched::Fetched;
+pub use file_check::FileCheck;
 pub use footer::{FooterError, SegmentFooter};
 pub use footer_keys::{PartitionSummary, TimestampSummary};
 pub use format::{Format, Preference, decide_format};

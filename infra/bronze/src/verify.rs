@@ -4,6 +4,7 @@ use crate::columns::at;
 use crate::decode::Batches;
 use crate::digest::record_bytes;
 use crate::fetched::Fetched;
+use crate::file_check::FileCheck;
 use crate::footer::SegmentFooter;
 use crate::footer_keys::TimestampSummary;
 use crate::page::NO_TIMESTAMP_MS;
@@ -52,7 +53,7 @@ struct Seen {
     timestamps: Option<TimestampSummary>,
 }
 
-/// Checks a whole file: its CRC-32C where the index knows one, its footer, every digest, the order of its rows, and that each
+/// Checks a whole file: its CRC-32C where the index knows one, the one that it carries of itself, its footer, every digest, the order of its rows, and that each
 /// partition holds what the footer says. Reads on after the first problem where it can.
 pub fn verify(file: &str, pieces: &[Bytes], expected_crc32c: Option<u32>) -> VerifyReport {
     let mut crc = Digest::new(CrcAlgorithm::Crc32Iscsi);
@@ -66,7 +67,12 @@ pub fn verify(file: &str, pieces: &[Bytes], expected_crc32c: Option<u32>) -> Ver
         report.problems.push(format!("the CRC-32C of the file is {:08x}, the index has {expected:08x}", report.crc32c));
     }
     match SegmentFooter::open(file, &fetched) {
-        Ok(footer) => check_rows(&footer, &fetched, &mut report),
+        Ok(footer) => {
+            if footer.check_file(pieces) == FileCheck::Differs {
+                report.problems.push("the CRC-32C that the file carries of itself differs".to_owned());
+            }
+            check_rows(&footer, &fetched, &mut report);
+        }
         Err(error) => report.problems.push(error.to_string()),
     }
     report

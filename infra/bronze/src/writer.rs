@@ -194,6 +194,7 @@ impl SegmentWriter {
                 key: spec.key,
                 value: spec.value,
                 writer: writer_name(),
+                file_crc32c: None,
             },
             schema,
             file,
@@ -306,10 +307,11 @@ impl SegmentWriter {
         self.leave()?;
         self.close_group()?;
         let pages_end = self.file.bytes_written() as u64;
+        self.file.inner_mut().begin_tail();
         for pair in self.keys.encode()? {
             self.file.append_key_value_metadata(pair);
         }
-        let (bytes, file_bytes, crc32c) = self.file.into_inner()?.finish();
+        let (bytes, file_bytes, crc32c) = self.file.into_inner()?.finish()?;
         Ok(FinishedSegment {
             bytes,
             file_bytes,

@@ -11,7 +11,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::{ColumnDescriptor, Type};
-use strandline_bronze::{Preference, SegmentFooter, verify};
+use strandline_bronze::{FileCheck, Preference, SegmentFooter, verify};
 use support::{Row, covering, open, spec, whole, write, write_as};
 
 fn metadata(bytes: &Bytes) -> ParquetMetaData {
@@ -135,9 +135,14 @@ fn the_footer_says_what_it_must() {
     let file = metadata.file_metadata();
     assert_eq!(file.version(), 1);
     let keys: Vec<&str> = file.key_value_metadata().unwrap().iter().map(|pair| pair.key.as_str()).collect();
-    let wanted = ["format", "topic_id", "covered", "plan", "schemas", "columns", "writer", "digests"]
+    let wanted = ["format", "topic_id", "covered", "plan", "schemas", "columns", "writer", "digests", "file_crc32c"]
         .map(|key| format!("strandline.{key}"));
     assert_eq!(keys, wanted, "and no ARROW:schema");
+    // The checksum is of everything but its own digits, and stands last.
+    let digits = file.key_value_metadata().unwrap().last().unwrap().value.clone().unwrap();
+    let at = bytes.windows(8).rposition(|window| window == digits.as_bytes()).unwrap();
+    let others = [&bytes[..at], &bytes[at + 8..]].concat();
+    assert_eq!(digits, format!("{:08x}", support::slow_crc32c(&others)));
     for group in metadata.row_groups() {
         let sorted: Vec<_> =
             group.sorting_columns().unwrap().iter().map(|column| (column.column_idx, column.descending)).collect();
@@ -251,14 +256,23 @@ fn text_and_bytes_go_where_readers_look_for_them() {
     }
 }
 
-/// Written once by version 1; must be read for ever.
+/// Written once by each version; must be read for ever.
 #[test]
-fn golden_v1() {
-    let golden = Bytes::from_static(include_bytes!("golden/v1.parquet"));
-    let footer = SegmentFooter::parse("golden/v1.parquet", golden.len() as u64, &golden).unwrap();
+fn golden() {
+    for (golden, check) in [
+        (&include_bytes!("golden/v1.parquet")[..], FileCheck::None),
+        (&include_bytes!("golden/v2.parquet")[..], FileCheck::Sound),
+    ] {
+        golden_file(Bytes::from_static(golden), check);
+    }
+}
+
+fn golden_file(golden: Bytes, check: FileCheck) {
+    let footer = SegmentFooter::parse("golden.parquet", golden.len() as u64, &golden).unwrap();
+    assert_eq!(footer.check_file(std::slice::from_ref(&golden)), check);
     let rows = support::scan(&footer, &golden).unwrap();
     assert_eq!(rows, golden_rows());
-    assert!(verify("golden/v1.parquet", &[golden], None).is_sound());
+    assert!(verify("golden.parquet", &[golden], None).is_sound());
     // Today's writer says the same, though its bytes may differ with the Parquet library.
     let (today, bytes) = open(&write(&golden_rows()));
     assert_eq!(today.partitions(), footer.partitions());

@@ -203,7 +203,7 @@ def pyarrow_by_the_manifest_and_as_a_dataset(case):
     field = dataset.schema.field("kafka_headers").type
     assert str(field.value_field.name) == "element" and not field.value_field.nullable, field
     metadata = pyarrow.parquet.ParquetFile(glob.glob(f"{node.data}/store/bronze/t/**/*.parquet", recursive=True)[0]).metadata
-    assert metadata.metadata[b"strandline.format"] == b"1" and b"ARROW:schema" not in metadata.metadata
+    assert metadata.metadata[b"strandline.format"] == b"2" and b"ARROW:schema" not in metadata.metadata
 
 
 @test(limit_s=90)

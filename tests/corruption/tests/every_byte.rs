@@ -31,8 +31,7 @@ fn damage_is_found_or_no_consumer_can_tell() {
     }
     let choice = Choice { stride: 1_009, phase: 11, large_stride: 200_003, only: None };
     let mut wrong = Vec::new();
-    // Damage that a rebuild meets is in the full run alone: it is not clean yet.
-    for state in [State::Stopped, State::Killed] {
+    for state in [State::Stopped, State::Killed, State::LogLost] {
         let sound = examine(&sample, state, None, &root.path().join(format!("{state:?}")));
         assert_eq!(sound, Ok(Verdict::Harmless), "undamaged");
         wrong.extend(sweep(&sample, state, &choice, root.path()).into_values().flat_map(|tally| tally.wrong));
