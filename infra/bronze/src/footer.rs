@@ -11,7 +11,8 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::Length;
 use parquet::file::statistics::Statistics;
 use std::ops::Range;
@@ -105,7 +106,7 @@ impl SegmentFooter {
             KeysError::Format(format) => FooterError::Format { file: file.clone(), format },
             error => damaged(error.to_string()),
         })?;
-        check_layout(&metadata, &keys).map_err(damaged)?;
+        check_layout(&metadata, &keys, file_bytes).map_err(damaged)?;
         let reader = guarded(|| reader_metadata(metadata)).map_err(|error| damaged(error.to_string()))?;
         Ok(Self { inner: Arc::new(Inner { file, file_bytes, reader, keys }) })
     }
@@ -259,7 +260,7 @@ fn reader_metadata(metadata: ParquetMetaData) -> Result<ArrowReaderMetadata, Par
 }
 
 /// Parquet's footer and ours must tell the same story.
-fn check_layout(metadata: &ParquetMetaData, keys: &FooterKeys) -> Result<(), String> {
+fn check_layout(metadata: &ParquetMetaData, keys: &FooterKeys, file_bytes: u64) -> Result<(), String> {
     let mut runs = keys.runs.iter().peekable();
     for (index, group) in metadata.row_groups().iter().enumerate() {
         let mut row = 0;
@@ -272,9 +273,12 @@ fn check_layout(metadata: &ParquetMetaData, keys: &FooterKeys) -> Result<(), Str
         if i64::from(row) != group.num_rows() {
             return Err(format!("row group {index} has {} rows, its digests cover {row}", group.num_rows()));
         }
-        let pages = metadata.offset_index().and_then(|groups| groups.get(index)).map_or(0, Vec::len);
-        if pages != group.num_columns() || pages < at::HEADER_VALUE_LEAF + 1 {
+        let pages = metadata.offset_index().and_then(|groups| groups.get(index)).map_or(&[][..], Vec::as_slice);
+        if pages.len() != group.num_columns() || pages.len() < at::HEADER_VALUE_LEAF + 1 {
             return Err(format!("the page index of row group {index} is missing"));
+        }
+        if !group.columns().iter().zip(pages).all(|(column, pages)| lies_within(column, pages, file_bytes)) {
+            return Err(format!("the page index of row group {index} leads out of the file"));
         }
     }
     if runs.next().is_some() {
@@ -287,6 +291,17 @@ fn check_layout(metadata: &ParquetMetaData, keys: &FooterKeys) -> Result<(), Str
         return Err("the covered ranges are not in the order of partitions".to_owned());
     }
     check_partitions(keys)
+}
+
+/// Nobody else checks where Parquet's own footer says that pages are, and they are fetched from there.
+fn lies_within(column: &ColumnChunkMetaData, pages: &OffsetIndexMetaData, file_bytes: u64) -> bool {
+    let lies = |offset: i64, bytes: i64| {
+        let end = offset.checked_add(bytes).filter(|_| offset >= 0 && bytes >= 0);
+        end.is_some_and(|end| end as u64 <= file_bytes)
+    };
+    let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+    lies(start, column.compressed_size())
+        && pages.page_locations().iter().all(|page| lies(page.offset, i64::from(page.compressed_page_size)))
 }
 
 /// Every run lies in its partition's covered range, and every range has the rows it claims.

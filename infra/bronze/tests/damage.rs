@@ -23,6 +23,14 @@ fn sample() -> Vec<Row> {
 /// What a reader of the whole file gets: an error, or the rows.
 fn read_all(bytes: &Bytes) -> Result<Vec<Row>, String> {
     let footer = SegmentFooter::parse("a", bytes.len() as u64, bytes).map_err(|error| error.to_string())?;
+    // What is planned to be fetched lies in the file, wherever a damaged page index says that pages are.
+    for partition in footer.partitions() {
+        let rows = footer.plan(partition.partition, partition.start, u64::MAX).map(|plan| plan.ranges().to_vec());
+        let times = plan_timestamp(&footer, partition.partition, partition.start, 0).map(|plan| plan.ranges().to_vec());
+        for range in rows.into_iter().chain(times).flatten() {
+            assert!(range.start <= range.end && range.end <= bytes.len() as u64, "{range:?}");
+        }
+    }
     scan(&footer, bytes).map_err(|error| error.to_string())
 }
 
