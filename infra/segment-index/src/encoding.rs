@@ -134,6 +134,9 @@ pub fn decode_row(key: RowKey, bytes: &[u8]) -> Result<SealedRow, RowEncodingErr
         found => return Err(RowEncodingError::Version { found }),
     };
     let message = RowMessage::decode(body).map_err(|error| RowEncodingError::Damaged { what: error.to_string() })?;
+    if message.start_offset >= key.end_offset {
+        return Err(damaged("it covers nothing"));
+    }
     Ok(SealedRow {
         topic_partition: key.topic_partition,
         start_offset: message.start_offset,
@@ -191,6 +194,17 @@ mod tests {
         assert_eq!(decode_key(golden_key).unwrap(), row.key());
         assert_eq!(decode_row(row.key(), golden).unwrap(), row);
         assert_eq!(encode_key(row.key()), golden_key);
+    }
+
+    /// Nobody writes such a row, and nobody should have to think of one. Fuzzing found it to be let in.
+    #[test]
+    fn a_row_that_covers_nothing_is_damaged() {
+        let golden: &[u8] = include_bytes!("../tests/golden/row-v1.bin");
+        for end in [i64::MIN, 0, 999, 1_000] {
+            let found = decode_row(key(7, 3, end), golden);
+            assert!(matches!(found, Err(RowEncodingError::Damaged { .. })), "until {end}: {found:?}");
+        }
+        assert!(decode_row(key(7, 3, 1_001), golden).is_ok());
     }
 
     /// The same of version 2.
@@ -254,8 +268,8 @@ mod tests {
         ) {
             let row = SealedRow {
                 topic_partition: key(place.0, place.1, 0).topic_partition,
-                end_offset: place.2,
-                start_offset: offsets.0,
+                end_offset: place.2.max(offsets.0.saturating_add(1)),
+                start_offset: offsets.0.min(i64::MAX - 1),
                 min_timestamp_ms: offsets.1,
                 max_timestamp_ms: offsets.2,
                 max_timestamp_offset: offsets.3,
