@@ -42,11 +42,6 @@ fn read_bytes(metrics: &PrometheusHandle) -> u64 {
     sum(metrics, "strandline_store_bytes_total{", &[r#"operation="get""#, r#"purpose="read""#])
 }
 
-/// Chunks that were not at hand when they were asked for.
-fn rebuilt(metrics: &PrometheusHandle) -> u64 {
-    sum(metrics, "strandline_cache_misses_total{", &[r#"kind="batches""#])
-}
-
 /// Reads all partitions to their ends, in turns: what had its turn comes last in the next fetch.
 async fn replay(node: &Node, reader: &Reader, topic: TopicId) {
     let mut turns: Vec<(i32, i64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
@@ -99,7 +94,7 @@ async fn sealed() -> (Node, TopicId) {
 }
 
 #[test]
-fn a_replay_of_many_partitions_reads_and_rebuilds_a_sealed_file_about_once() {
+fn a_replay_of_many_partitions_reads_a_sealed_file_about_once() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let metrics = recorder.handle();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -110,16 +105,11 @@ fn a_replay_of_many_partitions_reads_and_rebuilds_a_sealed_file_about_once() {
                 let options = ReaderOptions { read_ahead, ..ReaderOptions::default() };
                 let (objects, index) = (node.world.objects.clone(), node.world.segment_index.clone());
                 let reader = Reader::new(options, node.cell.clone(), objects, index, Cache::foyer(CACHE_BYTES));
-                let (bytes_before, rebuilt_before) = (read_bytes(&metrics), rebuilt(&metrics));
+                let before = read_bytes(&metrics);
                 replay(&node, &reader, topic).await;
-                let (read, rebuilt) = (read_bytes(&metrics) - bytes_before, rebuilt(&metrics) - rebuilt_before);
+                let read = read_bytes(&metrics) - before;
                 let file = PARTITIONS as u64 * RECORDS as u64 * 1_024;
-                assert!(read > file && read < file * 5 / 4, "{read} bytes were read of a file of {file}");
-                let chunks = PARTITIONS as u64 * (RECORDS as u64).div_ceil(1_024);
-                assert!(
-                    rebuilt >= chunks && rebuilt < chunks * 5 / 4,
-                    "{chunks} chunks were rebuilt {rebuilt} times, {read_ahead} ahead"
-                );
+                assert!(read > file && read < file * 5 / 4, "{read} bytes were read of a file of {file}, {read_ahead} ahead");
             }
         });
     });
