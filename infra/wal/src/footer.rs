@@ -181,7 +181,7 @@ impl WalFooter {
     fn check_order(&self, batch_bytes: u64) -> Result<(), WalReadError> {
         let mut at = 0;
         for run in &self.runs {
-            if run.range.start != at || run.range.end < at {
+            if run.range.start != at || run.range.end <= at {
                 return Err(WalReadError::Footer("its runs do not follow one another"));
             }
             at = run.range.end;

@@ -47,6 +47,19 @@ fn sample() -> WalSegment {
     builder.finish().unwrap()
 }
 
+/// No run is written without a batch. Fuzzing found one to be let in.
+#[test]
+fn a_run_of_no_bytes_is_refused() {
+    let mut segment = [&[0x0a, 18, 0x0a, 16][..], &[1; 16]].concat();
+    let (length, crc) = (segment.len() as u32, slow_crc32c(&segment));
+    for number in [length, crc, 1] {
+        segment.extend_from_slice(&number.to_be_bytes());
+    }
+    segment.extend_from_slice(b"SWAL");
+    let found = WalFooter::read(&segment.into(), 36);
+    assert_eq!(found.unwrap_err(), WalReadError::Footer("its runs do not follow one another"));
+}
+
 #[test]
 fn runs_are_grouped_and_found() {
     let segment = sample();
