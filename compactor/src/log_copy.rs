@@ -155,7 +155,8 @@ impl LogCopy {
         if body.from.checked_add(body.rows.len() as u64).is_none() {
             return Err(LogCopyError::Damaged { reason: "its seqs are beyond any" });
         }
-        let rows = (body.from..).zip(body.rows).map(|(seq, row)| {
+        // Rows first: a range of seqs that is asked once more than there are rows may step beyond the last number.
+        let rows = body.rows.into_iter().zip(body.from..).map(|(row, seq)| {
             let hash: [u8; 16] = row
                 .hash_before
                 .as_ref()
@@ -229,6 +230,11 @@ mod tests {
         let row = Row { seq: Seq(u64::MAX), hash_before: ChainHash([1; 16]), bytes: Bytes::from_static(b"e"), payload_length: 0 };
         let bytes = LogCopy { cell_epoch: 1, rows: vec![row] }.encode();
         assert!(matches!(LogCopy::decode(&bytes), Err(LogCopyError::Damaged { .. })));
+        // Without a row it is of no use, and no harm. Found by fuzzing: it overflowed.
+        let mut bytes = [&[0, 1, 0x10][..], &[0xff; 9], &[1]].concat();
+        let crc = crc_fast::crc32_iscsi(&bytes);
+        bytes.extend_from_slice(&crc.to_be_bytes());
+        assert_eq!(LogCopy::decode(&bytes.into()), Ok(LogCopy { cell_epoch: 0, rows: Vec::new() }));
     }
 
     proptest! {
