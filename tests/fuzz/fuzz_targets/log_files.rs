@@ -104,8 +104,9 @@ async fn whole(disk: &SimulatedDisk) {
     let Ok(log) = open(disk).await else { return };
     let Ok(floor) = log.floor().await else { return };
     let mut next = floor.seq;
+    // A file with a sound end frame is opened without a look at what is before it.
+    let looked_at = !log.recovery().clean;
     let mut read = Vec::new();
-    // A frame's checksums hold, so that reading says what opening did.
     while let Ok(Tail::Rows { rows, head, .. }) = log.read(next, 1 << 20).await {
         assert!(head.0 + 1 >= next.0);
         let Some(last) = rows.last() else { break };
@@ -126,7 +127,11 @@ async fn whole(disk: &SimulatedDisk) {
     }
     drop(log);
     // What was acknowledged is there after a kill, and what stood before it has not changed.
-    let again = open(disk).await.unwrap();
+    let again = match open(disk).await {
+        Ok(again) => again,
+        // The end frame is gone, and all frames are looked at: damage that was there before may be found only now.
+        Err(error) => return assert!(!looked_at, "{error}"),
+    };
     assert_eq!(again.head(), head.next());
     let Tail::Rows { rows, .. } = again.read(head.next(), 1 << 20).await.unwrap() else { panic!("trimmed") };
     assert_eq!((rows.len(), rows[0].bytes.as_ref()), (1, &b"entry"[..]));

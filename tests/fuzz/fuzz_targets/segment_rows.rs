@@ -7,7 +7,7 @@ use strandline_segment_index::{RowKey, decode_row, encode_row};
 use strandline_types::{TopicId, TopicPartition};
 
 fuzz_target!(|data: &[u8]| {
-    let key = RowKey { topic_partition: TopicPartition { topic_id: TopicId([3; 16]), partition: 2 }, end_offset: 1_000 };
+    let key = RowKey { topic_partition: TopicPartition { topic_id: TopicId([3; 16]), partition: 2 }, end_offset: 2_500 };
     within(decoding(data, 64), || {
         let Ok(row) = decode_row(key, data) else { return };
         assert!(row.start_offset < row.end_offset);

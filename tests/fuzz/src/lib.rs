@@ -89,6 +89,12 @@ pub fn with_sha256_at_end(data: &[u8]) -> [Bytes; 2] {
 }
 
 /// Panics of a library that our code catches and turns into an error are no finding: only one that leaves the target is.
+/// One that cannot be caught (the standard library found `unsafe` code to break its promise) ends the process, and says why.
 pub fn catching() {
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|info| {
+        let said = info.to_string();
+        if said.contains("unsafe precondition") {
+            eprintln!("{said}\n{}", std::backtrace::Backtrace::force_capture());
+        }
+    }));
 }
