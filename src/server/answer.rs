@@ -1,12 +1,11 @@
 //! An answer that is being worked on, and how it leaves.
 
-use super::pressure::Transfer;
+use super::pressure::{Admitted, Transfer};
 use bytes::Buf;
 use futures::future::BoxFuture;
 use std::io::{self, IoSlice};
 use strandline_wire::Frame;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Close the connection instead of answering.
 #[derive(Debug)]
@@ -16,15 +15,12 @@ pub(super) struct Close(pub(super) &'static str);
 /// wait for others: what is parked must not keep out those that it waits for.
 pub(super) struct Answer {
     work: BoxFuture<'static, Result<Option<Frame>, Close>>,
-    permit: OwnedSemaphorePermit,
+    permit: Admitted,
     parks: bool,
 }
 
 impl Answer {
-    pub(super) fn new(
-        permit: OwnedSemaphorePermit,
-        work: impl Future<Output = Result<Option<Frame>, Close>> + Send + 'static,
-    ) -> Self {
+    pub(super) fn new(permit: Admitted, work: impl Future<Output = Result<Option<Frame>, Close>> + Send + 'static) -> Self {
         Self { work: Box::pin(work), permit, parks: false }
     }
 

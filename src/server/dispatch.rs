@@ -3,6 +3,7 @@
 use super::Shared;
 use super::answer::{Answer, Close};
 use super::connection::Closed;
+use super::pressure::Admitted;
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use strandline_wire::messages::RequestBody;
 use strandline_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use strandline_wire::messages::{fetch, join_group, sync_group};
 use strandline_wire::{ApiKey, ErrorCode, Frame, Message};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// A long poll or a join that was parked when the node began to stop is answered after this: what is at hand is still sent.
 const WORK_WHILE_DRAINING: Duration = Duration::from_millis(200);
@@ -62,7 +62,7 @@ impl Session {
 
     /// Takes one request. What must happen in order (batches into the commit queue) has happened when this returns; the
     /// rest is in the answer.
-    pub(super) async fn take(&mut self, frame: Bytes, permit: OwnedSemaphorePermit) -> Result<Option<Answer>, Closed> {
+    pub(super) async fn take(&mut self, frame: Bytes, permit: Admitted) -> Result<Option<Answer>, Closed> {
         let budget = frame.len().saturating_mul(8).max(limits::DECODED_REQUEST_BYTES);
         let mut reader = strandline_wire::Reader::with_budget(frame, budget);
         let header = RequestHeader::decode(&mut reader)?;
@@ -105,7 +105,7 @@ impl Session {
     }
 }
 
-fn ready(permit: OwnedSemaphorePermit, frame: Frame) -> Answer {
+fn ready(permit: Admitted, frame: Frame) -> Answer {
     Answer::new(permit, async move { Ok(Some(frame)) })
 }
 

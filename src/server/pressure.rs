@@ -112,6 +112,26 @@ pub(super) struct Admission {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
     waiting: AtomicUsize,
+    in_flight_bytes: Arc<AtomicUsize>,
+}
+
+/// Room of a request; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    _permit: OwnedSemaphorePermit,
+    bytes: usize,
+    in_flight_bytes: Arc<AtomicUsize>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let before = self.in_flight_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        report_in_flight(before.saturating_sub(self.bytes));
+    }
+}
+
+fn report_in_flight(bytes: usize) {
+    metrics::gauge!("strandline_requests_in_flight_bytes").set(bytes as f64);
 }
 
 impl Default for Admission {
@@ -120,6 +140,7 @@ impl Default for Admission {
             small: Arc::new(Semaphore::new(limits::SMALL_REQUESTS_IN_FLIGHT_BYTES)),
             large: Arc::new(Semaphore::new(LARGE_BYTES)),
             waiting: AtomicUsize::new(0),
+            in_flight_bytes: Arc::default(),
         }
     }
 }
@@ -127,15 +148,14 @@ impl Default for Admission {
 const LARGE_BYTES: usize = limits::REQUESTS_IN_FLIGHT_BYTES - limits::SMALL_REQUESTS_IN_FLIGHT_BYTES;
 
 impl Admission {
-    /// Room for a request of this length, held until the permit is dropped; one that is larger than all room takes all.
-    pub(super) async fn admit(&self, length: usize) -> Option<OwnedSemaphorePermit> {
+    /// Room for a request of this length; one that is larger than all room takes all.
+    pub(super) async fn admit(&self, length: usize) -> Option<Admitted> {
         let is_small = length <= limits::SMALL_REQUEST_BYTES;
         let (room, bytes) = if is_small { (&self.small, length) } else { (&self.large, length.min(LARGE_BYTES)) };
         let _counted = (room.available_permits() < bytes).then(|| Counted::new(&self.waiting));
         let permit = room.clone().acquire_many_owned(u32::try_from(bytes).ok()?).await.ok()?;
-        let free = self.small.available_permits() + self.large.available_permits();
-        metrics::gauge!("strandline_requests_in_flight_bytes").set(limits::REQUESTS_IN_FLIGHT_BYTES.saturating_sub(free) as f64);
-        Some(permit)
+        report_in_flight(self.in_flight_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes);
+        Some(Admitted { _permit: permit, bytes, in_flight_bytes: Arc::clone(&self.in_flight_bytes) })
     }
 
     /// Someone waits for room.
@@ -227,5 +247,21 @@ mod tests {
         let (admitted, ()) = tokio::join!(admission.admit(1 << 20), gives_back);
         assert!(admitted.is_some());
         assert_eq!(admission.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_flight_falls_as_requests_are_answered() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let (handle, admission) = (recorder.handle(), Admission::default());
+        let _recorded = metrics::set_default_local_recorder(&recorder);
+        let shown = || {
+            handle.render().lines().find_map(|line| line.strip_prefix("strandline_requests_in_flight_bytes ").map(str::to_owned))
+        };
+        let (first, second) = (admission.admit(1 << 20).await, admission.admit(100).await);
+        assert_eq!(shown(), Some((100 + (1 << 20)).to_string()));
+        drop(first);
+        assert_eq!(shown(), Some("100".to_owned()));
+        drop(second);
+        assert_eq!(shown(), Some("0".to_owned()));
     }
 }

@@ -213,6 +213,8 @@ impl Shared {
             sealed.insert(topic_id, (*self.load_sealed_files(topic_id).await?).clone());
         }
         self.lease(LeaseKind::Garbage, &[]).await?;
+        // A row that is gone was dropped by an entry that may be younger than the view of the listing: its object is garbage by now, and waits.
+        self.cell.barrier().await?;
         let mut unknown = Vec::new();
         {
             let view = self.cell.view();
