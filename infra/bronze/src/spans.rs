@@ -35,11 +35,7 @@ impl SegmentFooter {
             open &= !large;
             for page in pages {
                 match spans.last_mut() {
-                    Some(last)
-                        if open && page.start <= last.end.saturating_add(gap_bytes) && page.end - last.start <= largest_bytes =>
-                    {
-                        last.end = last.end.max(page.end);
-                    }
+                    Some(last) if open && may_grow(last, &page, largest_bytes, gap_bytes) => last.end = last.end.max(page.end),
                     _ => spans.push(page),
                 }
                 open = true;
@@ -47,5 +43,28 @@ impl SegmentFooter {
             open &= !large;
         }
         spans
+    }
+}
+
+/// Whether a page may be taken into the span before it. One that a damaged page index puts in front of the span may not.
+fn may_grow(last: &Range<u64>, page: &Range<u64>, largest_bytes: u64, gap_bytes: u64) -> bool {
+    page.start <= last.end.saturating_add(gap_bytes)
+        && page.start >= last.start
+        && page.end.checked_sub(last.start).is_some_and(|bytes| bytes <= largest_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_grow;
+
+    #[test]
+    fn a_page_that_lies_before_the_span_is_not_taken_into_it() {
+        assert!(may_grow(&(100..200), &(210..300), 200, 10));
+        assert!(!may_grow(&(100..200), &(211..300), 200, 10), "beyond the gap");
+        assert!(!may_grow(&(100..200), &(200..301), 200, 10), "too large");
+        // As a page index tells it whose offsets are damaged: nothing checks that they ascend.
+        assert!(!may_grow(&(100..200), &(20..50), 200, 10));
+        assert!(!may_grow(&(100..200), &(50..150), 200, 10));
+        assert!(!may_grow(&(100..200), &(0..u64::MAX), u64::MAX, 10));
     }
 }

@@ -19,6 +19,9 @@ use strandline_types::RecordRef;
 
 const PARTITION: [usize; 1] = [at::PARTITION];
 
+/// What [`verify`] says of a file whose checksum of itself differs. If it is all that it says, every record is as it was written.
+pub const FILE_CHECKSUM_DIFFERS: &str = "the CRC-32C that the file carries of itself differs";
+
 /// What a check of a file found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VerifyReport {
@@ -69,7 +72,7 @@ pub fn verify(file: &str, pieces: &[Bytes], expected_crc32c: Option<u32>) -> Ver
     match SegmentFooter::open(file, &fetched) {
         Ok(footer) => {
             if footer.check_file(pieces) == FileCheck::Differs {
-                report.problems.push("the CRC-32C that the file carries of itself differs".to_owned());
+                report.problems.push(FILE_CHECKSUM_DIFFERS.to_owned());
             }
             check_rows(&footer, &fetched, &mut report);
         }
