@@ -1,7 +1,10 @@
 //! What the index knows and is not there: holes in its place, and their offsets in the report.
 
 use super::Report;
-use super::adopt::{Bronze, set_aside};
+use super::adopt::Bronze;
+use super::look::Looked;
+use super::lost::keep_copy;
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_bronze::{CoveredRange, Preference, SegmentSpec, SegmentWriter};
 use strandline_commands::{AdoptSealed, Command, FileRange, Lost, NewFile};
@@ -22,7 +25,7 @@ pub(super) async fn missing_fresh(index: &Index, objects: &Objects, report: &mut
                     continue;
                 }
                 // Cut, or what an earlier rebuild that did not end put in its place.
-                Ok(_) => set_aside(objects, &file.path, "it is not of the size that the index knows", report).await?,
+                Ok(_) => keep_copy(objects, &file.path, "it is not of the size that the index knows", report).await?,
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -33,17 +36,18 @@ pub(super) async fn missing_fresh(index: &Index, objects: &Objects, report: &mut
     Ok(commands)
 }
 
-/// A file without rows in the place of one that is gone: it answers as a hole.
+/// A file without rows in the place of one that is gone, or of which a copy lies in `lost/`: it answers as a hole. At no moment is
+/// there nothing at the path, so that a rebuild that is interrupted can be repeated.
 pub(super) async fn put_empty(objects: &Objects, topic: &Topic, lost: &NewFile, report: &mut Report) -> anyhow::Result<NewFile> {
     let (file, bytes) = empty_file(topic, lost)?;
-    objects.put_new(Purpose::Rebuild, &file.path, bytes, file.crc32c).await?;
+    objects.put_replace(Purpose::Rebuild, &file.path, Bytes::from(bytes.concat())).await?;
     for range in &lost.ranges {
         lose(report, topic, range.partition, range.start, range.end, i64::try_from(range.rows).unwrap_or(i64::MAX));
     }
     Ok(file)
 }
 
-fn empty_file(topic: &Topic, lost: &NewFile) -> anyhow::Result<(NewFile, Vec<bytes::Bytes>)> {
+fn empty_file(topic: &Topic, lost: &NewFile) -> anyhow::Result<(NewFile, Vec<Bytes>)> {
     let preference = |format: Format| if format == Format::Binary { Preference::Binary } else { Preference::Text };
     let spec = SegmentSpec {
         topic: topic.name.clone(),
@@ -82,7 +86,7 @@ fn empty_file(topic: &Topic, lost: &NewFile) -> anyhow::Result<(NewFile, Vec<byt
 /// are at least named.
 pub(super) fn missing_sealed(index: &Index, bronze: &Bronze, report: &mut Report) {
     let mut covered: BTreeMap<(TopicId, i32), Vec<(i64, i64)>> = BTreeMap::new();
-    for found in bronze.0.values().filter_map(|looked| looked.as_ref().ok()?.as_ref()) {
+    for found in bronze.0.values().filter_map(Looked::found) {
         for range in &found.file.ranges {
             covered.entry((found.topic_id, range.partition)).or_default().push((range.start, range.end));
         }
@@ -145,7 +149,7 @@ pub(super) async fn lost_extents(index: &Index, objects: &Objects, report: &mut 
     Ok(commands)
 }
 
-fn lose(report: &mut Report, topic: &Topic, partition: i32, start: i64, end: i64, records: i64) {
+pub(super) fn lose(report: &mut Report, topic: &Topic, partition: i32, start: i64, end: i64, records: i64) {
     report.records_lost = report.records_lost.saturating_add(records);
     report.say(format!("lost: {} partition {partition}, offsets {start} to {}", topic.name, end - 1));
 }

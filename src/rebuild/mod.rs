@@ -7,6 +7,7 @@
 mod adopt;
 mod gone;
 mod look;
+mod lost;
 mod past;
 
 use crate::node::Folder;
@@ -15,6 +16,7 @@ use futures::TryStreamExt;
 use look::FileState;
 use std::path::Path;
 use std::sync::Arc;
+use strandline_bronze::FILE_CHECKSUM_DIFFERS;
 use strandline_commands::{Command, Commit, EntryBody, Rebuilt, encode};
 use strandline_commit_log::embedded::begin;
 use strandline_commit_log::{Floor, SnapshotRef};
@@ -34,7 +36,7 @@ pub struct Report {
     pub adopted: usize,
     /// Files that were moved to `lost/`.
     pub set_aside: usize,
-    /// Files that are damaged and stay, since their offsets have no other.
+    /// Files that are damaged and stay: their offsets have no other, or their records are sound.
     pub damaged: usize,
     /// Files of which only the records could be checked.
     pub unproven: usize,
@@ -52,15 +54,30 @@ impl Report {
         ));
     }
 
-    fn note_unproven(&mut self, state: &FileState) {
+    fn unreadable(&mut self, path: &str, problem: &str) {
+        self.damaged += 1;
+        self.say(format!(
+            "damaged: {path}: {problem}; it stays, since by its name no other file has its offsets. The node does not start while it is there: put it back from a backup, or move it to another folder to go on without its offsets"
+        ));
+    }
+
+    /// Tells of a file of which every record, but not every byte, is known to be sound.
+    fn note_records_alone(&mut self, path: &str, state: &FileState) {
         self.unproven += usize::from(*state == FileState::RecordsAreSound);
+        if *state == FileState::OnlyRecordsAreSound {
+            self.damaged += 1;
+            self.say(format!(
+                "damaged: {path}: {FILE_CHECKSUM_DIFFERS}; its records agree with their digests, so it answers for its offsets: what is damaged are bytes that only engines read (statistics, other columns), and `strandline bronze verify` goes on saying so"
+            ));
+        }
     }
 }
 
 /// Rebuilds the cell in `data`. Its `commit-log/` must be gone or empty.
 ///
 /// # Errors
-/// The log is there, or nothing to begin from is; then nothing was changed.
+/// The log is there, or nothing to begin from is, or a file cannot be looked at (the store does not give it, a newer version wrote
+/// it): then nothing was changed. Else a later step failed, and the rebuild can be repeated.
 pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     let folder = Folder::open(data)?;
     let log_dir = folder.path("commit-log");
@@ -79,14 +96,18 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     // Beyond every epoch that any name tells of: none is ever used twice.
     let epoch = past::newest_epoch(&objects).await?.max(index.cell.cell_epoch).checked_add(1).context("the cell's epoch")?;
     apply(&mut index, &runtime, vec![Rebuilt { cell_epoch: epoch }.into()], &mut report)?;
+    // Every file is looked at before any is moved: what cannot be looked at ends the rebuild with everything in its place.
     let mut bronze = adopt::Bronze::look(&objects, &runtime).await?;
+    let fresh = adopt::Fresh::look(&index, &objects, &runtime).await?;
+    let places =
+        adopt::Places { copies: lost::Copies::list(&objects).await?, objects: objects.clone(), runtime: runtime.clone() };
     for commands in adopt::planned_files(&index, &objects, &mut bronze, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
     }
-    for commands in adopt::fresh_files(&index, &objects, &runtime, &mut report).await? {
+    for commands in adopt::fresh_files(&index, &places, &fresh, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
     }
-    for commands in adopt::sealed_files(&index, &objects, &mut bronze, &mut report).await? {
+    for commands in adopt::sealed_files(&index, &places, &mut bronze, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
     }
     let replaced = gone::missing_fresh(&index, &objects, &mut report).await?;
