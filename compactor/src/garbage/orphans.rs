@@ -213,8 +213,6 @@ impl Shared {
             sealed.insert(topic_id, (*self.load_sealed_files(topic_id).await?).clone());
         }
         self.lease(LeaseKind::Garbage, &[]).await?;
-        // A row that is gone was dropped by an entry that may be younger than the view of the listing: its object is garbage by now, and waits.
-        self.cell.barrier().await?;
         let mut unknown = Vec::new();
         {
             let view = self.cell.view();
@@ -234,6 +232,15 @@ impl Shared {
                     }
                 }
             }
+        }
+        if unknown.is_empty() {
+            return Ok(0);
+        }
+        // A row that is gone was dropped by an entry that may be younger than that view: then its object is garbage by now, and waits.
+        self.cell.barrier().await?;
+        {
+            let view = self.cell.view();
+            unknown.retain(|path| judge_sealed(&view, &planned, &sealed, path) == Found::Delete);
         }
         for answer in self.objects.delete_all(Purpose::Sweep, &unknown).await {
             answer?;
