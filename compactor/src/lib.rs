@@ -40,4 +40,5 @@ pub use log_copier::Uncopied;
 pub use log_copy::{LOG_COPY_PREFIX, LOG_COPY_VERSION, LogCopy, LogCopyError, LogCopyName};
 pub use options::CompactorOptions;
 pub use seal::SealProgress;
+pub use sealed::range_of_row;
 pub use snapshots::{SNAPSHOT_PREFIX, SnapshotName, SnapshotNameError};

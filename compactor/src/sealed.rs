@@ -4,7 +4,7 @@ use crate::error::WorkError;
 use crate::shared::Shared;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use strandline_bronze::Day;
+use strandline_bronze::day_of_sealed_path;
 use strandline_commands::{FileRange, NewFile};
 use strandline_segment_index::{PutError, ReadError, RemoveError, RowKey, SealedRow};
 use strandline_types::{TopicId, TopicPartition, limits};
@@ -20,24 +20,16 @@ pub(crate) struct SealedFiles {
 
 impl SealedFiles {
     fn add(&mut self, row: SealedRow) {
+        let range = range_of_row(&row);
         let file = self.files.entry(row.path).or_insert_with_key(|path| NewFile {
             path: path.clone(),
             size: row.size,
             crc32c: row.crc32c,
-            ingest_day: day_of_path(path).map_or(0, |day| day.0),
+            ingest_day: day_of_sealed_path(path).and_then(Result::ok).map_or(0, |day| day.0),
             ..NewFile::default()
         });
         file.rows += row.rows;
-        file.ranges.push(FileRange {
-            partition: row.topic_partition.partition,
-            start: row.start_offset,
-            end: row.end_offset,
-            rows: row.rows,
-            first_row: row.first_row,
-            max_timestamp_ms: row.max_timestamp_ms,
-            max_timestamp_offset: row.max_timestamp_offset,
-            sent_bytes: row.sent_bytes,
-        });
+        file.ranges.push(range);
     }
 
     /// The ranges of one partition, in the order of offsets.
@@ -49,9 +41,18 @@ impl SealedFiles {
     }
 }
 
-/// The day in a sealed path.
-pub(crate) fn day_of_path(path: &str) -> Option<Day> {
-    path.split('/').find_map(|part| part.strip_prefix("ingest_date=")).and_then(|day| day.parse().ok())
+/// What a row of the segment index says of its file, as commands have it.
+pub fn range_of_row(row: &SealedRow) -> FileRange {
+    FileRange {
+        partition: row.topic_partition.partition,
+        start: row.start_offset,
+        end: row.end_offset,
+        rows: row.rows,
+        first_row: row.first_row,
+        max_timestamp_ms: row.max_timestamp_ms,
+        max_timestamp_offset: row.max_timestamp_offset,
+        sent_bytes: row.sent_bytes,
+    }
 }
 
 /// The keys of a file's rows.

@@ -3,11 +3,11 @@
 use crate::node::rows_of_footer;
 use anyhow::Context as _;
 use bytes::Bytes;
-use strandline_bronze::{Day, FILE_CHECKSUM_DIFFERS, FileCheck, FooterError, SegmentFooter, verify};
-use strandline_commands::{FileRange, NewFile};
+use strandline_bronze::{Day, FILE_CHECKSUM_DIFFERS, FileCheck, FooterError, SegmentFooter, day_of_sealed_path, verify};
+use strandline_commands::NewFile;
+use strandline_compactor::range_of_row;
 use strandline_object_store::{Objects, Purpose, crc32c};
 use strandline_runtime::Runtime;
-use strandline_segment_index::SealedRow;
 use strandline_types::TopicId;
 
 /// What there is at a path.
@@ -79,16 +79,6 @@ pub(super) async fn look(objects: &Objects, runtime: &Runtime, path: &str) -> an
         Ok(day) => day,
         Err(problem) => return Ok(Looked::Unreadable(problem)),
     };
-    let range = |row: &SealedRow| FileRange {
-        partition: row.topic_partition.partition,
-        start: row.start_offset,
-        end: row.end_offset,
-        rows: row.rows,
-        first_row: row.first_row,
-        max_timestamp_ms: row.max_timestamp_ms,
-        max_timestamp_offset: row.max_timestamp_offset,
-        sent_bytes: row.sent_bytes,
-    };
     let file = NewFile {
         path: path.to_owned(),
         size,
@@ -96,7 +86,7 @@ pub(super) async fn look(objects: &Objects, runtime: &Runtime, path: &str) -> an
         rows: footer.rows(),
         record_bytes: size,
         ingest_day,
-        ranges: rows.iter().map(range).collect(),
+        ranges: rows.iter().map(range_of_row).collect(),
     };
     Ok(Looked::Found(Found { topic_id: first.topic_partition.topic_id, file, state }))
 }
@@ -115,8 +105,8 @@ fn open_and_check(path: &str, bytes: Bytes) -> Result<(SegmentFooter, u32, FileS
 }
 
 fn day_of(path: &str, footer: &SegmentFooter) -> Result<i32, String> {
-    if let Some(day) = path.split('/').find_map(|part| part.strip_prefix("ingest_date=")) {
-        return day.parse::<Day>().map(|day| day.0).map_err(|error| error.to_string());
+    match day_of_sealed_path(path) {
+        Some(day) => day.map(|day| day.0).map_err(|error| error.to_string()),
+        None => Ok(footer.ingest_ms().map_or(0, |(first, _)| Day::of_ms(first).0)),
     }
-    Ok(footer.ingest_ms().map_or(0, |(first, _)| Day::of_ms(first).0))
 }

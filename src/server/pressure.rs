@@ -118,15 +118,14 @@ pub(super) struct Admission {
 /// Room of a request; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    _permit: OwnedSemaphorePermit,
-    bytes: usize,
+    permit: OwnedSemaphorePermit,
     in_flight_bytes: Arc<AtomicUsize>,
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let before = self.in_flight_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        report_in_flight(before.saturating_sub(self.bytes));
+        let bytes = self.permit.num_permits();
+        report_in_flight(self.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes));
     }
 }
 
@@ -155,7 +154,7 @@ impl Admission {
         let _counted = (room.available_permits() < bytes).then(|| Counted::new(&self.waiting));
         let permit = room.clone().acquire_many_owned(u32::try_from(bytes).ok()?).await.ok()?;
         report_in_flight(self.in_flight_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes);
-        Some(Admitted { _permit: permit, bytes, in_flight_bytes: Arc::clone(&self.in_flight_bytes) })
+        Some(Admitted { permit, in_flight_bytes: Arc::clone(&self.in_flight_bytes) })
     }
 
     /// Someone waits for room.

@@ -123,19 +123,16 @@ pub(crate) fn backlog(topic: &Topic, held_back: &BTreeMap<i32, i64>) -> Backlog 
 /// The next conversion of a topic: stable extents of one UTC day, up to `max_bytes` (at least one extent), of the partition that waits
 /// longest and of those that follow it; `held_back` as for [`backlog`]. None if nothing is stable.
 pub(crate) fn plan_conversion(topic: &Topic, max_bytes: u64, held_back: &BTreeMap<i32, i64>) -> Option<ConversionPlan> {
-    let free = || topic.partitions.iter().enumerate().filter(|(_, partition)| partition.planned_end.is_none());
-    let stable_front = free().filter_map(|(number, partition)| {
-        partition.extents.front().filter(|extent| extent.end <= stable_end(number, partition, held_back))
-    });
-    let day = stable_front.map(|extent| day_of(extent.ingest_ms)).min()?;
     // Whole backlogs of neighbours, from the partition that waits longest on: where more waits than one conversion takes, a few long runs
     // rather than a bit of each, since long ones have row groups of their own, which a seal copies as they are.
-    let mut waiting: Vec<(usize, &Partition)> = free().collect();
+    let free = topic.partitions.iter().enumerate().filter(|(_, partition)| partition.planned_end.is_none());
+    let mut waiting: Vec<(usize, &Partition)> = free.collect();
     let oldest = waiting.iter().enumerate().filter_map(|(at, (number, partition))| {
         let first = partition.extents.front().filter(|extent| extent.end <= stable_end(*number, partition, held_back))?;
-        (day_of(first.ingest_ms) == day).then_some((first.ingest_ms, at))
+        Some((first.ingest_ms, at))
     });
-    let (_, from) = oldest.min()?;
+    let (oldest_ms, from) = oldest.min()?;
+    let day = day_of(oldest_ms);
     waiting.rotate_left(from);
     let mut taken: BTreeMap<usize, Vec<Extent>> = BTreeMap::new();
     let (mut bytes, mut extents) = (0_u64, 0);

@@ -46,7 +46,7 @@ pub use plan::{ReadPlan, join_ranges};
 pub use read::{ReadError, read};
 pub use scan::{RowBatch, Rows, SegmentScan};
 pub use strandline_types::calendar::{Day, DayError};
-pub use strandline_types::file_names::{NameError, SealedName, fresh_path, sealed_path, topic_folder};
+pub use strandline_types::file_names::{NameError, SealedName, day_of_sealed_path, fresh_path, sealed_path, topic_folder};
 pub use timestamp::{TimestampPlan, plan_timestamp, read_timestamp};
 pub use verify::{FILE_CHECKSUM_DIFFERS, VerifyReport, verify};
 pub use writer::{CoveredRange, FinishedSegment, PushError, SegmentSpec, SegmentWriter, SpecError};

@@ -3,6 +3,7 @@
 use crate::columns::at;
 use crate::footer::SegmentFooter;
 use parquet::file::metadata::ParquetMetaData;
+use parquet::file::page_index::offset_index::PageLocation;
 use std::ops::Range;
 use strandline_types::limits;
 
@@ -40,14 +41,9 @@ pub struct ReadPlan {
 }
 
 impl ReadPlan {
-    /// Bytes of the file that it needs: ascending, without overlap. [`coalesce`](Self::coalesced) them as suits the store.
+    /// Bytes of the file that it needs: ascending, without overlap. [Join](join_ranges) them as suits the store.
     pub fn ranges(&self) -> &[Range<u64>] {
         &self.ranges
-    }
-
-    /// The ranges, those that lie at most `gap_bytes` apart joined.
-    pub fn coalesced(&self, gap_bytes: u64) -> Vec<Range<u64>> {
-        join_ranges(self.ranges.clone(), gap_bytes)
     }
 
     /// Records that will be decoded, those before the start offset among them.
@@ -118,18 +114,12 @@ impl SegmentFooter {
 pub(crate) fn byte_ranges(metadata: &ParquetMetaData, pieces: &[Piece], leaves: &[usize]) -> Vec<Range<u64>> {
     let mut ranges = Vec::new();
     for piece in pieces {
-        let pages = metadata.offset_index().and_then(|groups| groups.get(piece.row_group));
-        let (Some(pages), Some(group)) = (pages, metadata.row_groups().get(piece.row_group)) else { continue };
         for leaf in leaves {
-            let (Some(index), Some(column)) = (pages.get(*leaf), group.columns().get(*leaf)) else { continue };
-            let locations = index.page_locations();
-            let (chunk_start, _) = column.byte_range();
-            if let Some(first) = locations.first().map(|page| page.offset as u64).filter(|first| *first > chunk_start) {
-                ranges.push(chunk_start..first);
-            }
-            let first = locations.partition_point(|page| page.first_row_index <= piece.rows.start as i64).saturating_sub(1);
-            let wanted = locations[first..].iter().take_while(|page| page.first_row_index < piece.rows.end as i64);
-            ranges.extend(wanted.map(|page| page.offset as u64..page.offset as u64 + page.compressed_page_size as u64));
+            let Some((dictionary, pages)) = chunk_pages(metadata, piece.row_group, *leaf) else { continue };
+            ranges.extend(dictionary);
+            let first = pages.partition_point(|page| page.first_row_index <= piece.rows.start as i64).saturating_sub(1);
+            let wanted = pages[first..].iter().take_while(|page| page.first_row_index < piece.rows.end as i64);
+            ranges.extend(wanted.map(page_range));
         }
     }
     join_ranges(ranges, 0)
@@ -137,14 +127,20 @@ pub(crate) fn byte_ranges(metadata: &ParquetMetaData, pieces: &[Piece], leaves: 
 
 /// Every page of a column chunk, its dictionary's first, in the order of the file.
 pub(crate) fn chunk_ranges(metadata: &ParquetMetaData, row_group: usize, leaf: usize) -> Vec<Range<u64>> {
-    let index = metadata.offset_index().and_then(|groups| groups.get(row_group)?.get(leaf));
-    let column = metadata.row_groups().get(row_group).and_then(|group| group.columns().get(leaf));
-    let (Some(index), Some(column)) = (index, column) else { return Vec::new() };
-    let locations = index.page_locations();
-    let (chunk_start, _) = column.byte_range();
-    let dictionary = locations.first().map(|page| chunk_start..page.offset as u64).filter(|range| !range.is_empty());
-    let pages = locations.iter().map(|page| page.offset as u64..page.offset as u64 + page.compressed_page_size as u64);
-    dictionary.into_iter().chain(pages).collect()
+    let Some((dictionary, pages)) = chunk_pages(metadata, row_group, leaf) else { return Vec::new() };
+    dictionary.into_iter().chain(pages.iter().map(page_range)).collect()
+}
+
+/// Where a column chunk has its dictionary page, if it has one, and its data pages.
+fn chunk_pages(metadata: &ParquetMetaData, row_group: usize, leaf: usize) -> Option<(Option<Range<u64>>, &[PageLocation])> {
+    let pages = metadata.offset_index()?.get(row_group)?.get(leaf)?.page_locations().as_slice();
+    let (chunk_start, _) = metadata.row_groups().get(row_group)?.columns().get(leaf)?.byte_range();
+    let dictionary = pages.first().map(|page| chunk_start..page.offset as u64).filter(|range| !range.is_empty());
+    Some((dictionary, pages))
+}
+
+fn page_range(page: &PageLocation) -> Range<u64> {
+    page.offset as u64..page.offset as u64 + page.compressed_page_size as u64
 }
 
 /// The ranges of bytes, ascending, joined where they overlap or lie at most `gap_bytes` apart.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use std::ops::{ControlFlow, Range};
 use std::sync::OnceLock;
-use strandline_bronze::{Fetched, FooterError, ReadError, SegmentFooter, plan_timestamp, read, read_timestamp};
+use strandline_bronze::{Fetched, FooterError, ReadError, SegmentFooter, join_ranges, plan_timestamp, read, read_timestamp};
 use support::{Row, covering, open, spec, write, write_as};
 
 fn fetch(bytes: &Bytes, ranges: &[Range<u64>]) -> Fetched {
@@ -89,7 +89,7 @@ fn a_small_read_fetches_little() {
     assert!(rows.len() <= 1_024);
     assert!(fetched < bytes.len() as u64 / 8, "{fetched} of {}", bytes.len());
     let plan = footer.plan(5, 5_000, 1).unwrap();
-    assert!(plan.coalesced(1 << 20).len() == 1 && plan.ranges().len() > 1);
+    assert!(join_ranges(plan.ranges().to_vec(), 1 << 20).len() == 1 && plan.ranges().len() > 1);
     assert!(plan.rows() <= 1_024 && plan.record_bytes() > 0);
 }
 

@@ -118,21 +118,14 @@ impl BlockReader {
     /// The bytes of a range as one piece, fetched and cached as it is: for ranges that are always asked for alike, none of which
     /// overlaps another.
     pub async fn read_span(&self, path: &Arc<str>, object_size: u64, span: Range<u64>) -> Result<Bytes, ReadRangeError> {
-        let out_of_range = |size| ReadRangeError::OutOfRange { path: path.to_string(), range: span.clone(), size };
         if span.start > span.end || span.end > object_size {
-            return Err(out_of_range(object_size));
+            return Err(ReadRangeError::OutOfRange { path: path.to_string(), range: span, size: object_size });
         }
         if span.is_empty() {
             return Ok(Bytes::new());
         }
         let key = CacheKey::Span { path: Arc::clone(path), start: span.start, end: span.end };
-        let (objects, purpose, name, range) = (self.objects.clone(), self.purpose, Arc::clone(path), span.clone());
-        let fetch = || async move { objects.get_range(purpose, &name, range).await };
-        let bytes = self.cache.get_or_fetch(key, fetch).await?;
-        if bytes.len() as u64 != span.end - span.start {
-            return Err(out_of_range(span.start + bytes.len() as u64));
-        }
-        Ok(bytes)
+        self.get_or_fetch(key, path, span).await
     }
 
     /// One whole block; the last one of an object is shorter. Reading ahead is to call this early.
@@ -143,14 +136,18 @@ impl BlockReader {
             return Err(ReadRangeError::OutOfRange { path: path.to_string(), range, size: object_size });
         }
         let key = CacheKey::Object { path: Arc::clone(path), block };
-        let (objects, purpose, name) = (self.objects.clone(), self.purpose, Arc::clone(path));
-        let length = range.end - range.start;
-        let fetch = || async move { objects.get_range(purpose, &name, range).await };
+        self.get_or_fetch(key, path, range).await
+    }
+
+    /// What is cached under that key, which stands for this range of the object.
+    async fn get_or_fetch(&self, key: CacheKey, path: &Arc<str>, range: Range<u64>) -> Result<Bytes, ReadRangeError> {
+        let (objects, purpose, name, wanted) = (self.objects.clone(), self.purpose, Arc::clone(path), range.clone());
+        let fetch = || async move { objects.get_range(purpose, &name, wanted).await };
         let bytes = self.cache.get_or_fetch(key, fetch).await?;
         // Checked after every read: a caller with another idea of the size must not get the wrong bytes.
-        if bytes.len() as u64 != length {
-            let range = start..start + length;
-            return Err(ReadRangeError::OutOfRange { path: path.to_string(), range, size: start + bytes.len() as u64 });
+        if bytes.len() as u64 != range.end - range.start {
+            let size = range.start + bytes.len() as u64;
+            return Err(ReadRangeError::OutOfRange { path: path.to_string(), range, size });
         }
         Ok(bytes)
     }

@@ -1,7 +1,7 @@
 //! Names of Parquet objects. Fresh ones carry what decides about orphans; sealed ones say what they hold, and a plan makes
 //! the same name whoever completes it. Topic names are safe in paths: Kafka allows letters, digits, `.`, `_` and `-` only.
 
-use crate::calendar::{DAY_MS, Day, civil, days, digits};
+use crate::calendar::{DAY_MS, Day, DayError, civil, days, digits};
 use crate::{ObjectName, TopicId};
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +19,14 @@ pub fn fresh_path(topic: &str, topic_id: TopicId, name: ObjectName) -> String {
 /// `bronze/<topic>/<id8>/ingest_date=YYYY-MM-DD/<name>.parquet`; the last part is read back by [`SealedName`].
 pub fn sealed_path(topic: &str, topic_id: TopicId, day: Day, name: SealedName) -> String {
     format!("{}/ingest_date={day}/{name}.parquet", topic_folder("bronze", topic, topic_id))
+}
+
+/// The day of ingest that is in the path of a sealed file; none in that of another one.
+///
+/// # Errors
+/// What stands in its place is no day.
+pub fn day_of_sealed_path(path: &str) -> Option<Result<Day, DayError>> {
+    path.split('/').find_map(|part| part.strip_prefix("ingest_date=")).map(str::parse)
 }
 
 /// `<time of the plan's entry>-p<partition>-o<offset>-g<generation>`.
@@ -99,12 +107,15 @@ mod tests {
             "bronze/veh.events.raw/1a2b3c4d/ingest_date=2026-11-23/20261123T141500000Z-p00007-o00000000000000000042-g1.parquet"
         );
         assert_eq!(path.parse(), Ok(name));
+        assert_eq!(day_of_sealed_path(&path), Some(Ok(Day::of_ms(name.time_ms))));
+        assert!(matches!(day_of_sealed_path("bronze/a/1a2b3c4d/ingest_date=2026-13-01/x.parquet"), Some(Err(_))));
         let widest = SealedName { time_ms: 253_402_300_799_999, partition: i32::MAX, offset: i64::MAX, generation: u32::MAX };
         assert_eq!(widest.to_string().parse(), Ok(widest));
         let fresh = ObjectName { seq: Seq(3), incarnation: Incarnation(2), n: 1 };
         let path = fresh_path("a", TOPIC, fresh);
         assert_eq!(path, "fresh/a/1a2b3c4d/00000000000000000003-2-1.parquet");
         assert_eq!(path.parse(), Ok(fresh));
+        assert_eq!(day_of_sealed_path(&path), None);
     }
 
     #[test]
