@@ -6,12 +6,13 @@ use crate::file_check::{FileCheck, check};
 use crate::footer_keys::{FooterKeys, KeysError, PartitionSummary, Run};
 use crate::format::Preference;
 use crate::layout;
+use crate::outline;
 use arrow_schema::Schema;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::Length;
 use parquet::file::statistics::Statistics;
@@ -240,10 +241,45 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Resu
 }
 
 fn read_metadata(tail: &Bytes, file_bytes: u64, pages: PageIndexPolicy) -> Result<ParquetMetaData, ParquetError> {
-    let mut reader =
-        ParquetMetaDataReader::new().with_column_index_policy(pages).with_offset_index_policy(PageIndexPolicy::Optional);
+    if let Some(footer) = footer_of(tail) {
+        outline::check(&outline::FOOTER, footer).map_err(|reason| ParquetError::General(format!("the footer: {reason}")))?;
+    }
+    let mut reader = ParquetMetaDataReader::new();
     reader.try_parse_sized(tail, file_bytes)?;
+    let metadata = reader.finish()?;
+    check_page_index(&metadata, tail, file_bytes).map_err(|reason| ParquetError::General(format!("the page index: {reason}")))?;
+    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata)
+        .with_column_index_policy(pages)
+        .with_offset_index_policy(PageIndexPolicy::Optional);
+    reader.read_page_indexes_sized(tail, file_bytes)?;
     reader.finish()
+}
+
+/// The footer's bytes: a length and the magic stand behind them. None where they are not all here.
+fn footer_of(tail: &Bytes) -> Option<&[u8]> {
+    let (before, end) = tail.split_last_chunk::<8>()?;
+    let length = u32::from_le_bytes(*end.first_chunk()?) as usize;
+    before.get(before.len().checked_sub(length)?..)
+}
+
+/// As far as it is here; the Parquet library asks for what is missing.
+fn check_page_index(metadata: &ParquetMetaData, tail: &Bytes, file_bytes: u64) -> Result<(), &'static str> {
+    let before = file_bytes - tail.len() as u64;
+    for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        let places = [
+            (&outline::OFFSET_INDEX, column.offset_index_offset(), column.offset_index_length()),
+            (&outline::COLUMN_INDEX, column.column_index_offset(), column.column_index_length()),
+        ];
+        for (shape, offset, length) in places {
+            let (Some(offset), Some(length)) = (offset, length) else { continue };
+            let start = u64::try_from(offset).ok().and_then(|offset| usize::try_from(offset.checked_sub(before)?).ok());
+            let end = start.zip(usize::try_from(length).ok()).and_then(|(start, length)| start.checked_add(length));
+            if let Some(bytes) = start.zip(end).and_then(|(start, end)| tail.get(start..end)) {
+                outline::check(shape, bytes)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The columns of this version as views, and whatever later columns a file may have.

@@ -22,6 +22,7 @@ mod format;
 mod layout;
 pub mod manifest;
 mod merge;
+mod outline;
 mod page;
 mod plan;
 mod read;

@@ -10,12 +10,21 @@ struct Counting;
 thread_local! {
     static LIVE: Cell<usize> = const { Cell::new(0) };
     static PEAK: Cell<usize> = const { Cell::new(0) };
+    /// What may live at once; the allocation that passes it says where it was made.
+    static MOST: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 fn grow(bytes: usize) {
     let _ = LIVE.try_with(|live| {
         live.set(live.get().wrapping_add(bytes));
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
+        let _ = MOST.try_with(|most| {
+            if live.get() > most.get() {
+                // Once only: what follows allocates, too.
+                most.set(usize::MAX);
+                eprintln!("{bytes} bytes more are too much\n{}", std::backtrace::Backtrace::force_capture());
+            }
+        });
     });
 }
 
@@ -57,7 +66,9 @@ static ALLOCATOR: Counting = Counting;
 pub fn within<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let before = LIVE.get();
     PEAK.set(before);
+    MOST.set(before.saturating_add(bytes));
     let result = work();
+    MOST.set(usize::MAX);
     let held = PEAK.get().saturating_sub(before);
     assert!(held <= bytes, "it held {held} bytes, more than the {bytes} that are allowed");
     result
@@ -93,7 +104,8 @@ pub fn with_sha256_at_end(data: &[u8]) -> [Bytes; 2] {
 pub fn catching() {
     std::panic::set_hook(Box::new(|info| {
         let said = info.to_string();
-        if said.contains("unsafe precondition") {
+        let ours = info.location().is_some_and(|at| at.file().starts_with("src/") || at.file().starts_with("fuzz_targets/"));
+        if ours || said.contains("unsafe precondition") {
             eprintln!("{said}\n{}", std::backtrace::Backtrace::force_capture());
         }
     }));
