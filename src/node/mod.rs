@@ -50,6 +50,7 @@ pub struct NodeOptions {
 pub struct Node {
     parts: Arc<Parts>,
     server: Server,
+    kafka: SocketAddr,
     http: Option<SocketAddr>,
     // Held until the node is gone.
     _folder: Folder,
@@ -161,14 +162,15 @@ impl Node {
             Some(address) => Some(crate::http::serve(&address, parts.clone()).await?),
         };
         let services = Services { cell, ingest, reader, groups, cluster };
-        let server = Server::start(listener, services, runtime)?;
+        let server = Server::new(services, runtime);
+        let kafka = server.listen(listener)?;
         tracing::info!(kafka = %listen, advertised = %format!("{}:{}", advertise.0, advertise.1), http = ?http, data = %parts.settings.data.display(), "serving");
-        Ok(Self { parts, server, http, _folder: folder })
+        Ok(Self { parts, server, kafka, http, _folder: folder })
     }
 
     /// Where Kafka clients connect.
     pub fn kafka_address(&self) -> SocketAddr {
-        self.server.address()
+        self.kafka
     }
 
     /// Where metrics and the operator's commands are.

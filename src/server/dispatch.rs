@@ -141,12 +141,11 @@ fn invalid_request(api: ApiKey, version: i16, correlation_id: i32) -> Option<Fra
 
 /// What may take long: nothing, if it is not done soon after the node began to stop.
 async fn unless_draining<T>(shared: &Shared, work: impl Future<Output = T>) -> Option<T> {
-    let mut draining = shared.draining.subscribe();
-    let drains = async { draining.wait_for(|draining| *draining).await.is_ok() };
     tokio::pin!(work);
     tokio::select! {
+        biased;
         done = &mut work => Some(done),
-        _ = drains => tokio::time::timeout(WORK_WHILE_DRAINING, work).await.ok(),
+        () = shared.draining.cancelled() => tokio::time::timeout(WORK_WHILE_DRAINING, work).await.ok(),
     }
 }
 

@@ -17,13 +17,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use strandline_runtime::{Runtime, TaskGroup};
 use strandline_types::limits;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
-/// The listener at work.
+/// Connections at work. Cheap to clone.
+#[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
-    address: SocketAddr,
     tasks: TaskGroup,
 }
 
@@ -33,79 +35,105 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     admission: Admission,
     pub(crate) next_connection: AtomicU64,
-    pub(crate) draining: watch::Sender<bool>,
+    pub(crate) draining: CancellationToken,
 }
 
 impl Server {
-    /// Serves on a bound listener until [`Server::drain`].
-    pub fn start(listener: TcpListener, services: Services, runtime: Runtime) -> std::io::Result<Self> {
-        let address = listener.local_addr()?;
+    /// What is [listened for](Self::listen) or [handed in](Self::serve) is served until [`Server::drain`].
+    pub fn new(services: Services, runtime: Runtime) -> Self {
         let spawner = runtime.spawner.new_group();
         let tasks = spawner.group().clone();
-        let runtime = Runtime { spawner, ..runtime };
         let shared = Arc::new(Shared {
             services,
-            runtime: runtime.clone(),
+            runtime: Runtime { spawner, ..runtime },
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             admission: Admission::default(),
             next_connection: AtomicU64::new(1),
-            draining: watch::channel(false).0,
+            draining: CancellationToken::new(),
         });
-        runtime.spawner.spawn("kafka listener", accept(shared.clone(), listener));
-        Ok(Self { shared, address, tasks })
+        Self { shared, tasks }
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Takes connections from a bound listener. Says where it listens.
+    ///
+    /// # Errors
+    /// The listener's address cannot be found out.
+    pub fn listen(&self, listener: TcpListener) -> std::io::Result<SocketAddr> {
+        let address = listener.local_addr()?;
+        self.shared.runtime.spawner.spawn("kafka listener", accept(self.clone(), listener));
+        Ok(address)
+    }
+
+    /// Serves one connection, whatever carries it; false if there are too many, and it is dropped.
+    pub fn serve<R, W>(&self, read: R, write: W, peer: SocketAddr) -> bool
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let Ok(permit) = self.shared.connections.clone().try_acquire_owned() else { return false };
+        self.serve_admitted(read, write, peer, permit);
+        true
+    }
+
+    fn serve_admitted<R, W>(&self, read: R, write: W, peer: SocketAddr, permit: OwnedSemaphorePermit)
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let id = self.shared.next_connection.fetch_add(1, Ordering::Relaxed);
+        // In a box: a future that another one takes in and waits for has room in it twice, and that once more for each layer.
+        let task = Box::pin(connection::serve(self.shared.clone(), read, write, peer, id));
+        self.shared.runtime.spawner.spawn("connection", async move {
+            metrics::gauge!("strandline_connections").increment(1.0);
+            task.await;
+            metrics::gauge!("strandline_connections").decrement(1.0);
+            drop(permit);
+        });
     }
 
     /// Takes no new connection and no new request, answers what is in flight, and closes; at most for `patience`.
     pub async fn drain(&self, patience: Duration) {
-        self.shared.draining.send_replace(true);
+        self.shared.draining.cancel();
         let runtime = &self.shared.runtime;
         let until = runtime.clock.monotonic() + patience;
         while self.tasks.running() > 0 && runtime.clock.monotonic() < until {
             runtime.sleep(Duration::from_millis(10)).await;
         }
+        self.abort();
+    }
+
+    /// Ends every connection where it stands, as a crash would.
+    pub fn abort(&self) {
         self.tasks.abort_all();
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener) {
-    let mut draining = shared.draining.subscribe();
-    let cell = shared.services.cell.clone();
+async fn accept(server: Server, listener: TcpListener) {
+    let Shared { draining, connections, runtime, services, .. } = &*server.shared;
     loop {
         let permit = tokio::select! {
-            permit = shared.connections.clone().acquire_owned() => permit,
-            _ = draining.wait_for(|draining| *draining) => return,
+            permit = connections.clone().acquire_owned() => permit,
+            () = draining.cancelled() => return,
         };
         let Ok(permit) = permit else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = draining.wait_for(|draining| *draining) => return,
-            () = cell.stopped() => return,
+            () = draining.cancelled() => return,
+            () = services.cell.stopped() => return,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most often: connections that close make room again.
                 tracing::warn!(%error, "a connection could not be accepted");
-                shared.runtime.sleep(Duration::from_millis(50)).await;
+                runtime.sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let id = shared.next_connection.fetch_add(1, Ordering::Relaxed);
-        // In a box: a future that another one takes in and waits for has room in it twice, and that once more for each layer.
-        let task = Box::pin(connection::serve(shared.clone(), stream, peer, id));
-        shared.runtime.spawner.spawn("connection", async move {
-            metrics::gauge!("strandline_connections").increment(1.0);
-            task.await;
-            metrics::gauge!("strandline_connections").decrement(1.0);
-            drop(permit);
-        });
+        let (read, write) = stream.into_split();
+        server.serve_admitted(read, write, peer, permit);
     }
 }

@@ -13,7 +13,8 @@ use strandline_index::{FOLD_VERSION, Index, Outcome};
 use strandline_runtime::Runtime;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, NodeId, ObjectName, Seq, limits};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// Commands that belong together, with the bytes and objects that they speak of. Positions of inline runs count from
 /// the start of this submission's payload, object numbers from 1 in this submission's objects; packing moves them.
@@ -168,7 +169,7 @@ pub(crate) struct Shared {
     pub(crate) incarnation: Incarnation,
     pub(crate) node_id: NodeId,
     pub(crate) objects_named: AtomicU64,
-    pub(crate) stopped: watch::Sender<bool>,
+    pub(crate) stopped: CancellationToken,
     pub(crate) no_room: AtomicBool,
     pub(crate) sole: bool,
     pub(crate) recent: Recent,
@@ -312,13 +313,12 @@ impl Cell {
     /// Resolves when the cell can no longer be served (fatal error, trimmed under this node, or stopped): close client
     /// connections unanswered.
     pub async fn stopped(&self) {
-        let mut stopped = self.shared.stopped.subscribe();
-        let _ = stopped.wait_for(|stopped| *stopped).await;
+        self.shared.stopped.cancelled().await;
     }
 
     /// Whether the cell can no longer be served.
     pub fn is_stopped(&self) -> bool {
-        *self.shared.stopped.borrow()
+        self.shared.stopped.is_cancelled()
     }
 
     /// Commits what is queued and a `Leave`, and closes the log, so that the next start has nothing to recover.

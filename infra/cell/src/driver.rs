@@ -15,7 +15,8 @@ use strandline_index::{FoldError, Index};
 use strandline_runtime::Runtime;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, Seq, limits};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// What a handle asks of the driver.
 pub(crate) enum Request {
@@ -124,7 +125,7 @@ impl Driver {
             incarnation,
             node_id,
             objects_named: AtomicU64::new(0),
-            stopped: watch::channel(false).0,
+            stopped: CancellationToken::new(),
             no_room: AtomicBool::new(false),
             sole: options.join.sole,
             recent: Recent::default(),
@@ -149,7 +150,7 @@ impl Driver {
         if let Err(halt) = &result {
             tracing::error!(error = %halt, "the cell can no longer be served by this node");
         }
-        self.shared.stopped.send_replace(true);
+        self.shared.stopped.cancel();
         self.shared.watchers.wake_all();
         self.requests.close();
         if let Some(packed) = self.unresolved.take() {

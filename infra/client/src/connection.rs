@@ -299,6 +299,8 @@ impl Connection {
 
 async fn run(shared: Arc<Shared>, read: impl AsyncRead + Unpin, write: impl AsyncWrite + Unpin, queue: mpsc::Receiver<Outgoing>) {
     let error = tokio::select! {
+        // In a fixed order, so that a simulation is the same each time.
+        biased;
         () = shared.close.cancelled() => shared.closed("it was closed here"),
         error = read_answers(&shared, read) => error,
         error = write_requests(&shared, write, queue) => error,

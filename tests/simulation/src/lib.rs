@@ -1,5 +1,5 @@
-//! A cell of several nodes in one thread: real code from the produce path to the sealed file, over a simulated commit log,
-//! object store and segment index, in virtual time, with everything drawn from one seed.
+//! A cell of several nodes in one thread: real code from the connection to the sealed file, over a simulated network, commit
+//! log, object store and segment index, in virtual time, with everything drawn from one seed.
 //!
 //! A [`run`](run::run_seed) lets producers, consumers, groups and operators work while nodes crash, pause, lose replies and
 //! clocks, and then holds what they were told against what is there: nothing acknowledged is lost (I1), nothing an idempotent
@@ -22,6 +22,7 @@ mod final_checks;
 mod gate;
 mod ledger;
 mod mutation;
+mod network;
 mod node;
 mod node_log;
 mod node_rows;

@@ -12,8 +12,10 @@ use futures::FutureExt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use strandline::server::{Server, Services};
 use strandline_cache::Cache;
 use strandline_cell::{Cell, CellOptions, JoinAs};
+use strandline_cluster::{Cluster, ClusterOptions};
 use strandline_commands::Role;
 use strandline_commit_log::{CommitLog, MemoryCommitLog};
 use strandline_compactor::Compactor;
@@ -25,6 +27,7 @@ use strandline_object_store::{FaultPlan, Faults, Objects, Purpose, RetryPolicy};
 use strandline_reader::{Reader, ReaderOptions};
 use strandline_runtime::Runtime;
 use strandline_segment_index::SegmentIndex;
+use strandline_topic_config::BrokerSettings;
 
 /// Small, so that what a node keeps of the store is dropped often.
 const CACHE_BYTES: usize = 96 << 10;
@@ -41,6 +44,8 @@ pub(crate) struct Node {
     pub ingest: Ingest,
     pub reader: Reader,
     pub groups: Groups,
+    /// What clients reach.
+    pub server: Server,
     pub compactor: Compactor,
     pub cache: Cache,
     pub log: MemoryCommitLog,
@@ -106,6 +111,21 @@ impl Node {
         let ingest = Ingest::new(ingest_options, cell.clone(), objects.clone(), Some(cache.clone()));
         let reader = Reader::new(ReaderOptions::default(), cell.clone(), objects.clone(), segment_index.clone(), cache.clone());
         let groups = Groups::new(GroupsOptions::default(), cell.clone());
+        let port = 9_092 + slot as u16;
+        let broker = BrokerSettings {
+            node_id: cell.node_id(),
+            listen: format!("127.0.0.1:{port}"),
+            advertise: format!("127.0.0.1:{port}"),
+            zone: String::new(),
+            data: String::new(),
+            auto_create_topics: false,
+            partitions: 1,
+        };
+        let cluster_options = ClusterOptions { broker, replication_factor: 1, disk: None };
+        let cluster = Cluster::new(cluster_options, cell.clone(), segment_index.clone());
+        let services =
+            Services { cell: cell.clone(), ingest: ingest.clone(), reader: reader.clone(), groups: groups.clone(), cluster };
+        let server = Server::new(services, runtime.clone());
         let extents = ExtentReader::new(node_log, objects.clone(), Purpose::Fresh);
         let compactor = Compactor::new(world.shape.compactor.clone(), cell.clone(), objects, segment_index, extents);
         if !world.shape.directed {
@@ -119,6 +139,7 @@ impl Node {
             ingest,
             reader,
             groups,
+            server,
             compactor,
             cache,
             log,
@@ -139,12 +160,13 @@ impl Node {
     pub fn kill(&self) {
         self.gate.kill();
         self.log_gate.kill();
+        self.server.abort();
         self.runtime.spawner.group().abort_all();
         // Its first step ends the compactor's tasks; what it would do then cannot leave a dead node.
         let _ = self.compactor.stop(Duration::ZERO).now_or_never();
     }
 
-    /// What a connection to this node does: the answer, or none if the node dies first.
+    /// What is done inside this node: the result, or none if the node dies first.
     pub async fn ask<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

@@ -16,7 +16,7 @@ use strandline_commit_log::disk::SimulatedDisk;
 use strandline_index::{FOLD_VERSION, Outcome};
 use strandline_object_store::{FaultPlan, Objects, RetryPolicy};
 use strandline_runtime::{Runtime, SeededRandom, Spawner, VirtualClock};
-use strandline_types::{Caller, Incarnation, TopicId, TopicPartition};
+use strandline_types::{Incarnation, TopicId, TopicPartition};
 
 /// A topic that clients use.
 #[derive(Debug, Clone)]
@@ -50,10 +50,6 @@ pub(crate) struct World {
     ending: AtomicBool,
     calm: AtomicBool,
     pub start_ms: i64,
-}
-
-pub(crate) fn caller() -> Caller {
-    Caller::anonymous(Some("simulation".to_owned()), "/127.0.0.1".to_owned())
 }
 
 impl World {
@@ -155,6 +151,7 @@ impl World {
         self.core.trace(format!("{} stops", node.name()));
         self.is_stopping.store(true, Ordering::Relaxed);
         let stopped = node.ask(async {
+            node.server.drain(std::time::Duration::from_secs(8)).await;
             node.groups.stop().await;
             node.ingest.drain().await;
             node.compactor.stop(std::time::Duration::from_secs(2)).await;

@@ -2,9 +2,10 @@
 
 use crate::dice::Dice;
 use crate::ledger::Seen;
+use crate::network::Link;
 use crate::node::Node;
 use crate::record::{Record, take_apart};
-use crate::world::{TopicInfo, World, caller};
+use crate::world::{TopicInfo, World};
 use std::sync::Arc;
 use strandline_types::{TimestampType, TopicPartition};
 use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
@@ -14,19 +15,21 @@ use strandline_wire::{ErrorCode, Records};
 /// Reads until the run ends.
 pub(crate) async fn consume(world: Arc<World>, consumer: u32) {
     let dice = Dice::new(world.seed, 300 + u64::from(consumer));
+    let link = Link::new(&world, 3_000 + u64::from(consumer));
     while !world.is_ending() {
         world.core.runtime.sleep(dice.millis(20, 1_200)).await;
         let (Some(node), Some((topic, at))) = (world.any_node(&dice), world.any_partition(&dice)) else { continue };
         match dice.below(10) {
-            0 | 1 => list_end(&world, &node, &topic, at).await,
-            2 => beyond_the_end(&world, &node, &topic, at, &dice).await,
-            _ => read_once(&world, &node, &topic, at, &dice).await,
+            0 | 1 => list_end(&world, &link, &node, &topic, at).await,
+            2 => beyond_the_end(&world, &link, &node, &topic, at, &dice).await,
+            _ => read_once(&world, &link, &node, &topic, at, &dice).await,
         }
     }
 }
 
 async fn fetch(
-    node: &Node,
+    link: &Link,
+    node: &Arc<Node>,
     topic: &TopicInfo,
     at: TopicPartition,
     offset: i64,
@@ -42,14 +45,14 @@ async fn fetch(
     let topics = vec![FetchTopic { topic_id: topic.id, partitions: vec![partition], ..FetchTopic::default() }];
     let request =
         FetchRequest { max_bytes: i32::MAX, min_bytes: 1, max_wait_ms, session_epoch: -1, topics, ..FetchRequest::default() };
-    let mut answer = node.ask(node.reader.fetch(&caller(), 17, request, 1)).await?;
+    let mut answer = link.call(node, 17, &request).await?;
     if answer.error_code != 0 {
         return None;
     }
     answer.responses.pop()?.partitions.pop()
 }
 
-async fn read_once(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, dice: &Dice) {
+async fn read_once(world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo, at: TopicPartition, dice: &Dice) {
     let Some((log_start, end)) = world.known_bounds(node, at) else { return };
     let offset = match dice.below(6) {
         0 => log_start,
@@ -60,7 +63,7 @@ async fn read_once(world: &World, node: &Node, topic: &TopicInfo, at: TopicParti
     };
     let max_bytes = if dice.chance(50) { dice.between(1, 600) } else { dice.between(600, 40_000) } as i32;
     let wait_ms = if dice.chance(30) { dice.between(1, 1_500) as i32 } else { 0 };
-    let Some(data) = fetch(node, topic, at, offset, max_bytes, wait_ms).await else { return };
+    let Some(data) = fetch(link, node, topic, at, offset, max_bytes, wait_ms).await else { return };
     check_fetched(world, node, topic, at, offset, (log_start, end), data);
 }
 
@@ -165,7 +168,7 @@ pub(crate) fn check_record(
 }
 
 /// 'The end' is never older than the question.
-async fn list_end(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition) {
+async fn list_end(world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo, at: TopicPartition) {
     if !topic.permanent {
         return;
     }
@@ -174,7 +177,7 @@ async fn list_end(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartit
         let partition = ListOffsetsPartition { partition_index: at.partition, timestamp, ..ListOffsetsPartition::default() };
         let topics = vec![ListOffsetsTopic { name: topic.name.clone(), partitions: vec![partition] }];
         let request = ListOffsetsRequest { replica_id: -1, topics, ..ListOffsetsRequest::default() };
-        let Some(answer) = node.ask(node.reader.list_offsets(&caller(), 8, request)).await else { return };
+        let Some(answer) = link.call(node, 8, &request).await else { return };
         let answer = &answer.topics[0].partitions[0];
         let code = ErrorCode::from_code(answer.error_code);
         let now = world.core.oracle().bounds(at).unwrap_or_default();
@@ -199,10 +202,10 @@ async fn list_end(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartit
 }
 
 /// An offset that a consumer got from one node must not be 'out of range' at another that lags.
-async fn beyond_the_end(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, dice: &Dice) {
+async fn beyond_the_end(world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo, at: TopicPartition, dice: &Dice) {
     let Some((log_start, end)) = world.known_bounds(node, at) else { return };
     let offset = end + dice.below(3) as i64;
-    let Some(data) = fetch(node, topic, at, offset, 1_000, 0).await else { return };
+    let Some(data) = fetch(link, node, topic, at, offset, 1_000, 0).await else { return };
     check_fetched(world, node, topic, at, offset, (log_start, end), data);
 }
 

@@ -2,11 +2,13 @@
 //! whichever node; each is there once, in order.
 
 use super::producer::compression;
-use super::send::{Told, accept, answer};
+use super::send::{Told, answer, send};
 use crate::dice::Dice;
 use crate::ledger::{RecordId, record_id};
+use crate::network::Link;
+use crate::node::Node;
 use crate::record::{Sender, batch};
-use crate::world::{TopicInfo, World, caller};
+use crate::world::{TopicInfo, World};
 use futures::future::join;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ struct InFlight {
 pub(crate) struct Idempotent {
     world: Arc<World>,
     producer: u32,
+    /// It changes node with requests in flight.
+    links: [Link; 2],
     dice: Dice,
     producer_id: i64,
     epoch: i16,
@@ -44,6 +48,7 @@ impl Idempotent {
     /// Asks for an id until it has one. None when the run ends first.
     pub async fn start(world: Arc<World>, producer: u32) -> Option<Self> {
         let dice = Dice::new(world.seed, 200 + u64::from(producer));
+        let links = [0, 1].map(|part| Link::new(&world, 2_000 + 2 * u64::from(producer) + part));
         loop {
             world.core.runtime.sleep(dice.millis(20, 2_000)).await;
             if world.is_ending() {
@@ -51,7 +56,7 @@ impl Idempotent {
             }
             let (Some(node), Some((topic, at))) = (world.any_node(&dice), world.any_partition(&dice)) else { continue };
             let request = InitProducerIdRequest { producer_id: -1, producer_epoch: -1, ..InitProducerIdRequest::default() };
-            let Some(answer) = node.ask(node.ingest.init_producer_id(&caller(), request)).await else { continue };
+            let Some(answer) = links[0].call(&node, 5, &request).await else { continue };
             if answer.error_code != 0 {
                 continue;
             }
@@ -59,6 +64,7 @@ impl Idempotent {
             return Some(Self {
                 world,
                 producer,
+                links,
                 dice,
                 producer_id: answer.producer_id,
                 epoch: answer.producer_epoch,
@@ -129,19 +135,19 @@ impl Idempotent {
             .collect();
         let (before, after) = batches.split_at(change);
         let (topic, at) = (&self.topic, self.at);
-        let send = async |node: &crate::node::Node, batches: &[(Vec<RecordId>, bytes::Bytes)]| {
-            let connection = node.ingest.connection();
-            let mut pending = Vec::new();
+        let through = async |node: &Arc<Node>, link: &Link, batches: &[(Vec<RecordId>, bytes::Bytes)]| {
+            let mut sent = Vec::new();
             for (_, bytes) in batches {
-                pending.push(accept(node, &connection, topic, at, bytes.clone(), false).await);
+                sent.push(send(node, link, topic, at, bytes.clone(), false).await);
             }
             let mut told = Vec::new();
-            for ((ids, _), pending) in batches.iter().zip(pending) {
-                told.push(answer(&world, node, pending, topic, at, ids).await);
+            for ((ids, _), sent) in batches.iter().zip(sent) {
+                told.push(answer(&world, node, sent, topic, at, ids).await);
             }
             told
         };
-        let (mut told, rest) = join(send(&first, before), send(&second, after)).await;
+        let [one, other] = &self.links;
+        let (mut told, rest) = join(through(&first, one, before), through(&second, other, after)).await;
         told.extend(rest);
         let text: Vec<String> = told.iter().map(Told::to_string).collect();
         world.core.trace(format!(

@@ -13,5 +13,5 @@ pub(crate) use groups::commit_offsets;
 pub(crate) use idempotent::Idempotent;
 pub(crate) use operator::{administer, operate};
 pub(crate) use producer::produce;
-pub(crate) use send::{Told, accept, answer};
+pub(crate) use send::{Told, answer, send};
 pub(crate) use team::{Team, goes_on, take_part};

@@ -1,8 +1,9 @@
 //! Producers without idempotence: what they retry may be there more than once, never more often than they tried.
 
-use super::send::{Told, accept, answer};
+use super::send::{Told, answer, send};
 use crate::dice::Dice;
 use crate::ledger::record_id;
+use crate::network::Link;
 use crate::record::batch;
 use crate::world::World;
 use std::sync::Arc;
@@ -21,11 +22,11 @@ pub(crate) fn compression(dice: &Dice) -> Compression {
 /// Sends until the run ends.
 pub(crate) async fn produce(world: Arc<World>, producer: u32) {
     let dice = Dice::new(world.seed, 100 + u64::from(producer));
+    let links = [0, 1].map(|part| Link::new(&world, 1_000 + 2 * u64::from(producer) + part));
     let mut next = 0;
     while !world.is_ending() {
         world.core.runtime.sleep(dice.millis(20, 1_500)).await;
         let (Some(node), Some((topic, at))) = (world.any_node(&dice), world.any_partition(&dice)) else { continue };
-        let connection = node.ingest.connection();
         let by_name = topic.permanent && dice.chance(40);
         // A few requests on one connection: taken in in order, answered in order.
         let mut sent = Vec::new();
@@ -34,12 +35,12 @@ pub(crate) async fn produce(world: Arc<World>, producer: u32) {
             next += ids.len() as u32;
             ids.iter().for_each(|id| world.core.ledger().tried(*id, false));
             let bytes = batch(&ids, world.start_ms, compression(&dice), None);
-            let pending = accept(&node, &connection, &topic, at, bytes, by_name).await;
-            sent.push((ids, pending));
+            let on_its_way = send(&node, &links[0], &topic, at, bytes, by_name).await;
+            sent.push((ids, on_its_way));
         }
         let mut last = -1;
-        for (ids, pending) in sent {
-            let told = answer(&world, &node, pending, &topic, at, &ids).await;
+        for (ids, on_its_way) in sent {
+            let told = answer(&world, &node, on_its_way, &topic, at, &ids).await;
             world.core.trace(format!(
                 "producer {producer} {} {}-{} {:x}+{}: {told}",
                 node.name(),
@@ -61,8 +62,8 @@ pub(crate) async fn produce(world: Arc<World>, producer: u32) {
             {
                 ids.iter().for_each(|id| world.core.ledger().tried(*id, false));
                 let bytes = batch(&ids, world.start_ms, compression(&dice), None);
-                let pending = accept(&other, &other.ingest.connection(), &topic, at, bytes, false).await;
-                let told = answer(&world, &other, pending, &topic, at, &ids).await;
+                let on_its_way = send(&other, &links[1], &topic, at, bytes, false).await;
+                let told = answer(&world, &other, on_its_way, &topic, at, &ids).await;
                 world.core.trace(format!("producer {producer} again {} {:x}: {told}", other.name(), ids[0]));
             }
         }

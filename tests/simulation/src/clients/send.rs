@@ -1,10 +1,12 @@
 //! One batch on its way, as a producer's connection sends it.
 
 use crate::ledger::RecordId;
+use crate::network::{Link, patience};
 use crate::node::Node;
-use crate::world::{TopicInfo, World, caller};
+use crate::world::{TopicInfo, World};
 use bytes::Bytes;
-use strandline_ingest::{PendingProduce, ProduceConnection};
+use std::sync::Arc;
+use strandline_client::Answer;
 use strandline_types::{TopicId, TopicPartition};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -19,34 +21,34 @@ pub(crate) enum Told {
     Nothing,
 }
 
-/// Puts a batch on its way. None if the node dies first.
-pub(crate) async fn accept(
-    node: &Node,
-    connection: &ProduceConnection,
+/// Puts a batch on its way. None if there is no connection.
+pub(crate) async fn send(
+    node: &Arc<Node>,
+    link: &Link,
     topic: &TopicInfo,
     at: TopicPartition,
     records: Bytes,
     by_name: bool,
-) -> Option<PendingProduce> {
+) -> Option<Answer<ProduceRequest>> {
     let partition_data = vec![PartitionProduceData { index: at.partition, records: Some(records) }];
     let (version, name, topic_id) = if by_name { (12, topic.name.clone(), TopicId::ZERO) } else { (13, String::new(), topic.id) };
     let topic_data = vec![TopicProduceData { name, topic_id, partition_data }];
     let request = ProduceRequest { acks: -1, timeout_ms: 15_000, topic_data, ..ProduceRequest::default() };
-    node.ask(connection.accept(&caller(), version, request)).await
+    link.to(node).await?.submit(version, &request).ok()
 }
 
 /// Waits for the answer, and holds it against what is there.
 pub(crate) async fn answer(
     world: &World,
     node: &Node,
-    pending: Option<PendingProduce>,
+    sent: Option<Answer<ProduceRequest>>,
     topic: &TopicInfo,
     at: TopicPartition,
     ids: &[RecordId],
 ) -> Told {
-    let Some(pending) = pending else { return Told::Nothing };
-    let Some(answer) = node.ask(pending.answer()).await else { return Told::Nothing };
-    let partition = &answer.response.responses[0].partition_responses[0];
+    let Some(sent) = sent else { return Told::Nothing };
+    let Ok(answer) = sent.wait(patience(world)).await else { return Told::Nothing };
+    let partition = &answer.responses[0].partition_responses[0];
     let code = ErrorCode::from_code(partition.error_code);
     if code != ErrorCode::None {
         let gone = matches!(code, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition);

@@ -1,15 +1,16 @@
 //! Members of consumer groups by the classic protocol: they join, share the partitions out, read on from what is committed, and
 //! commit; leave, or go without a word. No partition has two owners in one generation, and what is committed never goes back.
 
+use super::groups::coordinator;
 use crate::core::locked;
 use crate::dice::Dice;
+use crate::network::Link;
 use crate::node::Node;
-use crate::world::{TopicInfo, World, caller};
+use crate::world::{TopicInfo, World};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use strandline_groups::coordinator_of;
 use strandline_types::TopicId;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::join_group::JoinGroupRequestProtocol;
@@ -27,6 +28,7 @@ const PATIENCE: usize = 60;
 
 /// What the members of a group say to a checker.
 pub(crate) struct Team {
+    number: u64,
     name: String,
     topic: TopicInfo,
     /// (generation, partition) → its owner.
@@ -38,6 +40,7 @@ pub(crate) struct Team {
 struct Member {
     world: Arc<World>,
     team: Arc<Team>,
+    link: Link,
     dice: Dice,
     name: String,
     id: String,
@@ -49,7 +52,13 @@ struct Member {
 
 impl Team {
     pub fn new(number: u32, topic: TopicInfo) -> Arc<Self> {
-        Arc::new(Self { name: format!("team-{number}"), topic, owners: Mutex::default(), kept: Mutex::default() })
+        Arc::new(Self {
+            number: number.into(),
+            name: format!("team-{number}"),
+            topic,
+            owners: Mutex::default(),
+            kept: Mutex::default(),
+        })
     }
 }
 
@@ -57,7 +66,8 @@ impl Team {
 pub(crate) async fn take_part(world: Arc<World>, team: Arc<Team>, number: u32) {
     let dice = Dice::new(world.seed, 600 + u64::from(number));
     let name = format!("{} member {number}", team.name);
-    let mut member = Member { world, team, dice, name, id: String::new(), place: None, late: None };
+    let link = Link::new(&world, 6_000 + 100 * team.number + u64::from(number));
+    let mut member = Member { world, team, link, dice, name, id: String::new(), place: None, late: None };
     while !member.world.is_ending() {
         member.step().await;
         let wait = member.dice.millis(100, 2_000);
@@ -72,7 +82,8 @@ pub(crate) async fn take_part(world: Arc<World>, team: Arc<Team>, number: u32) {
 pub(crate) async fn goes_on(world: Arc<World>, team: Arc<Team>, number: u32) {
     let dice = Dice::new(world.seed, 700 + u64::from(number));
     let name = format!("{} late member {number}", team.name);
-    let mut member = Member { world, team, dice, name, id: String::new(), place: None, late: None };
+    let link = Link::new(&world, 7_000 + 100 * team.number + u64::from(number));
+    let mut member = Member { world, team, link, dice, name, id: String::new(), place: None, late: None };
     for _ in 0..PATIENCE {
         if member.world.core.has_failed() {
             return;
@@ -92,10 +103,8 @@ impl Member {
     }
 
     /// Whoever some node says it is.
-    fn coordinator(&self) -> Option<Arc<Node>> {
-        let asked = self.world.any_node(&self.dice)?;
-        let id = coordinator_of(&asked.cell.view(), &self.team.name)?;
-        self.world.live().into_iter().find(|node| node.cell.node_id() == id)
+    async fn coordinator(&self) -> Option<Arc<Node>> {
+        coordinator(&self.world, &self.link, &self.dice, &self.team.name).await
     }
 
     async fn step(&mut self) {
@@ -125,7 +134,7 @@ impl Member {
     }
 
     async fn find_place(&mut self) {
-        let Some(node) = self.coordinator() else { return };
+        let Some(node) = self.coordinator().await else { return };
         let protocols = vec![JoinGroupRequestProtocol { name: "range".to_owned(), metadata: Bytes::from_static(b"all") }];
         let request = JoinGroupRequest {
             group_id: self.team.name.clone(),
@@ -136,8 +145,7 @@ impl Member {
             protocols,
             ..JoinGroupRequest::default()
         };
-        let joined = tokio::time::timeout(Duration::from_secs(40), node.ask(node.groups.join_group(&caller(), 7, request))).await;
-        let Ok(Some(joined)) = joined else { return };
+        let Some(joined) = self.link.call(&node, 7, &request).await else { return };
         let code = ErrorCode::from_code(joined.error_code);
         if code == ErrorCode::MemberIdRequired {
             self.id.clone_from(&joined.member_id);
@@ -169,8 +177,7 @@ impl Member {
             assignments: assignments.collect(),
             ..SyncGroupRequest::default()
         };
-        let synced = tokio::time::timeout(Duration::from_secs(40), node.ask(node.groups.sync_group(&caller(), 5, request))).await;
-        let Ok(Some(synced)) = synced else { return };
+        let Some(synced) = self.link.call(&node, 5, &request).await else { return };
         let code = ErrorCode::from_code(synced.error_code);
         self.say(&format!("at {}: generation {generation}, {code}, {:?}", node.name(), synced.assignment));
         if code != ErrorCode::None {
@@ -193,7 +200,7 @@ impl Member {
 
     /// What is committed; none if nobody says.
     async fn committed(&self, partition: i32) -> Option<i64> {
-        let node = self.coordinator()?;
+        let node = self.coordinator().await?;
         let least = locked(&self.team.kept).get(&partition).map_or(-1, |(kept, _)| *kept);
         let topics = vec![OffsetFetchRequestTopics {
             name: self.team.topic.name.clone(),
@@ -203,7 +210,7 @@ impl Member {
         let groups =
             vec![OffsetFetchRequestGroup { group_id: self.team.name.clone(), topics: Some(topics), ..Default::default() }];
         let request = OffsetFetchRequest { groups, ..Default::default() };
-        let answer = node.ask(node.groups.offset_fetch(&caller(), 8, request)).await?;
+        let answer = self.link.call(&node, 8, &request).await?;
         let group = answer.groups.first()?;
         let found = group.topics.first()?.partitions.first()?;
         if group.error_code != 0 || found.error_code != 0 {
@@ -222,14 +229,14 @@ impl Member {
     }
 
     async fn beat(&mut self) {
-        let (Some(node), Some((generation_id, _))) = (self.coordinator(), &self.place) else { return };
+        let (Some(node), Some((generation_id, _))) = (self.coordinator().await, &self.place) else { return };
         let request = HeartbeatRequest {
             group_id: self.team.name.clone(),
             generation_id: *generation_id,
             member_id: self.id.clone(),
             ..HeartbeatRequest::default()
         };
-        let Some(answer) = node.ask(node.groups.heartbeat(&caller(), 4, request)).await else { return };
+        let Some(answer) = self.link.call(&node, 4, &request).await else { return };
         let code = ErrorCode::from_code(answer.error_code);
         if code != ErrorCode::None {
             self.say(&format!("beats at {}: {code}", node.name()));
@@ -239,7 +246,7 @@ impl Member {
 
     /// Reads on, and says so.
     async fn commit(&mut self) -> Option<ErrorCode> {
-        let node = self.coordinator()?;
+        let node = self.coordinator().await?;
         let step = self.dice.between(0, 3) as i64;
         let (generation, offsets) = self.place.as_mut()?;
         let generation = *generation;
@@ -272,7 +279,8 @@ impl Member {
 
     /// The last commit of an earlier generation arrives only now: it must not count.
     async fn commit_late(&mut self) {
-        let (Some(node), Some((now, _)), Some((generation, offsets))) = (self.coordinator(), &self.place, &self.late) else {
+        let (Some(node), Some((now, _)), Some((generation, offsets))) = (self.coordinator().await, &self.place, &self.late)
+        else {
             return;
         };
         let (now, generation) = (*now, *generation);
@@ -286,7 +294,7 @@ impl Member {
         }
     }
 
-    async fn send_commit(&self, node: &Node, generation: i32, offsets: &[(i32, i64)]) -> Option<ErrorCode> {
+    async fn send_commit(&self, node: &Arc<Node>, generation: i32, offsets: &[(i32, i64)]) -> Option<ErrorCode> {
         let partitions = offsets
             .iter()
             .map(|(partition, offset)| OffsetCommitRequestPartition {
@@ -303,7 +311,7 @@ impl Member {
             topics: vec![OffsetCommitRequestTopic { name: self.team.topic.name.clone(), topic_id: TopicId::ZERO, partitions }],
             ..OffsetCommitRequest::default()
         };
-        let answer = node.ask(node.groups.offset_commit(&caller(), 9, request)).await?;
+        let answer = self.link.call(node, 9, &request).await?;
         let code = match answer.topics.first().and_then(|topic| topic.partitions.first()) {
             Some(partition) => ErrorCode::from_code(partition.error_code),
             // It owns nothing.
@@ -313,10 +321,10 @@ impl Member {
     }
 
     async fn leave(&mut self) {
-        let Some(node) = self.coordinator() else { return };
+        let Some(node) = self.coordinator().await else { return };
         let members = vec![MemberIdentity { member_id: self.id.clone(), ..MemberIdentity::default() }];
         let request = LeaveGroupRequest { group_id: self.team.name.clone(), members, ..LeaveGroupRequest::default() };
-        let answer = node.ask(node.groups.leave_group(&caller(), 5, request)).await;
+        let answer = self.link.call(&node, 5, &request).await;
         self.say(&format!("leaves: {:?}", answer.map(|answer| ErrorCode::from_code(answer.error_code))));
         self.id = String::new();
         self.place = None;

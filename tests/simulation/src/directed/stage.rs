@@ -1,9 +1,10 @@
 //! What scripts are made of.
 
 use crate::check::check_now;
-use crate::clients::{Told, accept, answer};
+use crate::clients::{Told, answer, send};
 use crate::dice::Dice;
 use crate::ledger::record_id;
+use crate::network::Link;
 use crate::node::Node;
 use crate::record::batch;
 use crate::stops::{Hold, Place};
@@ -81,8 +82,9 @@ impl Stage {
         let ids: Vec<_> = (0..records as u32).map(|step| record_id(1, from + step)).collect();
         ids.iter().for_each(|id| self.world.core.ledger().tried(*id, false));
         let bytes = batch(&ids, self.world.start_ms, Compression::None, None);
-        let pending = accept(&node, &node.ingest.connection(), &self.topic, self.at(), bytes, false).await;
-        let told = answer(&self.world, &node, pending, &self.topic, self.at(), &ids).await;
+        let link = Link::new(&self.world, u64::from(from));
+        let sent = send(&node, &link, &self.topic, self.at(), bytes, false).await;
+        let told = answer(&self.world, &node, sent, &self.topic, self.at(), &ids).await;
         self.say(&format!("{} {:x}+{records}: {told}", node.name(), ids[0]));
         told
     }
