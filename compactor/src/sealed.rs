@@ -2,12 +2,13 @@
 
 use crate::error::WorkError;
 use crate::shared::Shared;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strandline_bronze::day_of_sealed_path;
 use strandline_commands::{FileRange, NewFile};
+use strandline_index::Index;
 use strandline_segment_index::{PutError, ReadError, RemoveError, RowKey, SealedRow};
-use strandline_types::{TopicId, TopicPartition, limits};
+use strandline_types::{Seq, TopicId, TopicPartition, limits};
 
 /// How often a topic's files are listed anew because they changed meanwhile.
 const LOADS: usize = 8;
@@ -41,6 +42,36 @@ impl SealedFiles {
     }
 }
 
+/// What the index tells of a topic's plans, looked at before its rows are read. Rows are read a page at a time, so that of a file whose
+/// rows are written meanwhile only those that lie behind the last page may be found. A file that is taken for less than it is goes when
+/// its part goes (`DropSealed` names the ranges, and the fold knows no others), and its other records with it.
+struct KnownPlans {
+    /// The last entry that was folded.
+    seq: Seq,
+    /// Open plans by their file's path: (partition, start, end).
+    open: BTreeMap<String, BTreeSet<(i32, i64, i64)>>,
+}
+
+impl KnownPlans {
+    fn of(index: &Index, topic_id: TopicId) -> Self {
+        let plans = index.topics.get(&topic_id).into_iter().flat_map(|topic| &topic.plans);
+        let open = plans.map(|(path, plan)| (path.clone(), cover(&plan.ranges)));
+        Self { seq: index.cell.seq, open: open.collect() }
+    }
+
+    /// Whether every file was found with all of its rows, of which the youngest was planned at `youngest`. All of a plan's rows are
+    /// there before it is done (docs/rules.md, C2): so those of a plan that was done in this view were there before the first page.
+    fn show_whole(&self, files: &SealedFiles, youngest: Seq) -> bool {
+        let is_whole =
+            |(path, ranges): (&String, &BTreeSet<_>)| files.files.get(path).is_none_or(|file| cover(&file.ranges) == *ranges);
+        youngest <= self.seq && self.open.iter().all(is_whole)
+    }
+}
+
+fn cover(ranges: &[FileRange]) -> BTreeSet<(i32, i64, i64)> {
+    ranges.iter().map(|range| (range.partition, range.start, range.end)).collect()
+}
+
 /// What a row of the segment index says of its file, as commands have it.
 pub fn range_of_row(row: &SealedRow) -> FileRange {
     FileRange {
@@ -72,12 +103,20 @@ impl Shared {
         self.load_sealed_files(topic_id).await
     }
 
-    /// The same, read anew. A file that is added or removed while the rows are read may be missed by the scan, or be found after
-    /// it is gone: the list counts only if nothing was.
+    /// The same, read anew. A file that is added or removed while the rows are read may be missed by the scan, be found after it is
+    /// gone, or be found with some of its rows: the list counts only if no file was, as far as this run's changes and the plans of all
+    /// nodes tell.
     pub async fn load_sealed_files(&self, topic_id: TopicId) -> Result<Arc<SealedFiles>, WorkError> {
         for _ in 0..LOADS {
             let before = self.memory().sealed_changed.get(&topic_id).copied();
-            let files = Arc::new(self.scan_sealed_files(topic_id).await?);
+            let known = KnownPlans::of(&self.cell.view(), topic_id);
+            let (files, youngest) = self.scan_sealed_files(topic_id).await?;
+            if !known.show_whole(&files, youngest) {
+                // Another node is at it: what it has planned or done meanwhile is in the view now.
+                self.cell.barrier().await?;
+                continue;
+            }
+            let files = Arc::new(files);
             let mut memory = self.memory();
             if memory.sealed_changed.get(&topic_id).copied() != before {
                 continue;
@@ -93,18 +132,20 @@ impl Shared {
         Err(WorkError::SegmentIndex { reason, retriable: true })
     }
 
-    async fn scan_sealed_files(&self, topic_id: TopicId) -> Result<SealedFiles, WorkError> {
-        let mut files = SealedFiles::default();
+    /// The files that the rows tell of, and the seq of the youngest plan among theirs.
+    async fn scan_sealed_files(&self, topic_id: TopicId) -> Result<(SealedFiles, Seq), WorkError> {
+        let (mut files, mut youngest) = (SealedFiles::default(), Seq::ZERO);
         // Ends are above 0, so this key lies before every row of the topic.
         let mut after = Some(RowKey { topic_partition: TopicPartition { topic_id, partition: 0 }, end_offset: 0 });
         loop {
             let rows = self.segment_index.scan_all(after, limits::SEGMENT_INDEX_SCAN_ROWS).await?;
-            let Some(last) = rows.last() else { return Ok(files) };
+            let Some(last) = rows.last() else { return Ok((files, youngest)) };
             after = Some(last.key());
             for row in rows {
                 if row.topic_partition.topic_id != topic_id {
-                    return Ok(files);
+                    return Ok((files, youngest));
                 }
+                youngest = youngest.max(row.sealed_seq);
                 files.add(row);
             }
         }

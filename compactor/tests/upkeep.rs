@@ -153,6 +153,43 @@ async fn a_file_that_is_sealed_while_the_files_are_listed_is_not_lost() {
     world.check_manifest(&node, topic).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_that_another_node_seals_while_the_files_are_listed_is_listed_whole_and_not_dropped_for_a_part_of_it() {
+    let mut world = World::new(14);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 2, &[]).await;
+    let slow = Arc::new(StubbornIndex::new(world.segment_index.clone()));
+    let other = world.compactor(&node, slow.clone());
+    for partition in [0, 1] {
+        world.produce(&node, topic, partition, 3).await;
+    }
+    node.compactor.seal_everything(topic).await.unwrap();
+    // One page has been read, and is held back while the rows of another file are written: of those, one lies before its end.
+    slow.hold_scans.store(true, Ordering::Relaxed);
+    let mut listing = Box::pin(other.sealed_files(topic));
+    for _ in 0..20 {
+        assert!(futures::poll!(&mut listing).is_pending());
+        tokio::task::yield_now().await;
+    }
+    for partition in [0, 1] {
+        world.produce(&node, topic, partition, 3).await;
+    }
+    node.compactor.seal_everything(topic).await.unwrap();
+    slow.hold_scans.store(false, Ordering::Relaxed);
+    slow.release.notify_waiters();
+    let partitions = |file: &strandline_commands::NewFile| file.ranges.iter().map(|range| range.partition).collect::<Vec<_>>();
+    let listed: Vec<_> = listing.await.unwrap().iter().map(partitions).collect();
+    // Nobody can read partition 1 any more, and everybody partition 0.
+    node.cell.submit(Submission::one(MoveLogStart { topic_id: topic.0.to_vec(), partition: 1, to: -1 })).await.unwrap();
+    other.retain_once().await.unwrap();
+    let garbage = node.cell.view().garbage.keys().filter(|path| path.starts_with("bronze/")).count();
+    assert_eq!(garbage, 0, "a file whose records can be read is garbage");
+    assert_eq!(listed, [[0, 1], [0, 1]]);
+    world.runtime.sleep(DAY).await;
+    other.collect_once().await.unwrap();
+    world.check(&node, false).await;
+}
+
 fn referenced(node: &Node) -> BTreeSet<String> {
     let view = node.cell.view();
     let fresh = view.topics.values().flat_map(|topic| topic.fresh.values()).map(|segment| segment.file.path.clone());
