@@ -106,7 +106,7 @@ pub enum WorkError {
         /// How that showed.
         reason: String,
     },
-    /// The bucket's copy of the log does not come far enough.
+    /// The bucket's copy of the log does not come far enough, and another node is the one that makes it.
     #[error("the copy of the log stands at {copied}, {needed} is needed first")]
     NotCopied {
         /// Where it stands.
@@ -131,6 +131,11 @@ pub enum WorkError {
 }
 
 impl WorkError {
+    /// Another node's turn: it is waited for, and nothing is wrong.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::LeaseElsewhere | Self::NotCopied { .. })
+    }
+
     /// The disk is full.
     pub fn is_full(&self) -> bool {
         match self {

@@ -106,12 +106,15 @@ impl Shared {
         Ok(snapshot.map_or(copied, |snapshot| copied.max(snapshot.seq)))
     }
 
-    /// The copies cover `seq`, or are made to.
+    /// The copies cover `seq`, or are made to. Where they are another node's work it is that node's turn: [`WorkError::NotCopied`].
     pub async fn copied_up_to(&self, seq: Seq) -> Result<(), WorkError> {
         if self.cell.view().cell.log_copied >= seq {
             return Ok(());
         }
-        let copied = self.copy_log_once(true).await?;
+        let copied = match self.copy_log_once(true).await {
+            Err(WorkError::LeaseElsewhere) => self.cell.view().cell.log_copied,
+            copied => copied?,
+        };
         if copied < seq { Err(WorkError::NotCopied { copied: copied.0, needed: seq.0 }) } else { Ok(()) }
     }
 

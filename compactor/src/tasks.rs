@@ -38,7 +38,7 @@ impl Backoffs {
                 let (_, wait_ms) = self.0.get(&topic_id).copied().unwrap_or((0, first_ms / 2));
                 let wait_ms = match error.retry() {
                     Retry::Alarm => LONGEST_BACKOFF_MS,
-                    _ if matches!(error, WorkError::LeaseElsewhere) => LONGEST_BACKOFF_MS / 10,
+                    _ if error.is_elsewhere() => LONGEST_BACKOFF_MS / 10,
                     Retry::LookAgain | Retry::Later | Retry::Stop => (wait_ms * 2).clamp(first_ms, LONGEST_BACKOFF_MS),
                 };
                 report_failure(what, topic_id, &error, wait_ms);
@@ -59,7 +59,7 @@ fn report_failure(what: &'static str, topic_id: TopicId, error: &WorkError, wait
     match error.retry() {
         Retry::Alarm => tracing::error!(%topic_id, %error, wait_ms, "{what} failed and needs someone to look"),
         Retry::LookAgain | Retry::Stop => tracing::debug!(%topic_id, %error, "{what} was overtaken"),
-        Retry::Later if matches!(error, WorkError::LeaseElsewhere) => tracing::debug!(%topic_id, "{what} is another node's work"),
+        Retry::Later if error.is_elsewhere() => tracing::debug!(%topic_id, %error, "{what} waits for another node"),
         Retry::Later => tracing::warn!(%topic_id, %error, wait_ms, "{what} failed and is tried again"),
     }
 }

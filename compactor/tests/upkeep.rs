@@ -10,7 +10,7 @@ use std::time::Duration;
 use strandline_cell::Submission;
 use strandline_commands::{AgreeSnapshot, DeleteTopic, MoveLogStart, WroteSnapshot};
 use strandline_commit_log::{CommitLog, Tail};
-use strandline_compactor::{LogCopy, LogCopyName};
+use strandline_compactor::{LogCopy, LogCopyName, Retry, WorkError};
 use strandline_index::{ExtentPlace, Index, digest};
 use strandline_object_store::{Effect, Fault, Operation, Purpose};
 use strandline_segment_index::SegmentIndex;
@@ -188,6 +188,30 @@ async fn a_file_that_another_node_seals_while_the_files_are_listed_is_listed_who
     world.runtime.sleep(DAY).await;
     other.collect_once().await.unwrap();
     world.check(&node, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seal_waits_for_the_copy_that_another_node_makes_and_says_so() {
+    let mut world = World::new(15);
+    let (node, other) = (world.join(false).await, world.join(false).await);
+    let topic = world.create_topic(&node, 7, "t", 1, &[]).await;
+    world.produce(&node, topic, 0, 3).await;
+    other.cell.barrier().await.unwrap();
+    other.compactor.copy_log_once().await.unwrap();
+    assert!(node.compactor.convert_once(topic).await.unwrap());
+    let waits = node.compactor.seal_once(topic, true).await.unwrap_err();
+    assert!(matches!(waits, WorkError::NotCopied { copied, needed } if copied < needed), "{waits}");
+    assert_eq!(waits.retry(), Retry::Later);
+    other.cell.barrier().await.unwrap();
+    other.compactor.copy_log_once().await.unwrap();
+    node.cell.barrier().await.unwrap();
+    assert_eq!(node.compactor.seal_once(topic, true).await.unwrap().sealed.len(), 1);
+    // And the lease for the seal itself is another matter.
+    other.cell.barrier().await.unwrap();
+    world.produce(&other, topic, 0, 3).await;
+    let refused = other.compactor.convert_once(topic).await.unwrap_err();
+    assert!(matches!(refused, WorkError::LeaseElsewhere), "{refused}");
+    world.check(&other, false).await;
 }
 
 fn referenced(node: &Node) -> BTreeSet<String> {

@@ -85,19 +85,18 @@ impl World {
 
     /// A new run over what is there; the one before is dead.
     pub async fn start(&self) -> Node {
+        self.join(true).await
+    }
+
+    /// A new run, the `sole` one or beside others.
+    pub async fn join(&self, sole: bool) -> Node {
         let runtime = Runtime { spawner: self.runtime.spawner.new_group(), ..self.runtime.clone() };
         let log: Arc<dyn CommitLog> = Arc::new(self.log.for_node());
         let faulty = Faults::new(self.store.clone(), self.faults.clone(), &runtime);
         let objects = Objects::new(Arc::new(faulty), RetryPolicy::once(), &runtime);
         let index = self.load_index().await;
         let options = CellOptions {
-            join: JoinAs {
-                host: "127.0.0.1".to_owned(),
-                port: 9092,
-                zone: String::new(),
-                roles: vec![Role::Compactor],
-                sole: true,
-            },
+            join: JoinAs { host: "127.0.0.1".to_owned(), port: 9092, zone: String::new(), roles: vec![Role::Compactor], sole },
             accept_clock: true,
             poll: Duration::from_secs(1),
         };
