@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_bronze::manifest::{DayManifest, RootManifest, root_path};
 use strandline_bronze::{Fetched, ReadError, SegmentFooter, SegmentScan};
 use strandline_object_store::Purpose;
-use strandline_types::TopicPartition;
+use strandline_types::{TopicId, TopicPartition};
 
 /// All nodes serve, have folded the same, and it is right. A node under which the floor passed by begins anew first.
 pub(crate) async fn agree(world: &World) {
@@ -55,13 +55,24 @@ pub(crate) async fn read_everything(world: &World, max_bytes: usize) {
     check_now(world);
 }
 
+/// So many rounds in which a step fails everywhere and nothing gets further are an end.
+const IDLE_ROUNDS: usize = 3;
+
+/// How far a topic is converted and sealed: offsets, over all partitions.
+fn standing(world: &World, topic: TopicId) -> (i64, i64) {
+    let oracle = world.core.oracle();
+    let partitions = oracle.index().topics.get(&topic).into_iter().flat_map(|topic| &topic.partitions);
+    partitions.fold((0, 0), |sums, partition| (sums.0 + partition.frontier, sums.1 + partition.sealed_end))
+}
+
 /// Every topic converted and sealed, each step by whoever has its lease.
 pub(crate) async fn seal_everything(world: &World) {
     for topic in world.topics() {
         for step in ["convert", "seal", "manifest"] {
             let mut errors = Vec::new();
-            let mut done = false;
-            for _ in 0..3 {
+            let (mut done, mut idle) = (false, 0);
+            let mut stands = standing(world, topic.id);
+            while idle < IDLE_ROUNDS && !world.core.has_failed() {
                 for node in world.live() {
                     let _ = node.cell.barrier().await;
                     let result = match step {
@@ -82,9 +93,16 @@ pub(crate) async fn seal_everything(world: &World) {
                 if done {
                     break;
                 }
-                // A plan waits for its copy in the bucket, which is another node's work perhaps.
+                // A plan waits for its copy in the bucket, which is another node's work perhaps: then a round makes one file.
                 for node in world.live() {
                     let _ = node.compactor.copy_log_once().await;
+                }
+                let stood = std::mem::replace(&mut stands, standing(world, topic.id));
+                if stood == stands {
+                    idle += 1;
+                } else {
+                    idle = 0;
+                    errors.clear();
                 }
                 world.core.runtime.sleep(std::time::Duration::from_secs(30)).await;
             }
