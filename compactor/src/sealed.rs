@@ -8,6 +8,7 @@ use strandline_bronze::day_of_sealed_path;
 use strandline_commands::{FileRange, NewFile};
 use strandline_index::Index;
 use strandline_segment_index::{PutError, ReadError, RemoveError, RowKey, SealedRow};
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, TopicId, TopicPartition, limits};
 
 /// How often a topic's files are listed anew because they changed meanwhile.
@@ -111,7 +112,7 @@ impl Shared {
             let before = self.memory().sealed_changed.get(&topic_id).copied();
             let known = KnownPlans::of(&self.cell.view(), topic_id);
             let (files, youngest) = self.scan_sealed_files(topic_id).await?;
-            if !known.show_whole(&files, youngest) {
+            if !known.show_whole(&files, youngest) && holds(Rule::WholeFiles) {
                 // Another node is at it: what it has planned or done meanwhile is in the view now.
                 self.cell.barrier().await?;
                 continue;

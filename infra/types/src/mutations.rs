@@ -52,6 +52,8 @@ pub enum Rule {
     Digest,
     /// A manifest names the files that answer, and no other.
     Manifest,
+    /// A sealed file counts as listed only with all of its rows.
+    WholeFiles,
 }
 
 #[cfg(feature = "mutations")]

@@ -52,7 +52,7 @@ impl Mutation {
         [(Rule::A4, 10), (Rule::B1, 60), (Rule::Duplicates, 5), (Rule::Generation, 20), (Rule::FoldVersion, 20)];
 
     /// Rules that a script finds: chance seldom comes to where they matter.
-    pub const BY_SCRIPT: [(Rule, Script); 36] = [
+    pub const BY_SCRIPT: [(Rule, Script); 38] = [
         (Rule::A1, Script::SleptInAppend),
         (Rule::A2, Script::SleptInAppend),
         (Rule::A3, Script::TwoSlept),
@@ -87,7 +87,9 @@ impl Mutation {
         (Rule::D3, Script::DamagedSnapshot),
         (Rule::D4, Script::SnapshotBeforeTheFloor),
         (Rule::D5, Script::SleptBeforeRaising),
+        (Rule::Claim, Script::CommitOfAnOldCoordinator),
         (Rule::Digest, Script::DamagedFile),
         (Rule::Manifest, Script::ManifestOfAnOldView),
+        (Rule::WholeFiles, Script::RowsWrittenWhileListed),
     ];
 }

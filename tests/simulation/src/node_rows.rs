@@ -71,6 +71,7 @@ impl SegmentIndex for NodeRows {
     async fn scan_all(&self, after: Option<RowKey>, limit: usize) -> Result<Vec<SealedRow>, ReadError> {
         self.begin().await;
         let answer = self.core.segment_index.scan_all(after, limit).await;
+        self.stops.pass(Place::Listed, "").await;
         self.gate.pass().await;
         answer
     }

@@ -17,6 +17,8 @@ pub(crate) enum Place {
     PutDone,
     List,
     Rows,
+    /// Rows were listed, and who asked has not heard yet.
+    Listed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

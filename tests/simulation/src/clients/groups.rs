@@ -26,7 +26,7 @@ pub(crate) async fn commit_offsets(world: Arc<World>, number: u32) {
         let Some(node) = coordinator(&world, &link, &dice, &group).await else { continue };
         if dice.chance(60) && !last_look {
             tried += 1;
-            let code = commit(&link, &node, &group, &topic, tried).await;
+            let code = commit_offset(&link, &node, &group, &topic, tried).await;
             world.core.trace(format!("{group} {} commits {tried}: {code:?}", node.name()));
             if code == Some(ErrorCode::None) {
                 kept = tried;
@@ -54,7 +54,14 @@ pub(crate) async fn coordinator(world: &World, link: &Link, dice: &Dice, group: 
     world.live().into_iter().find(|node| node.cell.node_id() == found.node_id)
 }
 
-async fn commit(link: &Link, node: &Arc<Node>, group: &str, topic: &TopicInfo, offset: i64) -> Option<ErrorCode> {
+/// Commits an offset of the topic's first partition, as a consumer that assigns itself.
+pub(crate) async fn commit_offset(
+    link: &Link,
+    node: &Arc<Node>,
+    group: &str,
+    topic: &TopicInfo,
+    offset: i64,
+) -> Option<ErrorCode> {
     let partitions = vec![OffsetCommitRequestPartition {
         partition_index: 0,
         committed_offset: offset,

@@ -9,7 +9,7 @@ mod send;
 mod team;
 
 pub(crate) use consumer::{check_answer, consume, read_all};
-pub(crate) use groups::commit_offsets;
+pub(crate) use groups::{commit_offset, commit_offsets};
 pub(crate) use idempotent::Idempotent;
 pub(crate) use operator::{administer, operate};
 pub(crate) use producer::produce;

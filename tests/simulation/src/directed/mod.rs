@@ -2,6 +2,7 @@
 //! has for them. With the rules each ends well; with its rule switched off each must be found.
 
 mod collecting;
+mod coordinating;
 mod floors;
 mod sealing;
 mod stage;
@@ -83,13 +84,17 @@ pub enum Script {
     DamagedSnapshot,
     /// A newer snapshot is there before the floor names it.
     SnapshotBeforeTheFloor,
+    /// A file's rows are written while another node lists files.
+    RowsWrittenWhileListed,
     /// A sealed file is damaged, byte by byte.
     DamagedFile,
+    /// A coordinator's commit of offsets lands once another coordinates the group.
+    CommitOfAnOldCoordinator,
 }
 
 impl Script {
     /// All of them.
-    pub const ALL: [Script; 32] = [
+    pub const ALL: [Script; 34] = [
         Script::SleptInAppend,
         Script::TwoSlept,
         Script::LandsAgain,
@@ -121,7 +126,9 @@ impl Script {
         Script::ManifestOfAnOldView,
         Script::DamagedSnapshot,
         Script::SnapshotBeforeTheFloor,
+        Script::RowsWrittenWhileListed,
         Script::DamagedFile,
+        Script::CommitOfAnOldCoordinator,
     ];
 
     fn shape(self) -> Shape {
@@ -166,7 +173,9 @@ impl Script {
             Self::ManifestOfAnOldView => sealing::manifest_of_an_old_view(stage).await,
             Self::DamagedSnapshot => starting::damaged_snapshot(stage).await,
             Self::SnapshotBeforeTheFloor => starting::snapshot_before_the_floor(stage).await,
+            Self::RowsWrittenWhileListed => sealing::rows_written_while_listed(stage).await,
             Self::DamagedFile => sealing::damaged_file(stage).await,
+            Self::CommitOfAnOldCoordinator => coordinating::commit_of_an_old_coordinator(stage).await,
         }
     }
 }

@@ -104,18 +104,57 @@ pub(super) async fn rows_removed_under_a_reader(stage: &Stage) {
     }
 }
 
-/// A node that has not folded `Sealed` lists the inputs, and not the file that has their rows.
+/// A node that has folded a plan and not its `Sealed` lists the inputs, and not the file that has their rows.
 pub(super) async fn manifest_of_an_old_view(stage: &Stage) {
     stage.send(0, LARGE).await;
     stage.convert(0).await;
-    stage.catch_up().await;
-    stage.cut_off(2, true);
-    stage.seal(0).await;
+    let hold = stage.hold(0, Place::Put, "bronze/");
+    let cut_off = async {
+        hold.reached().await;
+        stage.catch_up().await;
+        stage.cut_off(2, true);
+        hold.release();
+    };
+    futures::join!(stage.seal(0), cut_off);
     let node = stage.node(2);
     let done = node.ask(node.compactor.write_manifest_once(stage.topic.id)).await;
     stage.say(&format!("manifest: {done:?}"));
     crate::final_checks::manifests(&stage.world).await;
     stage.cut_off(2, false);
+}
+
+/// A node has read a page of a topic's rows when those of another file are written, of which some lie before that page's end. Then the
+/// log start passes the others.
+pub(super) async fn rows_written_while_listed(stage: &Stage) {
+    let wide = stage.on_another_topic("wide", 2).await;
+    let fill = async || {
+        for partition in 0..2 {
+            wide.send_to(0, partition, LARGE).await;
+        }
+        wide.convert(0).await;
+        wide.seal(0).await;
+    };
+    fill().await;
+    stage.catch_up().await;
+    let node = stage.node(1);
+    let hold = stage.hold(1, Place::Listed, "");
+    let sealed = async {
+        if !stage.is_reached(&hold).await {
+            stage.world.core.fail("no rows are listed");
+        }
+        fill().await;
+        hold.release();
+    };
+    let (listed, ()) = futures::join!(node.ask(node.compactor.sealed_files(wide.topic.id)), sealed);
+    stage.say(&format!("listed: {listed:?}"));
+    wide.move_log_start(0, 1, -1).await;
+    stage.catch_up().await;
+    let done = node.ask(node.compactor.retain_once()).await;
+    stage.say(&format!("retention: {done:?}"));
+    // Nobody else reads: what is garbage goes.
+    stage.bury(0).await;
+    stage.bury(2).await;
+    stage.collect(1).await;
 }
 
 /// Whatever byte of a sealed file is wrong, nobody is given a wrong record.

@@ -26,6 +26,11 @@ pub(super) const LARGE: usize = 40;
 /// Longer than entries stay below the floor.
 const LONG: Duration = Duration::from_secs(50);
 
+/// What retention takes from the log goes from `bronze/` too.
+fn configs() -> Vec<(&'static str, String)> {
+    vec![("strandline.bronze.retention.ms", "-2".to_owned())]
+}
+
 /// A cell of three nodes with one topic of one partition.
 pub(super) struct Stage {
     pub world: Arc<World>,
@@ -40,9 +45,7 @@ impl Stage {
         for slot in 0..world.shape.nodes {
             world.start_node(slot, |_, _| {}).await;
         }
-        // What retention takes from the log goes from `bronze/` too.
-        let configs = vec![("strandline.bronze.retention.ms", "-2".to_owned())];
-        world.create_topic_as(&dice, "topic", true, 1, configs).await;
+        world.create_topic_as(&dice, "topic", true, 1, configs()).await;
         let topic = world.topics().pop()?;
         let stage = Self { world: world.clone(), topic, dice, number: AtomicU32::new(0) };
         stage.catch_up().await;
@@ -75,16 +78,31 @@ impl Stage {
         }
     }
 
-    /// Produces so many records through this node, as one batch.
+    /// The same cell, and another topic of so many partitions.
+    pub async fn on_another_topic(&self, name: &str, partitions: i32) -> Self {
+        self.world.create_topic_as(&self.dice, name, true, partitions, configs()).await;
+        self.catch_up().await;
+        let topic = self.world.topics().pop().unwrap();
+        // Records are told apart by their numbers.
+        Self { world: self.world.clone(), topic, dice: self.dice.clone(), number: AtomicU32::new(1 << 20) }
+    }
+
+    /// Produces so many records to the first partition through this node, as one batch.
     pub async fn send(&self, slot: usize, records: usize) -> Told {
+        self.send_to(slot, 0, records).await
+    }
+
+    /// The same, to any partition.
+    pub async fn send_to(&self, slot: usize, partition: i32, records: usize) -> Told {
+        let at = TopicPartition { topic_id: self.topic.id, partition };
         let node = self.node(slot);
         let from = self.number.fetch_add(records as u32, Ordering::Relaxed);
         let ids: Vec<_> = (0..records as u32).map(|step| record_id(1, from + step)).collect();
         ids.iter().for_each(|id| self.world.core.ledger().tried(*id, false));
         let bytes = batch(&ids, self.world.start_ms, Compression::None, None);
         let link = Link::new(&self.world, u64::from(from));
-        let sent = send(&node, &link, &self.topic, self.at(), bytes, false).await;
-        let told = answer(&self.world, &node, sent, &self.topic, self.at(), &ids).await;
+        let sent = send(&node, &link, &self.topic, at, bytes, false).await;
+        let told = answer(&self.world, &node, sent, &self.topic, at, &ids).await;
         self.say(&format!("{} {:x}+{records}: {told}", node.name(), ids[0]));
         told
     }
@@ -92,9 +110,20 @@ impl Stage {
     /// Commits a command that asks for nothing through this node, and waits as long as it takes.
     pub async fn commit(&self, slot: usize) -> Option<Result<Submitted, SubmitError>> {
         let node = self.node(slot);
-        let command = MoveLogStart { topic_id: self.topic.id.0.to_vec(), partition: 0, to: 0 };
+        let command = self.log_start(0, 0);
         let reply = node.cell.enqueue(Submission::one(command)).await.ok()?;
         node.ask(reply).await?.ok()
+    }
+
+    fn log_start(&self, partition: i32, to: i64) -> MoveLogStart {
+        MoveLogStart { topic_id: self.topic.id.0.to_vec(), partition, to }
+    }
+
+    /// Moves a partition's log start.
+    pub async fn move_log_start(&self, slot: usize, partition: i32, to: i64) {
+        let node = self.node(slot);
+        let done = node.ask(node.cell.submit(Submission::one(self.log_start(partition, to)))).await;
+        self.say(&format!("{} moves a log start: {done:?}", node.name()));
     }
 
     /// The floor passes all that is there, and it goes.
