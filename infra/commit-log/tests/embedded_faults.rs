@@ -132,10 +132,11 @@ fn the_floor_and_the_close_may_use_the_reserve() {
 fn a_write_that_fails_at_any_byte_leaves_the_log_as_it_was() {
     block_on(async {
         let whole = 56 + 50 + 400;
-        for errno in [EIO, ENOSPC] {
+        for (errno, direct_bytes) in [(EIO, u64::MAX), (ENOSPC, u64::MAX), (EIO, 300), (ENOSPC, 300)] {
             for after in 0..whole {
                 let disk = SimulatedDisk::new();
-                let log = filled(&disk, &Options { file_bytes: 1 << 20, ..small() }, 2).await;
+                disk.set_writes_direct(true);
+                let log = filled(&disk, &Options { file_bytes: 1 << 20, direct_bytes, ..small() }, 2).await;
                 disk.fail_write_after(after, errno);
                 match log.append(Seq(3), entry(3, 50, 400)).await {
                     Err(AppendError::Unavailable { .. }) if errno == EIO => {}
@@ -150,6 +151,61 @@ fn a_write_that_fails_at_any_byte_leaves_the_log_as_it_was() {
                 assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=3), 1));
             }
         }
+    });
+}
+
+#[test]
+fn large_frames_go_past_the_page_cache_between_small_ones() {
+    block_on(async {
+        // None of it, a part of a block, whole blocks, more than the buffer.
+        let payloads = [0, 300, 4_000, 9_000, 100, (1 << 20) - 7, 50, (2 << 20) + 5_000, 4_096, 0];
+        for supported in [true, false] {
+            let disk = SimulatedDisk::new();
+            disk.set_writes_direct(supported);
+            let options = Options { file_bytes: 64 << 20, direct_bytes: 1_000, ..small() };
+            let mut log = open(&disk, &options).await.unwrap();
+            let mut written = Vec::new();
+            for (nth, payload) in payloads.into_iter().enumerate() {
+                let seq = nth as u64 + 1;
+                written.push(entry(seq, 50, payload));
+                log.append(Seq(seq), written[nth].clone()).await.unwrap();
+                if nth % 3 == 0 {
+                    disk.restart(Crash::PowerMixed, &SeededRandom::new(seq));
+                    log = open(&disk, &options).await.unwrap();
+                    assert_eq!(log.recovery().torn_bytes, 0);
+                }
+                assert!(read_all(&log, 1).await.unwrap() == expected(&written, 1), "{seq}");
+            }
+            log.close().await.unwrap();
+            disk.restart(Crash::PowerLost, &SeededRandom::new(1));
+            let log = open(&disk, &options).await.unwrap();
+            assert!(log.recovery().clean);
+            assert!(read_all(&log, 1).await.unwrap() == expected(&written, 1));
+        }
+    });
+}
+
+#[test]
+fn the_machines_disk_takes_large_frames() {
+    block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { file_bytes: 8 << 20, preallocate_bytes: 1 << 20, direct_bytes: 1_000, ..small() };
+        let open = || EmbeddedCommitLog::open(dir.path(), options.clone(), Runtime::simulated(1, 0));
+        let mut log = open().await.unwrap();
+        let mut written = Vec::new();
+        for (nth, payload) in [10, 5_000, 300, (3 << 20) + 77, 1 << 20, 0, 4_096, (6 << 20) + 1].into_iter().enumerate() {
+            let seq = nth as u64 + 1;
+            written.push(entry(seq, 50, payload));
+            log.append(Seq(seq), written[nth].clone()).await.unwrap();
+            // What other calls see is what was written.
+            assert!(read_all(&log, 1).await.unwrap() == expected(&written, 1), "{seq}");
+            if nth == 4 {
+                log = open().await.unwrap();
+            }
+        }
+        let log = open().await.unwrap();
+        assert_eq!(log.recovery().torn_bytes, 0);
+        assert!(read_all(&log, 1).await.unwrap() == expected(&written, 1));
     });
 }
 
@@ -403,6 +459,9 @@ impl DiskFile for DeadlyFile {
     fn write_at(&self, chunks: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         assert!(!self.deadly.swap(false, Ordering::Relaxed), "ordered by the test");
         self.inner.write_at(chunks, position)
+    }
+    fn write_direct(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        self.inner.write_direct(bytes, position)
     }
     fn sync_data(&self) -> io::Result<()> {
         self.inner.sync_data()

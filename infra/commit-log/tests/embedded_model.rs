@@ -7,7 +7,7 @@ mod support;
 use proptest::prelude::*;
 use strandline_commit_log::conformance::{entry, floor_at};
 use strandline_commit_log::disk::{Crash, SimulatedDisk};
-use strandline_commit_log::embedded::EmbeddedCommitLog;
+use strandline_commit_log::embedded::{EmbeddedCommitLog, Options};
 use strandline_commit_log::{AppendError, CommitLog, Entry, Floor, Tail};
 use strandline_runtime::{Random, SeededRandom};
 use strandline_types::Seq;
@@ -62,9 +62,19 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Files of one block and of several; no frame, large ones or all of them past the page cache; no row in memory, or some.
+fn options(seed: u64) -> Options {
+    let direct_bytes = [u64::MAX, 600, 0][(seed % 3) as usize];
+    let file_bytes = [2_000, 15_000][(seed / 3 % 2) as usize];
+    let recent_row_bytes = [0, 500][(seed / 6 % 2) as usize];
+    let preallocate_bytes = [700, 9_000][(seed / 12 % 2) as usize];
+    Options { direct_bytes, file_bytes, recent_row_bytes, preallocate_bytes, zeroed_below_bytes: 1_000, ..small() }
+}
+
 /// What the log must hold.
 struct Model {
     disk: SimulatedDisk,
+    options: Options,
     random: SeededRandom,
     log: EmbeddedCommitLog,
     entries: Vec<Entry>,
@@ -77,10 +87,12 @@ struct Model {
 
 impl Model {
     async fn new(seed: u64) -> Self {
-        let disk = SimulatedDisk::new();
-        let log = open(&disk, &small()).await.unwrap();
+        let (disk, options) = (SimulatedDisk::new(), options(seed));
+        disk.set_writes_direct(true);
+        let log = open(&disk, &options).await.unwrap();
         Self {
             disk,
+            options,
             random: SeededRandom::new(seed),
             log,
             entries: vec![],
@@ -98,7 +110,7 @@ impl Model {
 
     async fn restart(&mut self, crash: Crash) {
         self.disk.restart(crash, &self.random);
-        self.log = open(&self.disk, &small()).await.unwrap();
+        self.log = open(&self.disk, &self.options).await.unwrap();
         let head = self.log.head().0;
         if head == self.entries.len() as u64 + 1
             && let Some(doubt) = self.doubt.take()
@@ -204,7 +216,7 @@ impl Model {
                     self.disk.restart(crash, &self.random);
                     self.disk.turn_off_after(after);
                     // Whether it gets through or not: what it did must harm nothing.
-                    drop(open(&self.disk, &small()).await);
+                    drop(open(&self.disk, &self.options).await);
                 }
                 self.restart(crash).await;
             }

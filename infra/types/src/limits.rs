@@ -61,6 +61,15 @@ pub const LOG_READ_BUFFER_BYTES: usize = MIB;
 pub const LOG_SKIPPED_PAYLOAD_BYTES: u64 = 64 * KIB as u64;
 /// The newest bytes of the embedded log that stay in the system's page cache. Older pages are given back, so that the next
 /// writes use them again: writing to memory that was never used costs several times as much on a virtual machine.
+/// Space that the embedded log takes ahead for an entry of fewer bytes than these is zeroed: syncs of what is written there cost half.
+pub const LOG_ZEROED_BELOW_BYTES: u64 = 256 * KIB as u64;
+/// An entry of at least this many bytes is written past the system's page cache: that costs a fraction, and who reads the tail finds
+/// the bytes in the node's memory.
+pub const LOG_DIRECT_BYTES: u64 = 32 * KIB as u64;
+/// What the writer of the embedded log keeps to put together what it writes past the page cache.
+pub const LOG_DIRECT_BUFFER_BYTES: usize = MIB;
+/// The newest rows of the embedded log that are kept in memory, for who copies them.
+pub const LOG_RECENT_ROW_BYTES: usize = 4 * MIB;
 pub const LOG_PAGE_CACHE_BYTES: u64 = 64 * MIB as u64;
 /// Kept free for deletes, retention and snapshots on a full disk.
 pub const RESERVE_BYTES: u64 = 64 * MIB as u64;

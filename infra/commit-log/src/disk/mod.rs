@@ -39,6 +39,10 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes some bytes of the chunks, in order; returns how many.
     fn write_at(&self, chunks: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
+    /// Writes some bytes past the system's page cache; returns how many. Position, length and the place in memory are multiples of
+    /// [`DIRECT_ALIGNMENT`]. It is durable only after a sync, as any other write, and other calls see it as any other. `Unsupported`
+    /// where there is no such way.
+    fn write_direct(&self, bytes: &[u8], position: u64) -> io::Result<usize>;
     /// Makes what was written durable.
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts or extends (with zeros).
@@ -48,6 +52,9 @@ pub trait DiskFile: Send + Sync {
     /// Gives back the memory that holds these synced bytes; a hint.
     fn forget(&self, from: u64, length: u64);
 }
+
+/// What [`DiskFile::write_direct`] asks of its arguments: as much as any disk's sector.
+pub const DIRECT_ALIGNMENT: usize = 4_096;
 
 /// Reads exactly `buffer`; `UnexpectedEof` if the file ends before.
 pub(crate) fn read_exact_at(file: &dyn DiskFile, mut buffer: &mut [u8], mut position: u64) -> io::Result<()> {

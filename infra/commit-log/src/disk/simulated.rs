@@ -1,7 +1,7 @@
 //! A disk in memory whose failures are ordered, and whose power can be cut: then what was not synced is gone,
 //! or there in part, sector by sector.
 
-use super::{Disk, DiskFile};
+use super::{DIRECT_ALIGNMENT, Disk, DiskFile};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -44,6 +44,7 @@ struct State {
     allocate_fails_late: bool,
     off_in: Option<u64>,
     longest_write: Option<usize>,
+    writes_direct: bool,
     synced: u64,
     forgotten: Vec<(PathBuf, Range<u64>)>,
 }
@@ -201,6 +202,11 @@ impl SimulatedDisk {
     /// No call writes more than this at once.
     pub fn set_longest_write(&self, bytes: Option<usize>) {
         self.state().longest_write = bytes;
+    }
+
+    /// Whether files take writes past the page cache; without, none does.
+    pub fn set_writes_direct(&self, writes: bool) {
+        self.state().writes_direct = writes;
     }
 
     /// After this many more operations that change the disk, all of them fail until [`SimulatedDisk::restart`].
@@ -385,6 +391,17 @@ impl DiskFile for SimulatedFile {
         }
         contents.touch(start..start + length);
         Ok(length)
+    }
+
+    fn write_direct(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        if !self.state()?.writes_direct {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let aligned = |value: usize| value.is_multiple_of(DIRECT_ALIGNMENT);
+        if !aligned(position as usize) || !aligned(bytes.len()) || bytes.as_ptr().align_offset(DIRECT_ALIGNMENT) != 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.write_at(&[IoSlice::new(bytes)], position)
     }
 
     fn sync_data(&self) -> io::Result<()> {

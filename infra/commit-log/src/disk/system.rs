@@ -6,6 +6,8 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
 
 /// Files of the machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,11 +44,11 @@ impl Disk for SystemDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Arc::new(SystemFile(file)))
+        Ok(Arc::new(SystemFile::new(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(SystemFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        Ok(Arc::new(SystemFile::new(OpenOptions::new().read(true).write(true).open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -67,20 +69,48 @@ impl Disk for SystemDisk {
     }
 }
 
-struct SystemFile(File);
+struct SystemFile {
+    file: File,
+    /// The same file, open for writes past the page cache; none if the file system has none.
+    #[cfg(target_os = "linux")]
+    direct: OnceLock<Option<File>>,
+}
+
+impl SystemFile {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            #[cfg(target_os = "linux")]
+            direct: OnceLock::new(),
+        }
+    }
+
+    /// Opened by the descriptor, so that it is this file whatever became of its name.
+    #[cfg(target_os = "linux")]
+    fn direct(&self) -> Option<&File> {
+        let open = || {
+            use std::os::fd::AsRawFd;
+            use std::os::unix::fs::OpenOptionsExt;
+            let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).ok()?;
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            OpenOptions::new().write(true).custom_flags(flags).open(path).ok()
+        };
+        self.direct.get_or_init(open).as_ref()
+    }
+}
 
 impl DiskFile for SystemFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, position)
+        self.file.read_at(buffer, position)
     }
 
     #[cfg(target_os = "linux")]
     fn write_at(&self, chunks: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        Ok(rustix::io::pwritev(&self.0, chunks, position)?)
+        Ok(rustix::io::pwritev(&self.file, chunks, position)?)
     }
 
     // macOS has pwritev only from version 11 on; the log's writer is the only one that writes, so that moving
@@ -88,23 +118,38 @@ impl DiskFile for SystemFile {
     #[cfg(not(target_os = "linux"))]
     fn write_at(&self, chunks: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         use std::io::{Seek, SeekFrom, Write};
-        let mut file = &self.0;
+        let mut file = &self.file;
         file.seek(SeekFrom::Start(position))?;
         file.write_vectored(chunks)
     }
 
+    #[cfg(target_os = "linux")]
+    fn write_direct(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        let file = self.direct().ok_or(io::ErrorKind::Unsupported)?;
+        file.write_at(bytes, position).map_err(|error| match error.kind() {
+            // So a file system, or a disk with larger sectors, says that it takes no such write.
+            io::ErrorKind::InvalidInput => io::ErrorKind::Unsupported.into(),
+            _ => error,
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn write_direct(&self, _bytes: &[u8], _position: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         // Also right on macOS, where the standard library asks the drive to flush.
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.file.set_len(length)
     }
 
     #[cfg(target_os = "linux")]
     fn allocate(&self, from: u64, length: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), from, length)?)
+        Ok(rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), from, length)?)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -115,7 +160,7 @@ impl DiskFile for SystemFile {
     #[cfg(target_os = "linux")]
     fn forget(&self, from: u64, length: u64) {
         if let Some(length) = std::num::NonZeroU64::new(length) {
-            let _a_hint = rustix::fs::fadvise(&self.0, from, Some(length), rustix::fs::Advice::DontNeed);
+            let _a_hint = rustix::fs::fadvise(&self.file, from, Some(length), rustix::fs::Advice::DontNeed);
         }
     }
 

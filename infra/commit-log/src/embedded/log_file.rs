@@ -55,6 +55,11 @@ impl LogFile {
         self.on_disk.store(length, Ordering::Relaxed);
     }
 
+    /// It is at least so long on the disk.
+    pub(super) fn is_at_least(&self, length: u64) {
+        self.on_disk.fetch_max(length, Ordering::Relaxed);
+    }
+
     /// Lets readers see frames up to `end`; `position` is that of a new entry.
     pub(super) fn publish(&self, position: Option<u32>, end: u64) {
         let mut positions = self.positions.write().unwrap_or_else(PoisonError::into_inner);

@@ -6,13 +6,14 @@
 //! 3. After a failed write the file is cut back to where it was; after a failed sync, or a cut that failed, every
 //!    append is `Fatal` and the process must end: what is on the disk is unknown until the next start reads it.
 //! 4. A file is at most [`Options::file_bytes`] large, or one frame; trim removes whole files, never the newest.
-//! 5. Memory: four bytes an entry, plus one read buffer of 1 MiB a read.
+//! 5. Memory: four bytes an entry, the newest rows, one buffer of 1 MiB for large writes, and one a read.
 //! 6. Only the newest file can hold a torn write. It is read through at start, unless it was closed. Older files are
 //!    opened by the index in their end frame; every frame is checked again whenever it is read.
 //! 7. `read` and the start step over payloads of more than 64 KiB; `read_payload` compares the CRC of a payload when it is
 //!    asked for the whole of it. For parts of one, the CRCs inside (of the batches) are the reader's to check.
 
 mod begin;
+mod direct;
 mod end_frame;
 mod floor_file;
 mod format;
@@ -21,6 +22,7 @@ mod log_file;
 mod open_error;
 mod options;
 mod page_cache;
+mod recent_rows;
 mod recovery;
 mod room;
 mod shared;
@@ -176,6 +178,9 @@ impl CommitLog for EmbeddedCommitLog {
         if from > self.shared.head() {
             // Nothing to read: no thread is needed to say so.
             return self.shared.read(from, max_bytes);
+        }
+        if let Some(tail) = self.shared.read_recent(from, max_bytes) {
+            return Ok(tail);
         }
         self.reading("reading the log", move |shared| shared.read(from, max_bytes)).await
     }

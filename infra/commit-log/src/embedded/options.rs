@@ -15,6 +15,12 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// The log's newest bytes that stay in the system's page cache; older pages are given back for the next writes.
     pub page_cache_bytes: u64,
+    /// An entry's frame of at least this many bytes is written past the system's page cache, if the file system has such writes.
+    pub direct_bytes: u64,
+    /// Space that is taken ahead for a frame of fewer bytes than these is zeroed.
+    pub zeroed_below_bytes: u64,
+    /// The newest rows that stay in memory.
+    pub recent_row_bytes: usize,
     /// A payload larger than this is stepped over by `read` and at start, and not checked there.
     pub skipped_payload_bytes: u64,
 }
@@ -27,6 +33,9 @@ impl Default for Options {
             min_free_bytes: limits::FREE_DISK_BYTES,
             reserve_bytes: limits::RESERVE_BYTES,
             page_cache_bytes: limits::LOG_PAGE_CACHE_BYTES,
+            direct_bytes: limits::LOG_DIRECT_BYTES,
+            zeroed_below_bytes: limits::LOG_ZEROED_BELOW_BYTES,
+            recent_row_bytes: limits::LOG_RECENT_ROW_BYTES,
             skipped_payload_bytes: limits::LOG_SKIPPED_PAYLOAD_BYTES,
         }
     }

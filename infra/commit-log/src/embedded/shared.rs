@@ -3,6 +3,7 @@
 use super::floor_file;
 use super::log_file::LogFile;
 use super::options::Options;
+use super::recent_rows::RecentRows;
 use super::room::Room;
 use crate::disk::{Disk, DiskFile, is_full};
 use crate::{Floor, FloorError, ReadError, Row, Tail, TrimError};
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     /// The last entry that readers may see: synced.
     head: AtomicU64,
     floor: Mutex<Floor>,
+    recent_rows: RecentRows,
 }
 
 impl Shared {
@@ -40,16 +42,19 @@ impl Shared {
     ) -> Self {
         let head = files.values().next_back().map_or(0, |file| file.next().0 - 1);
         let files = RwLock::new(files);
-        Self { disk, random, dir, options, room, files, head: head.into(), floor: Mutex::new(floor) }
+        let recent_rows = RecentRows::new(options.recent_row_bytes);
+        Self { disk, random, dir, options, room, files, head: head.into(), floor: Mutex::new(floor), recent_rows }
     }
 
     pub(super) fn head(&self) -> Seq {
         Seq(self.head.load(Ordering::Acquire))
     }
 
-    /// Lets readers see the entry at `seq`. It must be durable (I1).
-    pub(super) fn publish(&self, seq: Seq) {
-        debug_assert_eq!(seq, self.head().next());
+    /// Lets readers see this entry. It must be durable (I1).
+    pub(super) fn publish(&self, row: Row) {
+        debug_assert_eq!(row.seq, self.head().next());
+        let seq = row.seq;
+        self.recent_rows.keep(row);
         self.head.store(seq.0, Ordering::Release);
         self.report_size();
     }
@@ -94,6 +99,18 @@ impl Shared {
         let mut rows = Vec::new();
         file.read_rows(seq, seq, 0, usize::MAX, &mut 0, &mut rows)?;
         Ok(rows.pop())
+    }
+
+    /// The same as [`Self::read`], where it needs no file.
+    pub(super) fn read_recent(&self, from: Seq, max_bytes: usize) -> Option<Tail> {
+        let head = self.head();
+        let mut rows = self.recent_rows.read(from, max_bytes)?;
+        rows.retain(|row| row.seq <= head);
+        let floor = self.floor();
+        if from < floor.seq {
+            return Some(Tail::Trimmed { floor });
+        }
+        (!rows.is_empty()).then_some(Tail::Rows { rows, head, store_time_ms: None })
     }
 
     /// Rows first, then the floor.

@@ -1,7 +1,8 @@
 //! The one writer: one frame, one write, one sync an append; the next begins after it returned.
 
+use super::direct::DirectWriter;
 use super::end_frame;
-use super::format::{FILE_HEADER, FRAME_HEADER, FileHeader, FrameHeader, Kind, crc32c, file_name};
+use super::format::{FILE_HEADER, FileHeader, FrameHeader, Kind, crc32c, file_name};
 use super::log_file::LogFile;
 use super::page_cache::PageCache;
 use super::shared::Shared;
@@ -19,6 +20,7 @@ pub(super) struct Writer {
     /// The file system takes space ahead.
     preallocates: bool,
     page_cache: PageCache,
+    direct: DirectWriter,
     state: State,
     /// An append was begun and did not come back: what it left is unknown.
     under_way: bool,
@@ -52,7 +54,15 @@ impl From<Failure> for AppendError {
 
 impl Writer {
     pub(super) fn new(active: Option<Arc<LogFile>>, ended: bool) -> Self {
-        Self { active, ended, preallocates: true, page_cache: PageCache::default(), state: State::Open, under_way: false }
+        Self {
+            active,
+            ended,
+            preallocates: true,
+            page_cache: PageCache::default(),
+            direct: DirectWriter::default(),
+            state: State::Open,
+            under_way: false,
+        }
     }
 
     fn check_open(&mut self) -> Result<(), AppendError> {
@@ -136,17 +146,20 @@ impl Writer {
         };
         let file = self.file_for(shared, seq, entry.hash_before, header.frame_length())?;
         let position = file.sound();
-        self.take_ahead(shared, &file, position + header.frame_length());
+        self.take_ahead(shared, &file, position, header.frame_length());
         let header_bytes = header.encode(&file.header.nonce, position);
         let mut chunks = Vec::with_capacity(2 + entry.payload.chunks.len());
         chunks.push(IoSlice::new(&header_bytes));
         chunks.push(IoSlice::new(&entry.bytes));
         chunks.extend(entry.payload.chunks.iter().map(|chunk| IoSlice::new(chunk)));
-        write_frame(shared, &file, position, &mut chunks)?;
+        let direct =
+            (header.frame_length() >= shared.options.direct_bytes).then(|| self.direct.write(&file, position, &chunks)).flatten();
+        let written = direct.unwrap_or_else(|| write_all_at(&*file.file, &mut chunks, position));
+        finish_frame(shared, &file, position, written)?;
         self.ended = false;
         // Positions fit: a file is closed before it is 1 GiB large, and a frame is far smaller than the rest.
         file.publish(Some(position as u32), position + header.frame_length());
-        shared.publish(seq);
+        shared.publish(entry.row(seq));
         self.page_cache.follow(&file, shared.options.page_cache_bytes);
         Ok(())
     }
@@ -174,22 +187,30 @@ impl Writer {
         Ok(file)
     }
 
-    /// Takes disk space ahead. A failure is nobody's concern: the write finds out.
-    fn take_ahead(&mut self, shared: &Shared, file: &LogFile, needed: u64) {
-        let (sound, on_disk, options) = (file.sound(), file.on_disk(), &shared.options);
+    /// Takes disk space ahead of a frame, and zeroes it where frames are small: one that is written there changes nothing but its bytes
+    /// then, and its sync is one write. For large ones the zeros would cost more than they save. A failure is nobody's concern: the
+    /// write finds out.
+    fn take_ahead(&mut self, shared: &Shared, file: &LogFile, position: u64, frame_length: u64) {
+        let (needed, on_disk, options) = (position + frame_length, file.on_disk(), &shared.options);
         if needed <= on_disk || !self.preallocates || options.preallocate_bytes == 0 {
             return;
         }
-        let from = on_disk.max(sound);
+        let from = on_disk.max(position);
         let most = options.file_bytes.max(needed);
         let to = needed.saturating_add(options.preallocate_bytes).min(most);
         match file.file.allocate(from, to - from) {
             Ok(()) => file.set_on_disk(to),
-            Err(error) if is_full(&error) => {}
+            Err(error) if is_full(&error) => return,
             Err(error) => {
                 tracing::info!(%error, "the file system takes no space ahead; appends go without");
                 self.preallocates = false;
+                return;
             }
+        }
+        if frame_length < options.zeroed_below_bytes
+            && let Err(error) = self.direct.write_zeros(file, from.max(needed), to)
+        {
+            tracing::debug!(%error, "space that was taken ahead could not be zeroed");
         }
     }
 
@@ -214,7 +235,8 @@ impl Writer {
         file.file.set_length(end).map_err(|error| fatal(&file, "it could not be cut", &error))?;
         file.set_on_disk(end);
         let header_bytes = header.encode(&file.header.nonce, position);
-        write_frame(shared, &file, position, &mut [IoSlice::new(&header_bytes), IoSlice::new(&index)])?;
+        let written = write_all_at(&*file.file, &mut [IoSlice::new(&header_bytes), IoSlice::new(&index)], position);
+        finish_frame(shared, &file, position, written)?;
         file.publish(None, end);
         self.ended = true;
         shared.report_size();
@@ -222,10 +244,9 @@ impl Writer {
     }
 }
 
-/// One write and one sync. After a failed write the file is as before.
-fn write_frame(shared: &Shared, file: &LogFile, position: u64, chunks: &mut [IoSlice<'_>]) -> Result<(), Failure> {
-    debug_assert!(chunks.first().is_some_and(|header| header.len() == FRAME_HEADER));
-    if let Err(error) = write_all_at(&*file.file, chunks, position) {
+/// One sync after the write. After a failed write the file is as before.
+fn finish_frame(shared: &Shared, file: &LogFile, position: u64, written: io::Result<()>) -> Result<(), Failure> {
+    if let Err(error) = written {
         cut_back(shared, file, position)
             .map_err(|cut| fatal(file, &format!("a write failed ({error}), and cutting it off too"), &cut))?;
         return Err(not_written(file, &error));

@@ -11,7 +11,7 @@ use strandline_types::Seq;
 
 pub const DIR: &str = "/log";
 
-/// Files of a few entries each, payloads stepped over from 100 bytes on, no reserve.
+/// Files of a few entries each, read for every row, payloads stepped over from 100 bytes on, no reserve.
 pub fn small() -> Options {
     Options {
         file_bytes: 2_000,
@@ -19,6 +19,9 @@ pub fn small() -> Options {
         min_free_bytes: 0,
         reserve_bytes: 0,
         page_cache_bytes: 1 << 20,
+        direct_bytes: u64::MAX,
+        zeroed_below_bytes: 0,
+        recent_row_bytes: 0,
         skipped_payload_bytes: 100,
     }
 }
