@@ -14,6 +14,7 @@ function flush_doc() { doc = "" }
     else if (value ~ /^Duration::from_secs\(15 \* 60\)$/) value = "15 min"
     else if (value ~ /^Duration::from_secs/) { gsub(/^Duration::from_secs\(|\)$/, "", value); value = value " s" }
     else if (value ~ /^Duration::from_millis/) { gsub(/^Duration::from_millis\(|\)$/, "", value); value = value " ms" }
+    else if (value ~ /^Duration::from_micros/) { gsub(/^Duration::from_micros\(|\)$/, "", value); value = value " µs" }
     gsub(/\[`/, "`", doc); gsub(/`\]/, "`", doc)
     if (pending) { print "\n### " section "\n\n| name | bound | what it bounds |\n| --- | --- | --- |"; pending = 0 }
     print "| `" name "` | " value " | " doc " |"

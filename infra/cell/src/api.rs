@@ -22,11 +22,15 @@ use tokio_util::sync::CancellationToken;
 pub struct Submission {
     /// The commands, in order.
     pub commands: Vec<Command>,
-    /// What rides inline.
+    /// What rides inline. It stays in memory for a while after it was committed: what the chunks are slices of must not be much larger
+    /// than they are together.
     pub payload: Vec<Bytes>,
     /// Objects that were PUT for it.
     pub objects: Vec<NewObject>,
 }
+
+/// A submission takes so much beside its commands and bytes.
+const SUBMISSION_OVERHEAD_BYTES: usize = 64;
 
 impl From<Command> for Submission {
     fn from(command: Command) -> Self {
@@ -40,11 +44,14 @@ impl Submission {
         command.into().into()
     }
 
-    /// Roughly what it takes in memory and in the log.
-    pub fn bytes(&self) -> usize {
-        self.payload.iter().map(Bytes::len).sum::<usize>()
-            + self.commands.iter().map(strandline_commands::command_bytes).sum::<usize>()
-            + 64
+    /// What rides inline of it.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        self.payload.iter().map(Bytes::len).sum()
+    }
+
+    /// What its commands take in an entry. Goes through all of them: not to be asked for again and again.
+    fn command_bytes(&self) -> usize {
+        self.commands.iter().map(strandline_commands::command_bytes).sum()
     }
 }
 
@@ -119,6 +126,12 @@ pub enum StartError {
         /// By how much.
         behind_ms: i64,
     },
+    /// The system gives no thread.
+    #[error("no thread for the cell: {error}")]
+    Thread {
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// The join was refused by the fold.
     #[error("the node could not join its cell: {reason}")]
     Refused {
@@ -177,6 +190,8 @@ pub(crate) struct Shared {
 
 pub(crate) struct Queued {
     pub(crate) submission: Submission,
+    /// Of its commands, as the entry will have them.
+    pub(crate) command_bytes: usize,
     pub(crate) reply: oneshot::Sender<Result<Submitted, SubmitError>>,
     pub(crate) _room: OwnedSemaphorePermit,
 }
@@ -261,8 +276,9 @@ impl Cell {
         &self,
         submission: Submission,
     ) -> Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError> {
-        let bytes = submission.bytes();
-        let commands: usize = submission.commands.iter().map(strandline_commands::command_bytes).sum();
+        let commands = submission.command_bytes();
+        // Roughly what it takes in memory and in the log.
+        let bytes = submission.payload_bytes() + commands + SUBMISSION_OVERHEAD_BYTES;
         let objects: usize = submission.objects.iter().map(|object| object.path.len() + 32).sum();
         let too_large = bytes > limits::ENTRY_PAYLOAD_BYTES || commands + objects > limits::SUBMISSION_COMMAND_BYTES;
         if too_large || submission.commands.len() > limits::ENTRY_COMMANDS {
@@ -274,7 +290,7 @@ impl Cell {
         metrics::gauge!("strandline_commit_queue_bytes")
             .set((limits::COMMIT_QUEUE_BYTES - self.shared.queue.available_permits().min(limits::COMMIT_QUEUE_BYTES)) as f64);
         let (reply, receiver) = oneshot::channel();
-        let queued = Queued { submission, reply, _room: room };
+        let queued = Queued { submission, command_bytes: commands, reply, _room: room };
         self.shared.requests.send(Request::Submit(queued)).await.map_err(|_| SubmitError::Stopped)?;
         Ok(receiver)
     }

@@ -141,7 +141,9 @@ impl Driver {
             last_read,
             poll: options.poll,
         };
-        runtime.spawner.spawn("cell driver", driver.run());
+        // It appends, folds and appends again: on a thread of its own a log on this machine's disk is written without any other being
+        // woken, and what came in the meantime is the next commit.
+        runtime.spawner.spawn_thread("cell driver", driver.run()).map_err(|error| StartError::Thread { error })?;
         Ok(Cell { shared })
     }
 
@@ -189,7 +191,9 @@ impl Driver {
             }
             if !self.queue.is_empty() {
                 let packed = Packed::take(&mut self.queue);
+                let answered = packed.waiters.len();
                 self.commit(packed).await?;
+                self.gather(answered);
             } else if !self.stops.is_empty() {
                 let leave = Packed { commands: vec![Leave {}.into()], ..Packed::default() };
                 match self.commit(leave).await {
@@ -201,6 +205,18 @@ impl Driver {
                 }
                 return Ok(());
             }
+        }
+    }
+
+    /// Producers keep some requests in flight: of those whose requests were answered with the last commit the next come at once. While
+    /// many wait, the next commit begins a moment later and carries those, too: half as many commits do, and nobody hears later.
+    fn gather(&mut self, answered: usize) {
+        while let Ok(request) = self.requests.try_recv() {
+            self.take(request);
+        }
+        let bytes: usize = self.queue.iter().map(|queued| queued.submission.payload_bytes()).sum();
+        if self.stops.is_empty() && self.barriers.is_empty() && is_worth_gathering(answered, self.queue.len(), bytes) {
+            self.shared.runtime.spawner.rest_on_own_thread(limits::COMMIT_GATHER);
         }
     }
 
@@ -242,10 +258,10 @@ impl Driver {
         self.unresolved = Some(packed);
         let mut tries = 0_u32;
         let (mut ahead, mut aside) = (0, None);
-        while let Some(packed) = &self.unresolved {
-            let commit = packed.commit(self.shared.incarnation, self.n);
+        while let Some(packed) = &mut self.unresolved {
+            let commit = packed.take_commit(self.shared.incarnation, self.n);
             let payload = Payload::new(packed.chunks.clone());
-            let (at, entry) = match entry(&self.shared, commit, payload) {
+            let (at, entry, body) = match entry(&self.shared, commit, payload) {
                 Ok(entry) => entry,
                 Err(error) => {
                     // Nothing was written: those who wait hear it, and the cell goes on.
@@ -261,8 +277,14 @@ impl Driver {
             if !holds(Rule::A2) {
                 self.demand_floor(at).await?;
             }
-            match self.shared.log.append(at, entry.clone()).await {
-                Ok(()) => self.appended(at, bytes, &entry.payload).await?,
+            let answer = self.shared.log.append(at, entry.clone()).await;
+            if answer.is_ok() {
+                self.appended(at, &bytes, &entry.payload, Some(body)).await?;
+            } else if let (Some(packed), Some(commit)) = (&mut self.unresolved, body.commits.into_iter().next()) {
+                packed.put_back(commit);
+            }
+            match answer {
+                Ok(()) => {}
                 Err(AppendError::Conflict { .. }) if !holds(Rule::A12) => ahead += 1,
                 Err(AppendError::Conflict { winner }) => {
                     self.demand_floor_of_winner(winner.seq).await?;
@@ -343,13 +365,14 @@ impl Driver {
 
     /// An append that the log said yes to. If it took long, the yes counts only while the floor has not passed it: a
     /// node that slept might have appended into the trimmed range (docs/rules.md, A1, A2).
-    async fn appended(&mut self, at: Seq, bytes: Bytes, payload: &Payload) -> Result<(), Halt> {
+    /// `body` is what the bytes were made of, if it is at hand.
+    async fn appended(&mut self, at: Seq, bytes: &Bytes, payload: &Payload, body: Option<EntryBody>) -> Result<(), Halt> {
         if holds(Rule::A1) && holds(Rule::A2) {
             self.demand_floor(at).await?;
         }
         self.shared.no_room.store(false, Ordering::Relaxed);
         self.shared.recent.keep(at, payload);
-        self.fold(at, &bytes)
+        self.fold(at, bytes, body)
     }
 
     /// What an append of ours found at its seq counts under the same condition (docs/rules.md, A3).
@@ -404,7 +427,7 @@ impl Driver {
                 return Ok(());
             }
             match self.shared.log.append(at, entry.clone()).await {
-                Ok(()) => return self.appended(at, entry.bytes.clone(), &entry.payload).await,
+                Ok(()) => return self.appended(at, &entry.bytes, &entry.payload, None).await,
                 Err(AppendError::Conflict { winner }) => {
                     self.demand_floor_of_winner(winner.seq).await?;
                     return self.fold_row(&winner);
@@ -461,14 +484,17 @@ impl Driver {
         if row.seq <= self.folded() {
             return Ok(());
         }
-        self.fold(row.seq, &row.bytes)
+        self.fold(row.seq, &row.bytes, None)
     }
 
     /// Folds an entry, tells the waiters of this node's commit their outcomes (which come from nowhere else), and wakes readers.
-    fn fold(&mut self, seq: Seq, bytes: &Bytes) -> Result<(), Halt> {
+    fn fold(&mut self, seq: Seq, bytes: &Bytes, body: Option<EntryBody>) -> Result<(), Halt> {
         let folded = {
             let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
-            index.fold(seq, bytes)?
+            match body {
+                Some(body) => index.fold_encoded(seq, bytes, body)?,
+                None => index.fold(seq, bytes)?,
+            }
         };
         metrics::counter!("strandline_fold_entries_total").increment(1);
         self.shared.watchers.wake(&folded);
@@ -484,6 +510,11 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Many requests are in flight, some wait already, and what waits is not much by itself.
+fn is_worth_gathering(answered: usize, waiting: usize, waiting_bytes: usize) -> bool {
+    waiting > 0 && answered + waiting >= limits::COMMIT_GATHER_REQUESTS && waiting_bytes < limits::COMMIT_GATHER_BYTES
 }
 
 /// A run under the same address that is not over as far as the index says, and its last n.
@@ -516,7 +547,7 @@ async fn replay(log: &dyn CommitLog, index: &mut Index) -> Result<(), StartError
     }
 }
 
-fn entry(shared: &Shared, commit: Commit, payload: Payload) -> Result<(Seq, Entry), strandline_commands::EncodeError> {
+fn entry(shared: &Shared, commit: Commit, payload: Payload) -> Result<(Seq, Entry, EntryBody), strandline_commands::EncodeError> {
     let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
     let body = EntryBody {
         time_ms: shared.runtime.clock.now_ms(),
@@ -526,7 +557,7 @@ fn entry(shared: &Shared, commit: Commit, payload: Payload) -> Result<(Seq, Entr
         payload_crc32c: payload.crc32c,
         commits: vec![commit],
     };
-    Ok((index.cell.seq.next(), Entry { hash_before: index.cell.hash, bytes: encode(&body)?, payload }))
+    Ok((index.cell.seq.next(), Entry { hash_before: index.cell.hash, bytes: encode(&body)?, payload }, body))
 }
 
 fn join_entry(
@@ -578,6 +609,16 @@ fn cluster_id(id: [u8; 16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_where_many_wait_does_a_commit_begin_later() {
+        const MANY: usize = limits::COMMIT_GATHER_REQUESTS;
+        assert!(!is_worth_gathering(1, 1, 100), "two that take turns");
+        assert!(!is_worth_gathering(MANY, 0, 0), "nobody waits");
+        assert!(is_worth_gathering(MANY - 1, 1, 100));
+        assert!(is_worth_gathering(1, MANY - 1, 100));
+        assert!(!is_worth_gathering(MANY, MANY, limits::COMMIT_GATHER_BYTES), "a commit of that size costs little for each byte");
+    }
 
     #[test]
     fn a_cluster_id_is_base64() {

@@ -3,7 +3,7 @@
 use crate::api::{Queued, Submission, SubmitError, Submitted};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use strandline_commands::{Command, CommandKind, Commit, NewObject, command_bytes};
+use strandline_commands::{Command, CommandKind, Commit, NewObject};
 use strandline_index::Outcome;
 use strandline_types::{Incarnation, Seq, limits};
 use tokio::sync::oneshot;
@@ -33,8 +33,8 @@ impl Packed {
         let mut packed = Self::default();
         let mut command_total = 0;
         while let Some(next) = queue.front() {
-            let payload = next.submission.payload.iter().map(Bytes::len).sum::<usize>() as u64;
-            let commands = next.submission.commands.iter().map(command_bytes).sum::<usize>();
+            let payload = next.submission.payload_bytes() as u64;
+            let commands = next.command_bytes;
             let fits = packed.payload_length + payload <= limits::ENTRY_PAYLOAD_BYTES as u64
                 && command_total + commands <= limits::ENTRY_BYTES / 2
                 && packed.commands.len() + next.submission.commands.len() <= limits::ENTRY_COMMANDS;
@@ -50,7 +50,7 @@ impl Packed {
     }
 
     fn add(&mut self, queued: Queued) {
-        let Queued { submission, reply, _room } = queued;
+        let Queued { submission, reply, _room, .. } = queued;
         let Submission { commands, payload, objects } = submission;
         let produces = !payload.is_empty();
         self.waiters.push(Waiter { commands: commands.len(), produces, reply, _room });
@@ -71,16 +71,21 @@ impl Packed {
         self.objects.extend(objects);
     }
 
-    /// The commit that asks for all of it.
-    pub(crate) fn commit(&self, incarnation: Incarnation, n: u64) -> Commit {
+    /// Takes out the commit that asks for all of it.
+    pub(crate) fn take_commit(&mut self, incarnation: Incarnation, n: u64) -> Commit {
         Commit {
             incarnation: incarnation.0,
             n,
             payload_start: 0,
             payload_length: self.payload_length,
-            objects: self.objects.clone(),
-            commands: self.commands.clone(),
+            objects: std::mem::take(&mut self.objects),
+            commands: std::mem::take(&mut self.commands),
         }
+    }
+
+    /// Puts back what was taken out: it has to be asked for once more.
+    pub(crate) fn put_back(&mut self, commit: Commit) {
+        (self.objects, self.commands) = (commit.objects, commit.commands);
     }
 
     /// Tells everybody their outcomes, as the fold gave them.

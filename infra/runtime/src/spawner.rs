@@ -1,8 +1,13 @@
 //! The task seam.
 #![allow(clippy::disallowed_methods)] // the one place where tasks are spawned
 
+use futures::future::abortable;
+use std::cell::Cell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::task::AbortHandle;
 
 /// Blocking work did not finish: it panicked, or the runtime is going down. The caller treats the work as
@@ -16,8 +21,31 @@ pub struct BlockingError {
 
 #[derive(Debug, Default)]
 struct Tasks {
-    handles: Vec<AbortHandle>,
+    handles: Vec<Running>,
     closed: bool,
+}
+
+/// One task, or one thread with a task.
+#[derive(Debug)]
+enum Running {
+    Task(AbortHandle),
+    Thread { abort: futures::future::AbortHandle, ended: Arc<AtomicBool> },
+}
+
+impl Running {
+    fn abort(&self) {
+        match self {
+            Self::Task(handle) => handle.abort(),
+            Self::Thread { abort, .. } => abort.abort(),
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        match self {
+            Self::Task(handle) => handle.is_finished(),
+            Self::Thread { ended, .. } => ended.load(Ordering::Acquire),
+        }
+    }
 }
 
 /// A set of tasks that ends together: a node, or one connection.
@@ -41,7 +69,7 @@ impl TaskGroup {
         tasks.handles.len()
     }
 
-    fn add(&self, handle: AbortHandle) {
+    fn add(&self, handle: Running) {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.closed {
             handle.abort();
@@ -57,11 +85,18 @@ impl TaskGroup {
 
 static AFTER_BLOCKING: OnceLock<fn()> = OnceLock::new();
 
+thread_local! {
+    /// This thread is one task's own: nobody else waits while it blocks.
+    static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Has this called on its thread after each piece of blocking work that a [`Spawner`] ran: an allocator keeps what a thread freed for that
 /// thread, and the next piece runs on another one. The first call decides, since there is one allocator in a process.
 pub fn after_blocking(call: fn()) {
     let _ = AFTER_BLOCKING.set(call);
 }
+
+const OWN_THREAD_STACK_BYTES: usize = 2 << 20;
 
 /// Starts tasks in its group; blocking work goes to threads, or is done in place in a simulation.
 #[derive(Debug, Clone)]
@@ -98,10 +133,43 @@ impl Spawner {
             task.await;
             tracing::trace!(name, "task ended");
         });
-        self.group.add(handle.abort_handle());
+        self.group.add(Running::Task(handle.abort_handle()));
     }
 
-    /// Runs blocking work and waits for it. Once begun, the work goes on even if the caller stops waiting.
+    /// Starts a task on a thread of its own, where blocking work that it asks for is done at once: it needs no other thread, so that
+    /// none has to be woken twice for each piece. For a task that does little but blocking work. It must not wait for two things at a
+    /// time of which one blocks. In a simulation it is a task like any other. `name` is the thread's, too.
+    ///
+    /// # Errors
+    /// The system gives no thread; the task was not begun.
+    pub fn spawn_thread(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+        if self.in_place {
+            self.spawn(name, task);
+            return Ok(());
+        }
+        let (task, abort) = abortable(task);
+        let ended = Arc::new(AtomicBool::new(false));
+        let (runtime, at_end) = (tokio::runtime::Handle::current(), ended.clone());
+        let run = move || {
+            OWN_THREAD.set(true);
+            let _aborted = runtime.block_on(task);
+            at_end.store(true, Ordering::Release);
+            tracing::trace!(name, "thread ended");
+        };
+        std::thread::Builder::new().name(name.to_owned()).stack_size(OWN_THREAD_STACK_BYTES).spawn(run)?;
+        self.group.add(Running::Thread { abort, ended });
+        Ok(())
+    }
+
+    /// Lets this thread rest for less than timers can tell apart, if it is the task's own; else does nothing. What comes for the task
+    /// meanwhile wakes nobody.
+    pub fn rest_on_own_thread(&self, time: Duration) {
+        if !self.in_place && OWN_THREAD.get() {
+            std::thread::sleep(time);
+        }
+    }
+
+    /// Runs blocking work and waits for it: on a thread for blocking work, or on this one if it is the task's own. Once begun, the work goes on even if the caller stops waiting.
     pub async fn blocking<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -109,6 +177,10 @@ impl Spawner {
     ) -> Result<T, BlockingError> {
         if self.in_place {
             return Ok(work());
+        }
+        if OWN_THREAD.get() {
+            // As on a thread for blocking work: a panic ends the work and not who asked for it.
+            return catch_unwind(AssertUnwindSafe(work)).map_err(|_| BlockingError { name });
         }
         let work = move || {
             let done = work();
@@ -124,7 +196,6 @@ impl Spawner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn aborting_a_group_ends_its_tasks_and_refuses_new_ones() {
@@ -140,6 +211,43 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let _ = keep.send(()).await;
         });
+        assert_eq!(receiver.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_task_on_its_own_thread_blocks_there_and_ends_with_its_group() {
+        let spawner = Spawner::tokio();
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+        let inner = spawner.clone();
+        let task = async move {
+            let own = std::thread::current().id();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let blocking = inner.blocking("where", || std::thread::current().id()).await.unwrap();
+            assert!(inner.blocking("nowhere", || panic!("ordered by the test")).await.is_err());
+            sender.send((own, blocking)).await.unwrap();
+            std::future::pending::<()>().await;
+            drop(sender);
+        };
+        spawner.spawn_thread("own", task).unwrap();
+        let (own, blocking) = receiver.recv().await.unwrap();
+        assert_eq!(own, blocking);
+        assert_ne!(own, std::thread::current().id());
+        assert_ne!(spawner.blocking("elsewhere", || std::thread::current().id()).await.unwrap(), std::thread::current().id());
+        assert_eq!(spawner.group().running(), 1);
+        spawner.group().abort_all();
+        assert_eq!(receiver.recv().await, None, "the task was dropped");
+    }
+
+    #[tokio::test]
+    async fn a_group_that_was_ended_starts_no_thread_to_its_end() {
+        let spawner = Spawner::tokio();
+        spawner.group().abort_all();
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<()>(1);
+        let task = async move {
+            std::future::pending::<()>().await;
+            drop(sender);
+        };
+        spawner.spawn_thread("late", task).unwrap();
         assert_eq!(receiver.recv().await, None);
     }
 }

@@ -51,6 +51,12 @@ pub const ENTRY_INLINE_BYTES: usize = 32 * KIB;
 pub const ENTRY_COMMANDS: usize = 16_384;
 /// Bytes of commands and payload waiting for the commit log.
 pub const COMMIT_QUEUE_BYTES: usize = 64 * MIB;
+/// How much later the next commit begins where many submissions wait: it then carries what the last one's answers bring.
+pub const COMMIT_GATHER: Duration = Duration::from_micros(100);
+/// So many submissions, of those that were answered with the last commit and those that wait, are many.
+pub const COMMIT_GATHER_REQUESTS: usize = 4;
+/// A commit of so many bytes does not wait for more.
+pub const COMMIT_GATHER_BYTES: usize = 512 * KIB;
 /// A file of the embedded log is closed once it is this large.
 pub const LOG_FILE_BYTES: u64 = 256 * MIB as u64;
 /// The embedded log's file grows by this much at a time, so that most appends change no metadata.

@@ -114,6 +114,8 @@ impl Shared {
             watch.changed().await;
             let parked: Vec<String> = locked(&self.parked).iter().cloned().collect();
             if parked.is_empty() {
+                // Else each commit of a busy cell would wake this for nothing.
+                self.cell.runtime().sleep(MOVES_DEBOUNCE).await;
                 continue;
             }
             let moved: Vec<String> = {

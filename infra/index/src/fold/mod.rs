@@ -15,7 +15,7 @@ pub(crate) use groups::detached;
 use crate::outcome::{CommitOutcome, FoldError, Folded, Outcome, Refusal};
 use crate::state::Index;
 use bytes::Bytes;
-use strandline_commands::{Command, CommandKind, Commit, DecodedEntry, LeaseKind, NewObject, chain_hash, decode};
+use strandline_commands::{Command, CommandKind, Commit, DecodedEntry, EntryBody, LeaseKind, NewObject, chain_hash, decode};
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, LeaseNumber, ObjectName, Seq, TopicId, limits};
 
@@ -57,8 +57,23 @@ impl Index {
             return Err(FoldError::Gap { last: self.cell.seq, found: seq });
         }
         let decoded = decode(bytes).map_err(|source| FoldError::Decode { seq, source })?;
+        self.fold_decoded(seq, bytes, &decoded)
+    }
+
+    /// The same for an entry that this process has encoded itself, so that it need not decode it: `bytes` are what
+    /// [`strandline_commands::encode`] made of `body`.
+    pub fn fold_encoded(&mut self, seq: Seq, bytes: &Bytes, body: EntryBody) -> Result<Folded, FoldError> {
+        if seq != self.cell.seq.next() {
+            return Err(FoldError::Gap { last: self.cell.seq, found: seq });
+        }
+        let decoded = DecodedEntry::Body(body);
+        debug_assert_eq!(decode(bytes).as_ref(), Ok(&decoded), "what is folded here is what others fold");
+        self.fold_decoded(seq, bytes, &decoded)
+    }
+
+    fn fold_decoded(&mut self, seq: Seq, bytes: &Bytes, decoded: &DecodedEntry) -> Result<Folded, FoldError> {
         let mut folded = Folded::default();
-        if let DecodedEntry::Body(body) = &decoded {
+        if let DecodedEntry::Body(body) = decoded {
             if body.hash_before != self.cell.hash.0 {
                 return Err(FoldError::Chain { seq });
             }
