@@ -29,11 +29,12 @@ impl ProduceConnection {
         Self { ingest, unanswered: Arc::default() }
     }
 
-    /// As [`Ingest::accept`], for this connection.
-    pub async fn accept(&self, caller: &Caller, version: i16, request: ProduceRequest) -> PendingProduce {
+    /// As [`Ingest::accept`], for this connection. `held_bytes` is what the request's records keep in memory: the frame that they are
+    /// slices of.
+    pub async fn accept(&self, caller: &Caller, version: i16, request: ProduceRequest, held_bytes: usize) -> PendingProduce {
         let before = self.unanswered.fetch_add(1, Ordering::Relaxed);
         let unanswered = Unanswered(self.unanswered.clone());
-        let mut pending = self.ingest.take_in(caller, version, request, before + 1 >= limits::URGENT_REQUESTS).await;
+        let mut pending = self.ingest.take_in(caller, version, request, held_bytes, before + 1 >= limits::URGENT_REQUESTS).await;
         pending.unanswered = Some(unanswered);
         pending
     }

@@ -45,6 +45,8 @@ pub struct PendingProduce {
     pub(crate) acks: i16,
     pub(crate) by_id: bool,
     pub(crate) response: ProduceResponse,
+    /// Memory that the request's records keep.
+    pub(crate) held_bytes: usize,
     pub(crate) committing: Vec<Committing>,
     pub(crate) buffered: Vec<Buffered>,
     pub(crate) clock: Arc<dyn Clock>,

@@ -12,6 +12,7 @@ use crate::resolve::{TOPIC_IDS_SINCE, View, resolve};
 use crate::sequences::Sequences;
 use crate::throttle::{InFlight, throttle_time_ms};
 use crate::wal::{Buffers, keep, one_segment};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,6 +27,8 @@ use strandline_wire::messages::produce::{ProduceRequest, TopicProduceData};
 /// A submission is closed beyond this, so that it fits into an entry with its commands.
 const SUBMISSION_BYTES: usize = limits::ENTRY_PAYLOAD_BYTES - (1 << 20);
 const SUBMISSION_COMMANDS: usize = limits::ENTRY_COMMANDS / 4;
+/// Below this a batch is copied out of a frame of which it is a small part.
+const SMALL_BATCH_BYTES: usize = 256 << 10;
 
 /// The produce path of a node. Cheap to clone.
 #[derive(Clone)]
@@ -82,7 +85,8 @@ impl Ingest {
     /// calls. Await it before the next request of the connection is taken in; it waits while the queue is full, at most
     /// [`limits::REQUEST_WAIT`]. Every error is in the answer.
     pub async fn accept(&self, caller: &Caller, version: i16, request: ProduceRequest) -> PendingProduce {
-        self.take_in(caller, version, request, false).await
+        // What the records are slices of is not known.
+        self.take_in(caller, version, request, usize::MAX, false).await
     }
 
     /// Flushes what is buffered and waits until it is committed; nothing to do where batches ride inline. Call it once no
@@ -93,9 +97,16 @@ impl Ingest {
         }
     }
 
-    pub(crate) async fn take_in(&self, caller: &Caller, version: i16, request: ProduceRequest, urgent: bool) -> PendingProduce {
+    pub(crate) async fn take_in(
+        &self,
+        caller: &Caller,
+        version: i16,
+        request: ProduceRequest,
+        held_bytes: usize,
+        urgent: bool,
+    ) -> PendingProduce {
         self.0.instruments.requests.increment(1);
-        let mut pending = self.pending(version, &request);
+        let mut pending = self.pending(version, &request, held_bytes);
         if let Some(failure) = self.refuse(caller, &request) {
             fail_all(&mut pending.response, &failure);
             return pending;
@@ -130,7 +141,7 @@ impl Ingest {
         }
     }
 
-    fn pending(&self, version: i16, request: &ProduceRequest) -> PendingProduce {
+    fn pending(&self, version: i16, request: &ProduceRequest, held_bytes: usize) -> PendingProduce {
         let clock = self.0.cell.runtime().clock.clone();
         let started = clock.monotonic();
         let asked = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
@@ -141,6 +152,7 @@ impl Ingest {
             acks: request.acks,
             by_id: version >= TOPIC_IDS_SINCE,
             response: skeleton(request),
+            held_bytes,
             committing: Vec::new(),
             buffered: Vec::new(),
             clock,
@@ -230,7 +242,13 @@ impl Ingest {
     }
 
     /// Inline, as slices of the frame. The cell's driver makes groups of what comes together.
-    async fn enqueue(&self, taken: Vec<Taken>, pending: &mut PendingProduce) {
+    async fn enqueue(&self, mut taken: Vec<Taken>, pending: &mut PendingProduce) {
+        let bytes: usize = taken.iter().map(|taken| taken.bytes.len()).sum();
+        // They stay in memory for the tail's readers: little of a frame must not keep all of it there.
+        if bytes < pending.held_bytes / 4 * 3 {
+            let small = taken.iter_mut().filter(|taken| taken.bytes.len() < SMALL_BATCH_BYTES);
+            small.for_each(|taken| taken.bytes = Bytes::copy_from_slice(&taken.bytes));
+        }
         let mut submission = Submission::default();
         let mut batches = Vec::with_capacity(taken.len());
         let mut payload_bytes = 0;

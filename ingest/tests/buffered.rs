@@ -102,11 +102,11 @@ async fn a_connection_with_five_unanswered_requests_does_not_wait_for_the_linger
     let began = node.runtime.clock.monotonic();
     let mut pending = Vec::new();
     for _ in 0..limits::URGENT_REQUESTS - 1 {
-        pending.push(connection.accept(&caller(), 9, request(&[("a", 0, large("x"))])).await);
+        pending.push(connection.accept(&caller(), 9, request(&[("a", 0, large("x"))]), usize::MAX).await);
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(node.faults.calls(Operation::Put), 0);
-    pending.push(connection.accept(&caller(), 9, request(&[("a", 0, large("y"))])).await);
+    pending.push(connection.accept(&caller(), 9, request(&[("a", 0, large("y"))]), usize::MAX).await);
     for pending in pending {
         assert!(!pending.answer().await.had_error);
     }

@@ -57,7 +57,7 @@ async fn order_duplicates_and_size_are_those_of_what_is_kept() {
     let mut pending = Vec::new();
     for sequence in 0..20 {
         let batch = idempotent(producer, 0, sequence, &[&sequence.to_string()]);
-        pending.push(connection.accept(&caller(), 9, request(&[("a", 0, batch)])).await);
+        pending.push(connection.accept(&caller(), 9, request(&[("a", 0, batch)]), usize::MAX).await);
     }
     for (at, pending) in pending.into_iter().enumerate() {
         assert_eq!(partition(&pending.answer().await.response, 0, 0).base_offset, at as i64);

@@ -43,7 +43,7 @@ async fn run(seed: u64) -> (usize, usize) {
         let size = [10, 3_000, 20_000, limits::ENTRY_INLINE_BYTES + 1][random.below(4) as usize];
         let name = format!("{at:03}");
         let bytes = batch(&[&format!("{name}{}", "x".repeat(size))]);
-        let pending = connection.accept(&caller(), 9, request(&[("a", partition, bytes)])).await;
+        let pending = connection.accept(&caller(), 9, request(&[("a", partition, bytes)]), usize::MAX).await;
         let clock = node.runtime.clock.clone();
         sent.lock().unwrap().push(Sent { partition, name, taken_in: clock.monotonic(), answered: None });
         let answers = sent.clone();

@@ -180,7 +180,7 @@ async fn producers_are_idempotent_and_fenced_also_over_another_connection() {
     let send = async |epoch, sequence, values: &[&str]| {
         let connection = connection(&node);
         let response = connection
-            .accept(&caller(), 9, request(&[("a", 0, idempotent(producer, epoch, sequence, values))]))
+            .accept(&caller(), 9, request(&[("a", 0, idempotent(producer, epoch, sequence, values))]), usize::MAX)
             .await
             .answer()
             .await
@@ -218,6 +218,21 @@ async fn producer_ids_are_given_out_once_and_transactions_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn batches_stay_in_memory_as_they_came_unless_they_keep_much_more_there() {
+    let node = Node::embedded().await;
+    node.topic("a", 1, &[]).await;
+    let connection = connection(&node);
+    for (factor, stays) in [(1, true), (2, false)] {
+        let bytes = batch(&["x"]);
+        let (place, length) = (bytes.as_ptr(), bytes.len());
+        let pending = connection.accept(&caller(), 9, request(&[("a", 0, bytes)]), length * factor).await;
+        assert_eq!(partition(&pending.answer().await.response, 0, 0).error_code, 0);
+        let kept = node.cell.recent_payload(node.cell.seq(), 0..length as u64).unwrap();
+        assert_eq!((kept.len(), kept[0].as_ptr() == place), (1, stays));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn pipelined_requests_keep_their_order_and_share_entries() {
     let node = Node::embedded().await;
     let id = node.topic("a", 1, &[]).await;
@@ -225,7 +240,7 @@ async fn pipelined_requests_keep_their_order_and_share_entries() {
     let (connection, before) = (connection(&node), node.cell.seq().0);
     let mut pending = Vec::new();
     for at in 0..50 {
-        pending.push(connection.accept(&caller(), 9, request(&[("a", 0, batch(&[&at.to_string()]))])).await);
+        pending.push(connection.accept(&caller(), 9, request(&[("a", 0, batch(&[&at.to_string()]))]), usize::MAX).await);
         if at == 0 {
             tokio::task::yield_now().await;
         }

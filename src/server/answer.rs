@@ -2,7 +2,7 @@
 
 use super::pressure::{Admitted, Transfer};
 use bytes::Buf;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use std::io::{self, IoSlice};
 use strandline_wire::Frame;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -17,16 +17,27 @@ pub(super) struct Answer {
     work: BoxFuture<'static, Result<Option<Frame>, Close>>,
     permit: Admitted,
     parks: bool,
+    only_waits: bool,
 }
 
 impl Answer {
     pub(super) fn new(permit: Admitted, work: impl Future<Output = Result<Option<Frame>, Close>> + Send + 'static) -> Self {
-        Self { work: Box::pin(work), permit, parks: false }
+        Self { work: Box::pin(work), permit, parks: false, only_waits: false }
     }
 
     /// The work may wait for other clients (Fetch, JoinGroup, SyncGroup).
     pub(super) fn that_parks(self) -> Self {
         Self { parks: true, ..self }
+    }
+
+    /// The work is done elsewhere, and this waits for its outcome (Produce).
+    pub(super) fn that_only_waits(self) -> Self {
+        Self { only_waits: true, ..self }
+    }
+
+    /// What it is, if it is there already and to find out is no work.
+    pub(super) fn at_hand(&mut self) -> Option<Result<Option<Frame>, Close>> {
+        if self.only_waits { self.work.as_mut().now_or_never() } else { None }
     }
 
     /// Finishes the work; None answers nothing (acks=0).

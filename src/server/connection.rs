@@ -1,14 +1,16 @@
 //! One connection: requests are taken in order and pipelined, answers go out in the same order.
 
 use super::Shared;
-use super::answer::{Answer, write_frame};
+use super::answer::{Answer, Close, write_frame};
 use super::dispatch::Session;
+use super::frames::Frames;
 use super::pressure::{IDLE, TooSlow, Transfer};
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_types::limits;
+use strandline_wire::Frame;
 use strandline_wire::frame::frame_length;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader};
 use tokio::sync::mpsc;
@@ -17,6 +19,8 @@ use tokio::sync::mpsc;
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
 /// Small frames come with one read; large ones go past this buffer, straight into their own memory.
 const READ_BUFFER_BYTES: usize = 2 << 10;
+/// Small answers that are there at the same time are written together, up to so many bytes.
+const TOGETHER_BYTES: usize = 16 << 10;
 
 pub(super) async fn serve<R, W>(shared: Arc<Shared>, read: R, write: W, peer: SocketAddr, id: u64)
 where
@@ -81,7 +85,7 @@ async fn read_requests<R: AsyncRead + Unpin>(
         let admitted = tokio::time::timeout(limits::REQUEST_WAIT, shared.admission.admit(length)).await;
         let Some(permit) = admitted.map_err(|_| Closed::Busy)? else { return Ok(()) };
         let transfer = Transfer::of_request(&*shared.runtime.clock, length);
-        let frame = read_frame(&mut read, length, transfer, || shared.admission.is_short()).await?;
+        let frame = read_frame(&shared.frames, &mut read, length, transfer, || shared.admission.is_short()).await?;
         let Some(answer) = session.take(frame, permit).await? else { continue };
         if answers.send(answer).await.is_err() {
             break;
@@ -92,11 +96,21 @@ async fn read_requests<R: AsyncRead + Unpin>(
 
 /// A sender that holds room and sends too slowly is not waited for.
 async fn read_frame<R: AsyncRead + Unpin>(
+    frames: &Frames,
     read: &mut R,
     length: usize,
     mut transfer: Transfer<'_>,
     is_needed: impl Fn() -> bool,
 ) -> Result<Bytes, Closed> {
+    if let Some(mut frame) = frames.take(length) {
+        while frame.len() < length {
+            let mut limited = (&mut *read).take((length - frame.len()) as u64);
+            if transfer.step(limited.read_buf(&mut frame), &is_needed).await?? == 0 {
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+        return Ok(frames.freeze(frame));
+    }
     // Memory grows with what really comes, not with what was announced.
     let mut frame = BytesMut::with_capacity(length.min(1 << 20));
     while frame.len() < length {
@@ -117,22 +131,63 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     mut write: W,
     mut queue: mpsc::Receiver<Answer>,
 ) -> std::io::Result<()> {
-    while let Some(answer) = queue.recv().await {
-        match answer.frame().await {
-            Ok(Some(frame)) => {
-                // Those that are queued behind this answer hold room of requests.
-                let is_needed = || shared.services.reader.is_short_of_room() || shared.admission.is_short();
-                write_frame(&mut write, frame, Transfer::of_answer(&*shared.runtime.clock), is_needed).await?;
-            }
-            Ok(None) => {}
+    let mut next = None;
+    loop {
+        let answer = match next.take() {
+            Some(answer) => answer,
+            None => match queue.recv().await {
+                Some(answer) => answer,
+                None => return Ok(()),
+            },
+        };
+        let Together { frame, close, next: not_ready } = together(answer, &mut queue).await;
+        next = not_ready;
+        if !frame.is_empty() {
+            // Those that are queued behind this answer hold room of requests.
+            let is_needed = || shared.services.reader.is_short_of_room() || shared.admission.is_short();
+            write_frame(&mut write, frame, Transfer::of_answer(&*shared.runtime.clock), is_needed).await?;
+        }
+        if let Some(close) = close {
+            tracing::debug!(reason = close.0, "connection closes");
+            return Ok(());
+        }
+    }
+}
+
+/// Answers that leave with one write.
+struct Together {
+    frame: Frame,
+    /// Nothing more is answered.
+    close: Option<Close>,
+    /// The one behind them, which is not there yet.
+    next: Option<Answer>,
+}
+
+/// Waits for an answer and takes with it those behind it that are there by then: one commit answers many requests.
+async fn together(first: Answer, queue: &mut mpsc::Receiver<Answer>) -> Together {
+    let mut together = Together { frame: Frame::default(), close: None, next: None };
+    let mut answer = first.frame().await;
+    loop {
+        match answer {
+            Ok(frame) => frame.into_iter().for_each(|frame| together.frame.append(frame)),
             // An error with acks=0 has no other way to be heard.
             Err(close) => {
-                tracing::debug!(reason = close.0, "connection closes");
-                return Ok(());
+                together.close = Some(close);
+                return together;
+            }
+        }
+        if together.frame.len() >= TOGETHER_BYTES {
+            return together;
+        }
+        let Ok(mut behind) = queue.try_recv() else { return together };
+        match behind.at_hand() {
+            Some(at_hand) => answer = at_hand,
+            None => {
+                together.next = Some(behind);
+                return together;
             }
         }
     }
-    Ok(())
 }
 
 impl From<TooSlow> for Closed {
@@ -167,6 +222,41 @@ mod tests {
 
     fn future_bytes<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
         size_of::<F>()
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_there_leave_together_and_in_order() {
+        let admission = super::super::pressure::Admission::default();
+        let (sender, mut queue) = mpsc::channel(16);
+        let frame = |text: &'static str| Ok(Some(Frame::new([Bytes::from_static(text.as_bytes())])));
+        let (late, outcome) = tokio::sync::oneshot::channel::<()>();
+        let waits = async move {
+            let _ = outcome.await;
+            frame("d")
+        };
+        let mut send = async |work: futures::future::BoxFuture<'static, Result<Option<Frame>, Close>>, only_waits: bool| {
+            let answer = Answer::new(admission.admit(1).await.unwrap(), work);
+            let answer = if only_waits { answer.that_only_waits() } else { answer };
+            assert!(sender.send(answer).await.is_ok());
+        };
+        send(Box::pin(async move { frame("a") }), true).await;
+        send(Box::pin(async { Ok(None) }), true).await;
+        send(Box::pin(async move { frame("c") }), true).await;
+        send(Box::pin(waits), true).await;
+        send(Box::pin(async move { frame("e") }), false).await;
+        send(Box::pin(async move { frame("f") }), true).await;
+        send(Box::pin(async { Err(Close("refused")) }), true).await;
+        send(Box::pin(async move { frame("never") }), true).await;
+        let left = |together: Together| (together.frame.into_bytes(), together.close.is_some(), together.next);
+        let first = queue.recv().await.unwrap();
+        let (bytes, close, next) = left(together(first, &mut queue).await);
+        assert_eq!((&bytes[..], close), (&b"ac"[..], false));
+        late.send(()).unwrap();
+        // What is work to find out begins only when its turn has come.
+        let (bytes, close, next) = left(together(next.unwrap(), &mut queue).await);
+        assert_eq!((&bytes[..], close), (&b"d"[..], false));
+        let (bytes, close, next) = left(together(next.unwrap(), &mut queue).await);
+        assert_eq!((&bytes[..], close, next.is_none()), (&b"ef"[..], true, true));
     }
 
     /// There may be [`limits::CONNECTIONS`] of them, idle.

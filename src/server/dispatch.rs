@@ -63,7 +63,8 @@ impl Session {
     /// Takes one request. What must happen in order (batches into the commit queue) has happened when this returns; the
     /// rest is in the answer.
     pub(super) async fn take(&mut self, frame: Bytes, permit: Admitted) -> Result<Option<Answer>, Closed> {
-        let budget = frame.len().saturating_mul(8).max(limits::DECODED_REQUEST_BYTES);
+        let frame_bytes = frame.len();
+        let budget = frame_bytes.saturating_mul(8).max(limits::DECODED_REQUEST_BYTES);
         let mut reader = strandline_wire::Reader::with_budget(frame, budget);
         let header = RequestHeader::decode(&mut reader)?;
         let (api, version, correlation_id) = (header.api_key, header.api_version, header.correlation_id);
@@ -88,15 +89,16 @@ impl Session {
             }
         };
         if let RequestBody::Produce(request) = body {
-            let pending = self.produce.accept(&caller, version, request).await;
-            return Ok(Some(Answer::new(permit, async move {
+            let pending = self.produce.accept(&caller, version, request, frame_bytes).await;
+            let work = async move {
                 let answer = pending.answer().await;
                 match (answer.acks, answer.had_error) {
                     (0, false) => Ok(None),
                     (0, true) => Err(Close("a batch with acks=0 was refused")),
                     _ => Ok(Some(encode_response(version, correlation_id, &answer.response))),
                 }
-            })));
+            };
+            return Ok(Some(Answer::new(permit, work).that_only_waits()));
         }
         let work = handle(self.shared.clone(), self.id, caller, version, correlation_id, body);
         let answer = Answer::new(permit, work);

@@ -6,10 +6,12 @@
 mod answer;
 mod connection;
 mod dispatch;
+mod frames;
 mod pressure;
 
 pub use dispatch::Services;
 
+use frames::Frames;
 use pressure::Admission;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Runtime,
     pub(crate) connections: Arc<Semaphore>,
     admission: Admission,
+    frames: Frames,
     pub(crate) next_connection: AtomicU64,
     pub(crate) draining: CancellationToken,
 }
@@ -48,6 +51,7 @@ impl Server {
             runtime: Runtime { spawner, ..runtime },
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             admission: Admission::default(),
+            frames: Frames::default(),
             next_connection: AtomicU64::new(1),
             draining: CancellationToken::new(),
         });

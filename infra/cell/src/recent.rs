@@ -7,9 +7,6 @@ use std::sync::{PoisonError, RwLock};
 use strandline_commit_log::Payload;
 use strandline_types::{Seq, limits};
 
-/// Below this a chunk is copied: cheaper than what its request may hold beside it.
-const SMALL_CHUNK_BYTES: usize = 256 << 10;
-
 /// Bounded in bytes; the oldest go first.
 #[derive(Default)]
 pub(crate) struct Recent(RwLock<Kept>);
@@ -21,16 +18,15 @@ struct Kept {
 }
 
 impl Recent {
+    /// Keeps the chunks as they are: what memory they hold beside themselves is the submitter's to bound
+    /// ([`crate::Submission::payload`]).
     pub(crate) fn keep(&self, seq: Seq, payload: &Payload) {
         if payload.length == 0 {
             return;
         }
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // A chunk is a slice of the request it came in; a small one is copied, so that it does not keep a large one alive.
-        let detached =
-            |chunk: &Bytes| if chunk.len() < SMALL_CHUNK_BYTES { Bytes::copy_from_slice(chunk) } else { chunk.clone() };
         kept.bytes += payload.length;
-        kept.entries.insert(seq, (payload.chunks.iter().map(detached).collect(), payload.length));
+        kept.entries.insert(seq, (payload.chunks.clone(), payload.length));
         while kept.bytes > limits::RECENT_PAYLOAD_BYTES {
             let Some((_, (_, length))) = kept.entries.pop_first() else { break };
             kept.bytes = kept.bytes.saturating_sub(length);

@@ -19,6 +19,12 @@ impl Frame {
         Self { segments, length }
     }
 
+    /// Puts another one behind this one.
+    pub fn append(&mut self, mut other: Self) {
+        self.length += other.length;
+        self.segments.append(&mut other.segments);
+    }
+
     /// Bytes left.
     pub fn len(&self) -> usize {
         self.length
