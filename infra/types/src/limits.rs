@@ -118,6 +118,8 @@ pub const TOPIC_CONFIGS_KEPT: usize = 16_384;
 /// What comes out of one compressed batch where its request is read; one that has more is checked on a thread for blocking
 /// work.
 pub const INLINE_DECOMPRESSED_BYTES: usize = 256 * KIB;
+/// What each thread keeps to look into small compressed batches; what a larger one needs is taken and given back.
+pub const SCRATCH_BYTES: usize = 256 * KIB;
 /// A larger batch is checked there even if it is not compressed.
 pub const INLINE_BATCH_BYTES: usize = 4 * MIB;
 /// Bytes of batches that are decompressed at once on threads for blocking work, over all connections.

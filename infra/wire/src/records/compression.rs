@@ -3,6 +3,7 @@
 use super::BatchError;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
+use strandline_types::limits;
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective};
 
 /// How a batch's records are compressed.
@@ -145,6 +146,63 @@ pub(super) fn compress(
         }
     }
     Ok(())
+}
+
+/// Frame descriptors of independent blocks without sizes and checksums, as Kafka's clients write them: flags, block size, and the
+/// descriptor's own checksum; with the most bytes of a block.
+const PLAIN_LZ4_DESCRIPTORS: [([u8; 3], usize); 4] = [
+    ([0x60, 0x40, 0x82], 64 << 10),
+    ([0x60, 0x50, 0xfb], 256 << 10),
+    ([0x60, 0x60, 0x51], 1 << 20),
+    ([0x60, 0x70, 0x73], 4 << 20),
+];
+
+thread_local! {
+    /// What comes out of a small batch that is only looked at.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Decompresses into this thread's own buffer and looks at what came out there: no memory is taken, nothing is cleared and nothing is
+/// copied on. Gives the data back for [`decoder`], of which it is a part only, where that does not do: another codec, a frame with
+/// checksums of its own, more than [`limits::SCRATCH_BYTES`] or `max_bytes`, or damage.
+pub(super) fn look<T>(compression: Compression, data: &[u8], max_bytes: usize, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    if compression != Compression::Lz4 {
+        return None;
+    }
+    let mut scratch = SCRATCH.try_with(Cell::take).ok()?;
+    if scratch.is_empty() {
+        scratch.resize(limits::SCRATCH_BYTES, 0);
+    }
+    let length = plain_lz4(data, &mut scratch).filter(|length| *length <= max_bytes);
+    let looked = length.map(|length| look(&scratch[..length]));
+    let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+    looked
+}
+
+/// Decompresses a whole plain frame; gives the bytes that came out. None if it is no such frame or there is not enough room.
+fn plain_lz4(data: &[u8], output: &mut [u8]) -> Option<usize> {
+    let (&[0x04, 0x22, 0x4d, 0x18, flags, size, checksum], mut rest) = data.split_first_chunk::<7>()? else { return None };
+    let descriptor = [flags, size, checksum];
+    let block_max = PLAIN_LZ4_DESCRIPTORS.iter().find(|(known, _)| *known == descriptor)?.1;
+    let mut filled = 0;
+    loop {
+        let (size, after) = rest.split_first_chunk::<4>()?;
+        let size = u32::from_le_bytes(*size);
+        if size == 0 {
+            return after.is_empty().then_some(filled);
+        }
+        let (block, after) = after.split_at_checked((size & 0x7fff_ffff) as usize)?;
+        let room = output.len().min(filled.saturating_add(block_max));
+        let target = output.get_mut(filled..room)?;
+        if size & 0x8000_0000 == 0 {
+            let room = i32::try_from(target.len()).ok()?;
+            filled += lz4::block::decompress_to_buffer(block, Some(room), target).ok()?;
+        } else {
+            target.get_mut(..block.len())?.copy_from_slice(block);
+            filled += block.len();
+        }
+        rest = after;
+    }
 }
 
 /// Whether this is one frame of independent blocks with its end mark. Our decoder would be content with less, Kafka's
@@ -318,6 +376,54 @@ mod tests {
                 assert_eq!(output, data, "{compression:?} {size}");
             }
         }
+    }
+
+    fn lz4_frame(info: lz4_flex::frame::FrameInfo, data: &[u8]) -> Vec<u8> {
+        let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn plain_lz4_frames_of_all_block_sizes_are_looked_at_in_place() {
+        use lz4_flex::frame::{BlockMode, BlockSize, FrameInfo};
+        let plain = FrameInfo::new().block_mode(BlockMode::Independent);
+        let random: Vec<u8> = (0..90_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        for size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max1MB, BlockSize::Max4MB] {
+            for data in [Vec::new(), b"one two ".repeat(20_000), random.clone()] {
+                let frame = lz4_frame(plain.clone().block_size(size), &data);
+                let see = |max| look(Compression::Lz4, &frame, max, |bytes| bytes == data);
+                assert_eq!(see(data.len()), Some(true), "{size:?} {}", data.len());
+                assert_eq!(see(data.len().saturating_sub(1)), (data.is_empty()).then_some(true), "a bound is kept");
+                for end in 0..frame.len().min(40) {
+                    assert_eq!(look(Compression::Lz4, &frame[..end], data.len(), |_| ()), None, "cut at {end}");
+                }
+                let longer = [&frame[..], &[0]].concat();
+                assert_eq!(look(Compression::Lz4, &longer, data.len(), |_| ()), None, "bytes behind the frame");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_in_place_is_left_to_the_decoder() {
+        use lz4_flex::frame::{BlockMode, BlockSize, FrameInfo};
+        let data = b"one two three ".repeat(1_000);
+        let info = || FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
+        for info in [
+            info().content_checksum(true),
+            info().block_checksums(true),
+            info().content_size(Some(data.len() as u64)),
+            info().block_mode(BlockMode::Linked),
+        ] {
+            assert_eq!(look(Compression::Lz4, &lz4_frame(info, &data), 1 << 20, |_| ()), None);
+        }
+        let large = vec![7; limits::SCRATCH_BYTES + 1];
+        assert_eq!(look(Compression::Lz4, &lz4_frame(info(), &large), 1 << 20, |_| ()), None);
+        assert_eq!(look(Compression::Lz4, &lz4_frame(info(), &large[1..]), 1 << 20, <[u8]>::len), Some(limits::SCRATCH_BYTES));
+        let mut damaged = lz4_frame(info(), &data);
+        damaged[6] ^= 1;
+        assert_eq!(look(Compression::Lz4, &damaged, 1 << 20, |_| ()), None, "the descriptor's checksum");
+        assert_eq!(look(Compression::Zstd, &compressed(Compression::Zstd, &data), 1 << 20, |_| ()), None);
     }
 
     #[test]

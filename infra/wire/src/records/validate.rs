@@ -2,7 +2,7 @@
 
 use super::header::{BATCH_HEADER_BYTES, CHECKED_FROM};
 use super::walk::{RecordFacts, SliceSource, Source, StreamSource, WalkError, walk_record};
-use super::{BatchError, BatchHeader, Compression, NO_PRODUCER_ID, NO_TIMESTAMP, RecordRule};
+use super::{BatchError, BatchHeader, Compression, NO_PRODUCER_ID, NO_TIMESTAMP, RecordRule, compression};
 use crc_fast::CrcAlgorithm;
 use strandline_types::{TimestampType, limits};
 
@@ -84,8 +84,8 @@ pub struct BatchSummary {
 }
 
 /// Checks a batch as it came from a producer: everything Kafka checks, and that what bronze has to hold is representable.
-/// It allocates nothing for a batch that is not compressed, and a small window for one that is (for Snappy, its largest block),
-/// however much comes out.
+/// It allocates nothing for a batch that is not compressed, nor for a small one in LZ4 (each thread keeps a buffer for those), and a
+/// small window for others (for Snappy, its largest block), however much comes out.
 ///
 /// # Errors
 /// The first rule that is broken. [`BatchError::error_code`] is Kafka's answer.
@@ -111,7 +111,11 @@ pub fn validate_batch(batch: &[u8], rules: &ValidationRules) -> Result<BatchSumm
         records.len()
     } else {
         let max_bytes = rules.max_decompressed_bytes.min(limits::DECOMPRESSED_BATCH_BYTES);
-        walk_stream(records, compression, max_bytes, &header, &mut found)?
+        let walk = |bytes: &[u8]| walk_slice(bytes, &header, &mut found).map(|()| bytes.len());
+        match compression::look(compression, records, max_bytes, walk) {
+            Some(walked) => walked?,
+            None => walk_stream(records, compression, max_bytes, &header, &mut found)?,
+        }
     };
     Ok(BatchSummary {
         length: batch.len(),
