@@ -61,12 +61,6 @@ pub const COMMIT_GATHER_BYTES: usize = 512 * KIB;
 pub const LOG_FILE_BYTES: u64 = 256 * MIB as u64;
 /// The embedded log's file grows by this much at a time, so that most appends change no metadata.
 pub const LOG_PREALLOCATE_BYTES: u64 = 4 * MIB as u64;
-/// Read at once at most while the embedded log is replayed.
-pub const LOG_READ_BUFFER_BYTES: usize = MIB;
-/// A payload larger than this is stepped over, not read, while the embedded log is replayed.
-pub const LOG_SKIPPED_PAYLOAD_BYTES: u64 = 64 * KIB as u64;
-/// The newest bytes of the embedded log that stay in the system's page cache. Older pages are given back, so that the next
-/// writes use them again: writing to memory that was never used costs several times as much on a virtual machine.
 /// Space that the embedded log takes ahead for an entry of fewer bytes than these is zeroed: syncs of what is written there cost half.
 pub const LOG_ZEROED_BELOW_BYTES: u64 = 256 * KIB as u64;
 /// An entry of at least this many bytes is written past the system's page cache: that costs a fraction, and who reads the tail finds
@@ -76,6 +70,12 @@ pub const LOG_DIRECT_BYTES: u64 = 32 * KIB as u64;
 pub const LOG_DIRECT_BUFFER_BYTES: usize = MIB;
 /// The newest rows of the embedded log that are kept in memory, for who copies them.
 pub const LOG_RECENT_ROW_BYTES: usize = 4 * MIB;
+/// Read at once at most while the embedded log is replayed.
+pub const LOG_READ_BUFFER_BYTES: usize = MIB;
+/// A payload larger than this is stepped over, not read, while the embedded log is replayed.
+pub const LOG_SKIPPED_PAYLOAD_BYTES: u64 = 64 * KIB as u64;
+/// The newest bytes of the embedded log that stay in the system's page cache. Older pages are given back, so that the next
+/// writes use them again: writing to memory that was never used costs several times as much on a virtual machine.
 pub const LOG_PAGE_CACHE_BYTES: u64 = 64 * MIB as u64;
 /// Kept free for deletes, retention and snapshots on a full disk.
 pub const RESERVE_BYTES: u64 = 64 * MIB as u64;
@@ -209,10 +209,10 @@ pub const SEGMENT_INDEX_CACHE_BYTES: usize = 8 * MIB;
 
 // Caches.
 
-/// Payloads that a node appended last, kept for readers of the tail.
-pub const RECENT_PAYLOAD_BYTES: u64 = 32 * MIB as u64;
 /// Memory of requests' frames that is kept to be used again.
 pub const IDLE_FRAME_BYTES: usize = 8 * MIB;
+/// Payloads that a node appended last, kept for readers of the tail.
+pub const RECENT_PAYLOAD_BYTES: u64 = 32 * MIB as u64;
 /// The write-ahead cache and the cache of blocks and rebuilt batches, in memory.
 pub const CACHE_BYTES: usize = 64 * MIB;
 /// The part of the cache that blocks and spans of files may take before batches rebuilt from them give way, in hundredths: what many
