@@ -234,7 +234,7 @@ mod tests {
             let _ = outcome.await;
             frame("d")
         };
-        let mut send = async |work: futures::future::BoxFuture<'static, Result<Option<Frame>, Close>>, only_waits: bool| {
+        let send = async |work: futures::future::BoxFuture<'static, Result<Option<Frame>, Close>>, only_waits: bool| {
             let answer = Answer::new(admission.admit(1).await.unwrap(), work);
             let answer = if only_waits { answer.that_only_waits() } else { answer };
             assert!(sender.send(answer).await.is_ok());
