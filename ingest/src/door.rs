@@ -29,6 +29,8 @@ pub(crate) struct Taken {
     pub(crate) records: u64,
     /// Of its records as they came, decompressed.
     pub(crate) decompressed_bytes: usize,
+    /// Its bytes are a slice of the request's frame, and keep all of it in memory.
+    pub(crate) is_slice: bool,
 }
 
 impl Taken {
@@ -112,6 +114,7 @@ impl Offered {
             return Err(Failure::new(ErrorCode::InvalidRequest, message).into());
         }
         let mut batch = command(&summary, rules.timestamp_type)?;
+        let came_at = bytes.as_ptr();
         let mut bytes = match rules.timestamp_type {
             TimestampType::Create if summary.max_timestamp != summary.stated_max_timestamp => corrected(&bytes, &summary)?,
             _ => bytes,
@@ -130,6 +133,7 @@ impl Offered {
             partition: TopicPartition { topic_id: topic.id, partition },
             topic,
             batch,
+            is_slice: bytes.as_ptr() == came_at,
             bytes,
             records: u64::try_from(summary.record_count).unwrap_or(0),
             decompressed_bytes: summary.decompressed_bytes,

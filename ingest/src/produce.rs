@@ -27,8 +27,6 @@ use strandline_wire::messages::produce::{ProduceRequest, TopicProduceData};
 /// A submission is closed beyond this, so that it fits into an entry with its commands.
 const SUBMISSION_BYTES: usize = limits::ENTRY_PAYLOAD_BYTES - (1 << 20);
 const SUBMISSION_COMMANDS: usize = limits::ENTRY_COMMANDS / 4;
-/// Below this a batch is copied out of a frame of which it is a small part.
-const SMALL_BATCH_BYTES: usize = 256 << 10;
 
 /// The produce path of a node. Cheap to clone.
 #[derive(Clone)]
@@ -243,12 +241,7 @@ impl Ingest {
 
     /// Inline, as slices of the frame. The cell's driver makes groups of what comes together.
     async fn enqueue(&self, mut taken: Vec<Taken>, pending: &mut PendingProduce) {
-        let bytes: usize = taken.iter().map(|taken| taken.bytes.len()).sum();
-        // They stay in memory for the tail's readers: little of a frame must not keep all of it there.
-        if bytes < pending.held_bytes / 4 * 3 {
-            let small = taken.iter_mut().filter(|taken| taken.bytes.len() < SMALL_BATCH_BYTES);
-            small.for_each(|taken| taken.bytes = Bytes::copy_from_slice(&taken.bytes));
-        }
+        copy_out_of_large_frame(&mut taken, pending.held_bytes);
         let mut submission = Submission::default();
         let mut batches = Vec::with_capacity(taken.len());
         let mut payload_bytes = 0;
@@ -304,5 +297,15 @@ impl Ingest {
             }
             Err(failure) => fail(&mut pending.response, place, &failure),
         }
+    }
+}
+
+/// What rides inline stays in memory for the tail's readers: little of a frame must not keep all of it there. Larger batches, which
+/// get an object of their own, do not stay.
+fn copy_out_of_large_frame(taken: &mut [Taken], held_bytes: usize) {
+    let stays = |taken: &Taken| taken.is_slice && taken.bytes.len() <= SUBMISSION_BYTES;
+    let bytes: usize = taken.iter().filter(|taken| stays(taken)).map(|taken| taken.bytes.len()).sum();
+    if bytes < held_bytes / 4 * 3 {
+        taken.iter_mut().filter(|taken| stays(taken)).for_each(|taken| taken.bytes = Bytes::copy_from_slice(&taken.bytes));
     }
 }

@@ -220,16 +220,26 @@ async fn producer_ids_are_given_out_once_and_transactions_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn batches_stay_in_memory_as_they_came_unless_they_keep_much_more_there() {
     let node = Node::embedded().await;
-    node.topic("a", 1, &[]).await;
+    node.topic("a", 2, &[("max.message.bytes", "67108864")]).await;
     let connection = connection(&node);
-    for (factor, stays) in [(1, true), (2, false)] {
-        let bytes = batch(&["x"]);
+    let long = "y".repeat(300 << 10);
+    for (value, factor, stays) in [("x", 1, true), ("x", 2, false), (&long, 1, true), (&long, 2, false)] {
+        let bytes = batch(&[value]);
         let (place, length) = (bytes.as_ptr(), bytes.len());
         let pending = connection.accept(&caller(), 9, request(&[("a", 0, bytes)]), length * factor).await;
         assert_eq!(partition(&pending.answer().await.response, 0, 0).error_code, 0);
         let kept = node.cell.recent_payload(node.cell.seq(), 0..length as u64).unwrap();
         assert_eq!((kept.len(), kept[0].as_ptr() == place), (1, stays));
     }
+    // Most of the frame is a batch that gets an object of its own: what rides inline must not keep it.
+    let (small, large) = (batch(&["x"]), batch(&[&"z".repeat(40 << 20)]));
+    let (place, length, seq) = (small.as_ptr(), small.len() as u64, node.cell.seq().next());
+    let held_bytes = small.len() + large.len();
+    let pending = connection.accept(&caller(), 9, request(&[("a", 0, small), ("a", 1, large)]), held_bytes).await;
+    let answer = pending.answer().await;
+    assert_eq!([0, 1].map(|at| partition(&answer.response, 0, at).error_code), [0, 0]);
+    let kept = node.cell.recent_payload(seq, 0..length).unwrap();
+    assert_ne!(kept[0].as_ptr(), place);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods)] // the one place where tasks are spawned
 
 use futures::future::abortable;
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,8 +86,22 @@ impl TaskGroup {
 static AFTER_BLOCKING: OnceLock<fn()> = OnceLock::new();
 
 thread_local! {
-    /// This thread is one task's own: nobody else waits while it blocks.
-    static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+    /// Set where a thread is one task's own: nobody else waits while it blocks.
+    static OWN_THREAD: OnceCell<futures::future::AbortHandle> = const { OnceCell::new() };
+}
+
+/// A task that blocks its own thread is seldom between two polls, where it would notice that it was ended.
+fn is_ended_on_own_thread() -> Option<bool> {
+    OWN_THREAD.with(|own| own.get().map(futures::future::AbortHandle::is_aborted))
+}
+
+/// Notes the end of a thread, however it comes.
+struct NoteEnd(Arc<AtomicBool>);
+
+impl Drop for NoteEnd {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// Has this called on its thread after each piece of blocking work that a [`Spawner`] ran: an allocator keeps what a thread freed for that
@@ -149,11 +163,11 @@ impl Spawner {
         }
         let (task, abort) = abortable(task);
         let ended = Arc::new(AtomicBool::new(false));
-        let (runtime, at_end) = (tokio::runtime::Handle::current(), ended.clone());
+        let (runtime, at_end, own) = (tokio::runtime::Handle::current(), NoteEnd(ended.clone()), abort.clone());
         let run = move || {
-            OWN_THREAD.set(true);
+            let _at_end = at_end;
+            OWN_THREAD.with(|thread| thread.set(own).is_ok());
             let _aborted = runtime.block_on(task);
-            at_end.store(true, Ordering::Release);
             tracing::trace!(name, "thread ended");
         };
         std::thread::Builder::new().name(name.to_owned()).stack_size(OWN_THREAD_STACK_BYTES).spawn(run)?;
@@ -164,7 +178,7 @@ impl Spawner {
     /// Lets this thread rest for less than timers can tell apart, if it is the task's own; else does nothing. What comes for the task
     /// meanwhile wakes nobody.
     pub fn rest_on_own_thread(&self, time: Duration) {
-        if !self.in_place && OWN_THREAD.get() {
+        if !self.in_place && is_ended_on_own_thread().is_some() {
             std::thread::sleep(time);
         }
     }
@@ -178,7 +192,10 @@ impl Spawner {
         if self.in_place {
             return Ok(work());
         }
-        if OWN_THREAD.get() {
+        if let Some(is_ended) = is_ended_on_own_thread() {
+            if is_ended {
+                return Err(BlockingError { name });
+            }
             // As on a thread for blocking work: a panic ends the work and not who asked for it.
             return catch_unwind(AssertUnwindSafe(work)).map_err(|_| BlockingError { name });
         }
@@ -236,6 +253,27 @@ mod tests {
         assert_eq!(spawner.group().running(), 1);
         spawner.group().abort_all();
         assert_eq!(receiver.recv().await, None, "the task was dropped");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_only_blocks_its_own_thread_ends_with_its_group_all_the_same() {
+        let spawner = Spawner::tokio();
+        let (inner, done) = (spawner.clone(), Arc::new(AtomicBool::new(false)));
+        let at_end = NoteEnd(done.clone());
+        let task = async move {
+            let _at_end = at_end;
+            // It is never between two polls.
+            while inner.blocking("again", || std::thread::sleep(Duration::from_micros(100))).await.is_ok() {}
+        };
+        spawner.spawn_thread("busy", task).unwrap();
+        spawner.group().abort_all();
+        for _ in 0..1_000 {
+            if done.load(Ordering::Acquire) && spawner.group().running() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it goes on");
     }
 
     #[tokio::test]

@@ -42,6 +42,11 @@ impl DirectWriter {
         if self.unsupported { None } else { Some(written) }
     }
 
+    /// No more is written to this file; it is not kept open.
+    pub(super) fn file_ended(&mut self) {
+        self.tail = None;
+    }
+
     /// Writes zeros, whole blocks of them, at most from `from` to `to`. They say nothing that was not so before: the range was taken
     /// ahead and reads as zeros. But the file system has then written down where it lies, and a sync of what is written there later
     /// need not. Where that is not possible nothing is done.

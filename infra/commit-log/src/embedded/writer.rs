@@ -239,6 +239,7 @@ impl Writer {
         finish_frame(shared, &file, position, written)?;
         file.publish(None, end);
         self.ended = true;
+        self.direct.file_ended();
         shared.report_size();
         Ok(())
     }

@@ -192,11 +192,15 @@ fn plain_lz4(data: &[u8], output: &mut [u8]) -> Option<usize> {
             return after.is_empty().then_some(filled);
         }
         let (block, after) = after.split_at_checked((size & 0x7fff_ffff) as usize)?;
+        // Readers refuse such a block, or take it for the end.
+        if block.is_empty() || block.len() > block_max {
+            return None;
+        }
         let room = output.len().min(filled.saturating_add(block_max));
         let target = output.get_mut(filled..room)?;
         if size & 0x8000_0000 == 0 {
-            let room = i32::try_from(target.len()).ok()?;
-            filled += lz4::block::decompress_to_buffer(block, Some(room), target).ok()?;
+            // The decoder that reads the batch later: what it would refuse must not get in.
+            filled += lz4_flex::block::decompress_into(block, target).ok()?;
         } else {
             target.get_mut(..block.len())?.copy_from_slice(block);
             filled += block.len();
@@ -424,6 +428,54 @@ mod tests {
         damaged[6] ^= 1;
         assert_eq!(look(Compression::Lz4, &damaged, 1 << 20, |_| ()), None, "the descriptor's checksum");
         assert_eq!(look(Compression::Zstd, &compressed(Compression::Zstd, &data), 1 << 20, |_| ()), None);
+    }
+
+    /// Blocks behind a descriptor of 64 KiB blocks, with an end mark.
+    fn lz4_blocks(blocks: &[(u32, &[u8])]) -> Vec<u8> {
+        let mut frame = vec![0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+        for (flag, block) in blocks {
+            frame.extend((block.len() as u32 | flag).to_le_bytes());
+            frame.extend(*block);
+        }
+        frame.extend([0; 4]);
+        frame
+    }
+
+    #[test]
+    fn what_the_decoder_would_refuse_later_is_not_let_in() {
+        const STORED: u32 = 0x8000_0000;
+        let look_at = |frame: &[u8]| look(Compression::Lz4, frame, 1 << 20, <[u8]>::to_vec);
+        assert_eq!(look_at(&lz4_blocks(&[(STORED, b"one"), (STORED, b"two")])), Some(b"onetwo".to_vec()));
+        let empty = lz4_blocks(&[(STORED, b"one"), (STORED, b""), (STORED, b"two")]);
+        // One literal and a match at offset 0; and 64 KiB of literals in a block that is longer than that.
+        let nowhere = lz4_blocks(&[(0, &[0x11, b'a', 0, 0, 0x50, b'b', b'b', b'b', b'b', b'b'])]);
+        let mut literals = vec![0xf0];
+        literals.extend([255; 256]);
+        literals.push((65_536 - 15 - 256 * 255) as u8);
+        literals.extend([b'x'; 65_536]);
+        for frame in [empty, nowhere, lz4_blocks(&[(0, &literals)])] {
+            assert_eq!(look_at(&frame), None);
+            assert!(decompress(Compression::Lz4, &frame, &mut Vec::new(), 1 << 20).is_err());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_seen_in_place_is_what_the_decoder_gives(
+            data in proptest::collection::vec(proptest::sample::select(vec![b'a', b'b', 0, 255]), 0..600),
+            changes in proptest::collection::vec((7..400_usize, proptest::prelude::any::<u8>()), 0..4),
+        ) {
+            let mut frame = compressed(Compression::Lz4, &data);
+            for (at, byte) in changes {
+                let end = frame.len();
+                frame[7 + at % (end - 7)] = byte;
+            }
+            if let Some(seen) = look(Compression::Lz4, &frame, 1 << 20, <[u8]>::to_vec) {
+                let mut output = Vec::new();
+                decompress(Compression::Lz4, &frame, &mut output, 1 << 20).unwrap();
+                proptest::prop_assert_eq!(seen, output);
+            }
+        }
     }
 
     #[test]
