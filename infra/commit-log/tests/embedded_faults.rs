@@ -390,6 +390,21 @@ fn pages_behind_the_newest_are_given_back_once_each() {
     });
 }
 
+/// Whoever closes a file last frees its blocks: that must be who trims it, never an append.
+#[test]
+fn a_file_that_was_trimmed_is_not_held_open() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let options = Options { file_bytes: 10_000, page_cache_bytes: 9_000, direct_bytes: 0, ..small() };
+        let log = filled(&disk, &options, 300).await;
+        let files = log_paths(&disk).len();
+        log.raise_floor(Floor::default(), floor_at(301)).await.unwrap();
+        log.trim(Seq(301)).await.unwrap();
+        assert_eq!((files > 2, log_paths(&disk).len()), (true, 1), "{files}");
+        assert_eq!(disk.held_without_a_name(), 0);
+    });
+}
+
 #[test]
 fn space_that_was_taken_ahead_by_a_failed_call_is_cut_too() {
     block_on(async {

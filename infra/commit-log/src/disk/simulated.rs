@@ -2,7 +2,7 @@
 //! or there in part, sector by sector.
 
 use super::{DIRECT_ALIGNMENT, Disk, DiskFile};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -55,6 +55,8 @@ struct Contents {
     durable: Vec<u8>,
     /// Written since the last sync.
     dirty: Option<Range<usize>>,
+    /// Who has it open.
+    handles: usize,
 }
 
 fn broken() -> io::Error {
@@ -250,7 +252,7 @@ impl SimulatedDisk {
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
         let mut state = self.state();
         let file = state.files.len();
-        state.files.push(Contents { durable: bytes.clone(), now: bytes, dirty: None });
+        state.files.push(Contents { durable: bytes.clone(), now: bytes, ..Contents::default() });
         state.names.insert(path.into(), file);
         state.durable_names.insert(path.into(), file);
     }
@@ -263,6 +265,18 @@ impl SimulatedDisk {
     /// Which ranges were given back, in order.
     pub fn forgotten(&self) -> Vec<(PathBuf, Range<u64>)> {
         self.state().forgotten.clone()
+    }
+
+    /// How many files have lost their name and are held open all the same.
+    pub fn held_without_a_name(&self) -> usize {
+        let state = self.state();
+        let named: BTreeSet<usize> = state.names.values().copied().collect();
+        state.files.iter().enumerate().filter(|(file, contents)| contents.handles > 0 && !named.contains(file)).count()
+    }
+
+    fn handle(&self, state: &mut State, file: usize) -> Arc<dyn DiskFile> {
+        state.files[file].handles += 1;
+        Arc::new(SimulatedFile { disk: self.clone(), life: state.life, file })
     }
 
     /// How often a file was synced.
@@ -288,13 +302,13 @@ impl Disk for SimulatedDisk {
         let file = state.files.len();
         state.files.push(Contents::default());
         state.set_names(vec![(path.into(), Some(file))]);
-        Ok(Arc::new(SimulatedFile { disk: self.clone(), life: state.life, file }))
+        Ok(self.handle(&mut state, file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let state = self.state();
+        let mut state = self.state();
         let file = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(SimulatedFile { disk: self.clone(), life: state.life, file }))
+        Ok(self.handle(&mut state, file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -332,6 +346,12 @@ struct SimulatedFile {
     disk: SimulatedDisk,
     life: u64,
     file: usize,
+}
+
+impl Drop for SimulatedFile {
+    fn drop(&mut self) {
+        self.disk.state().files[self.file].handles -= 1;
+    }
 }
 
 impl SimulatedFile {
