@@ -143,7 +143,7 @@ impl Reports {
             }
             ServeError::Broken(_) | ServeError::Source(_) => {
                 if let Some(unsaid) = self.lasting.now(now) {
-                    tracing::error!(topic, partition, offset, %error, unsaid, "records cannot be read: look at the named object");
+                    tracing::error!(topic, partition, offset, %error, unsaid, "records cannot be read: look at the named object, and at what `strandline bronze verify` says");
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::verify_manifests::verify_manifests;
+use super::verify_unknown::{listed, verify_gaps, verify_unknown};
 use crate::node::{Parts, answering_fresh};
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -71,7 +72,7 @@ fn find(parts: &Parts, name: &str) -> Result<TopicId, Failure> {
 }
 
 /// The files that answer for a topic: the sealed ones of the segment index and of open plans, then the fresh ones.
-async fn files(parts: &Parts, id: TopicId) -> anyhow::Result<Vec<ManifestFile>> {
+pub(super) async fn files(parts: &Parts, id: TopicId) -> anyhow::Result<Vec<ManifestFile>> {
     let mut files: BTreeMap<String, ManifestFile> = BTreeMap::new();
     let listed = |file: &NewFile| {
         let covered = file.ranges.iter().map(|range| (range.partition, range.start, range.end)).collect();
@@ -222,23 +223,35 @@ pub(super) async fn verify(
     Ok(Json(verify_bronze(&parts, topic).await?))
 }
 
-/// Reads every file of a topic, or of all, and checks it, and that the manifests name these files: what `bronze verify` asks for.
+/// Reads every file of a topic, or of all, and checks it, that the manifests name these files, that all offsets below the sealed
+/// ends are answered for, and that nothing else lies under `bronze/`: what `bronze verify` asks for.
 ///
 /// # Errors
-/// The segment index cannot be read, so that it is not known which files there are.
+/// The segment index cannot be read or `bronze/` not be listed, so that it is not known which files there are.
 pub async fn verify_bronze(parts: &Parts, topic: Option<TopicId>) -> anyhow::Result<Vec<VerifyResult>> {
     let topics: Vec<TopicId> = match topic {
         Some(id) => vec![id],
         None => parts.cell.view().topics.keys().copied().collect(),
     };
+    // Listed before it is looked at what is known: a plan is older than its file.
+    let mut unknown = listed(parts, topic).await?;
     let mut results = Vec::new();
     for id in topics {
         let files = files(parts, id).await?;
         results.extend(verify_manifests(parts, id, &files).await);
+        if verify_gaps(parts, id, &files).is_some() {
+            // A seal that ended just then moves files between what is looked at first and last: only what stays so counts.
+            let files = self::files(parts, id).await?;
+            results.extend(verify_gaps(parts, id, &files));
+        }
+        for file in &files {
+            unknown.remove(&file.path);
+        }
         for file in files {
             results.push(verify_file(parts, file).await?);
         }
     }
+    results.extend(verify_unknown(parts, unknown).await?);
     Ok(results)
 }
 

@@ -4,6 +4,7 @@ mod bronze;
 mod failure;
 mod index;
 mod verify_manifests;
+mod verify_unknown;
 
 pub use bronze::{BronzeFile, BronzeTopic, VerifyResult, verify_bronze};
 pub use failure::Failure;

@@ -1,6 +1,7 @@
 //! A node on a folder: opened, recovered, joined, serving; and stopped so that nothing is left to recover.
 
 mod folder;
+mod gaps;
 mod log_end;
 mod restore;
 mod segment_rows;
@@ -8,9 +9,10 @@ mod status;
 mod upgrade;
 
 pub use folder::{FOLDER_FORMAT, Folder, FolderError};
+pub(crate) use gaps::Coverage;
 pub use log_end::{LogEndError, check_log_end};
 pub use restore::{RestoreError, restore_index};
-pub use segment_rows::{SegmentRowsError, rebuild_segment_rows, rows_of_footer};
+pub use segment_rows::{SegmentRowsError, complete_segment_rows, rows_of_footer};
 pub use status::NodeStatus;
 pub(crate) use status::answering_fresh;
 
@@ -120,12 +122,10 @@ impl Node {
         };
         let cell_options = CellOptions { join, accept_clock: settings.accept_clock, poll: Duration::from_secs(1) };
         let cell = Cell::start(runtime.clone(), shared_log, index, cell_options).await?;
-        if rows.needs_rebuild().await.context("the segment index")? {
-            let found = rebuild_segment_rows(&cell, &objects, &rows).await?;
-            if found > 0 {
-                tracing::warn!(rows = found, "the segment index was missing and has been rebuilt from the footers under bronze/");
-            }
-            rows.mark_rebuilt().await.context("the segment index")?;
+        let is_new = rows.needs_rebuild().await.context("the segment index")?;
+        let found = complete_segment_rows(&cell, &objects, &rows).await.context("the segment index")?;
+        if is_new && found > 0 {
+            tracing::warn!(rows = found, "the segment index was missing and has been rebuilt from the footers under bronze/");
         }
         let segment_index: Arc<dyn SegmentIndex> = Arc::new(rows);
 

@@ -1,64 +1,193 @@
 //! The segment index made anew from the footers under `bronze/`: it holds nothing that is not there.
+//!
+//! A file that cannot be read keeps nothing else from being served. Its rows are missing, so that reads of its offsets fail, which is
+//! remembered; and every start looks whether it can be read by now.
 
+use super::gaps::{Coverage, Gap};
+use bytes::Bytes;
 use futures::StreamExt;
 use std::collections::BTreeSet;
+use strandline_bronze::manifest::{RootManifest, root_path};
 use strandline_bronze::{FileCheck, FooterError, NameError, SealedName, SegmentFooter};
 use strandline_cell::Cell;
-use strandline_object_store::{GetError, ListError, Objects, Purpose};
-use strandline_segment_index::{PutError, SealedRow, SegmentIndex};
-use strandline_types::{Seq, TopicPartition};
+use strandline_index::Index;
+use strandline_object_store::{GetError, ListError, Objects, Purpose, PutReplaceError};
+use strandline_segment_index::{PutError, ReadError, RedbSegmentIndex, SealedRow, SegmentIndex, for_each};
+use strandline_types::{Seq, TopicId, TopicPartition};
 
-/// Why the rows could not be made.
+/// Why the rows could not be made: the store or the table fails. Never because of what a file holds.
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentRowsError {
     /// `bronze/` cannot be listed.
     #[error(transparent)]
     List(#[from] ListError),
-    /// A file cannot be read.
-    #[error(transparent)]
-    Get(#[from] GetError),
-    /// A file's footer is damaged.
-    #[error("the segment index cannot be rebuilt: {0}. Move the file to another folder to go on without its rows")]
-    Footer(#[from] FooterError),
-    /// A name under `bronze/` is not ours.
-    #[error("the segment index cannot be rebuilt: {0}. Move the file to another folder to go on")]
-    Name(#[from] NameError),
     /// The rows cannot be written.
     #[error(transparent)]
     Put(#[from] PutError),
+    /// The rows cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A manifest cannot be read.
+    #[error(transparent)]
+    Get(#[from] GetError),
+    /// A manifest cannot be written.
+    #[error(transparent)]
+    Replace(#[from] PutReplaceError),
 }
 
-/// Writes the rows of every file under `bronze/` that belongs to a topic of the index, is in no open plan, and is not
-/// garbage. Says how many.
+/// Why a file has no rows.
+#[derive(Debug, thiserror::Error)]
+enum UnreadError {
+    #[error(transparent)]
+    Get(#[from] GetError),
+    #[error(transparent)]
+    Footer(#[from] FooterError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("it is another topic's file")]
+    Topic,
+    #[error("it is a copy of `{0}`")]
+    Copy(String),
+}
+
+/// Whose a path under `bronze/` is.
+enum Owner {
+    /// A file of this topic.
+    Topic(TopicId),
+    /// An open plan's, or on the garbage list.
+    Known,
+    /// Nobody's that the index knows.
+    None,
+}
+
+/// Makes the rows of a new table, of every file under `bronze/` that belongs to a topic of the index, is in no open plan, and is not
+/// garbage. Where that left gaps at an earlier start, those of the files that no row names are made now, if they can be. Says how many.
 ///
 /// # Errors
-/// A file that cannot be read or is not ours; rows written so far stay, and do no harm.
-pub async fn rebuild_segment_rows(cell: &Cell, objects: &Objects, rows: &dyn SegmentIndex) -> Result<u64, SegmentRowsError> {
-    let (planned, garbage): (BTreeSet<String>, BTreeSet<String>) = {
-        let view = cell.view();
-        let planned = view.topics.values().flat_map(|topic| topic.plans.keys().cloned()).collect();
-        (planned, view.garbage.keys().cloned().collect())
-    };
-    let mut written = 0;
+/// The store or the table fails; rows written so far stay, and do no harm.
+pub async fn complete_segment_rows(cell: &Cell, objects: &Objects, rows: &RedbSegmentIndex) -> Result<u64, SegmentRowsError> {
+    let (is_new, had_gaps) = (rows.needs_rebuild().await?, rows.has_gaps().await?);
+    if !is_new && !had_gaps {
+        report(&[], 0);
+        return Ok(0);
+    }
+    let mut named = BTreeSet::new();
+    if is_new {
+        // Their days may lack files that were not to be had when they were written.
+        let topics: Vec<TopicId> = cell.view().topics.keys().copied().collect();
+        for topic_id in topics {
+            expire_manifest(cell, objects, topic_id).await?;
+        }
+    } else {
+        for_each(rows, |row| {
+            named.insert(row.path);
+        })
+        .await?;
+    }
+    let (mut written, mut unread) = (0, 0);
     let mut listed = objects.list(Purpose::Rebuild, "bronze");
     while let Some(found) = listed.next().await {
-        let found = found?;
-        if planned.contains(&found.path) || garbage.contains(&found.path) {
-            continue;
-        }
-        let file = rows_of_file(objects, &found.path).await?;
-        let known = {
-            let view = cell.view();
-            file.first().is_some_and(|row| view.topics.contains_key(&row.topic_partition.topic_id))
+        let path = found?.path;
+        let topic_id = match owner(&cell.view(), &path) {
+            Owner::Topic(topic_id) if !named.contains(&path) => topic_id,
+            Owner::Topic(_) | Owner::Known => continue,
+            Owner::None => {
+                tracing::warn!(
+                    path,
+                    "an object under bronze/ is of no topic: it is left alone, and engines that read bronze/ see it"
+                );
+                continue;
+            }
         };
-        if known {
-            written += file.len() as u64;
-            for chunk in file.chunks(strandline_types::limits::SEGMENT_INDEX_BATCH_ROWS) {
-                rows.put(chunk.to_vec()).await?;
+        match rows_of_file(objects, topic_id, &path).await {
+            Ok(made) => {
+                if !is_new {
+                    // First: else a start that ends here would leave a manifest without the file behind.
+                    expire_manifest(cell, objects, topic_id).await?;
+                    tracing::info!(path, rows = made.len(), "a sealed file can be read again: it answers for its offsets");
+                }
+                written += made.len() as u64;
+                for chunk in made.chunks(strandline_types::limits::SEGMENT_INDEX_BATCH_ROWS) {
+                    rows.put(chunk.to_vec()).await?;
+                }
+            }
+            Err(reason) => {
+                unread += 1;
+                tracing::error!(
+                    path,
+                    %reason,
+                    "an object under bronze/ cannot be taken into the segment index: it is left alone, and what only it holds cannot be read. Put the whole file back from a backup and start again"
+                );
             }
         }
     }
+    let gaps = gaps(cell, rows).await?;
+    report(&gaps, unread);
+    rows.mark_rebuilt(!gaps.is_empty()).await?;
     Ok(written)
+}
+
+/// Offsets below the sealed ends for which there is no row.
+async fn gaps(cell: &Cell, rows: &dyn SegmentIndex) -> Result<Vec<Gap>, ReadError> {
+    let mut coverage = Coverage::of_index(&cell.view());
+    for_each(rows, |row| {
+        let at = row.topic_partition;
+        coverage.cover(at.topic_id, at.partition, row.start_offset, row.end_offset);
+    })
+    .await?;
+    Ok(coverage.gaps(&cell.view()))
+}
+
+fn report(gaps: &[Gap], unread: usize) {
+    /// Gaps that are named one by one.
+    const NAMED: usize = 100;
+    for gap in gaps.iter().take(NAMED) {
+        let Gap { topic, partition, start, end, .. } = gap;
+        tracing::error!(
+            topic,
+            partition,
+            start,
+            end,
+            "no sealed file answers for these offsets: reads of them fail until their file is back. `strandline bronze verify` says more"
+        );
+    }
+    if gaps.len() > NAMED {
+        tracing::error!(gaps = gaps.len(), "so it is with more offsets: `strandline bronze verify` lists them all");
+    }
+    let offsets: i64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
+    metrics::gauge!("strandline_unanswered_offsets").set(offsets as f64);
+    metrics::gauge!("strandline_unread_sealed_files").set(unread as f64);
+}
+
+fn owner(index: &Index, path: &str) -> Owner {
+    if index.garbage.contains_key(path) || index.topics.values().any(|topic| topic.plans.contains_key(path)) {
+        return Owner::Known;
+    }
+    let mut parts = path.split('/').skip(1);
+    let (Some(name), Some(id8)) = (parts.next(), parts.next()) else { return Owner::None };
+    let is_folder = |id: &TopicId, topic: &str| topic == name && id.id8() == id8;
+    if index.dropped.iter().any(|(id, topic)| is_folder(id, &topic.name)) {
+        return Owner::Known;
+    }
+    let topic = index.topic_by_name(name).filter(|topic| is_folder(&topic.id, &topic.name));
+    topic.map_or(Owner::None, |topic| Owner::Topic(topic.id))
+}
+
+/// The topic's manifests are written anew soon, whatever they say. Until then they stay as they are, for who goes by them.
+async fn expire_manifest(cell: &Cell, objects: &Objects, topic_id: TopicId) -> Result<(), SegmentRowsError> {
+    let Some(name) = cell.view().topics.get(&topic_id).map(|topic| topic.name.clone()) else { return Ok(()) };
+    let path = root_path(&name, topic_id);
+    let json = match objects.get(Purpose::Manifest, &path).await {
+        Ok(json) => json,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    // One that cannot be read is replaced anyway.
+    let expired = RootManifest::parse(&json).and_then(|root| RootManifest { applied_seq: 0, ..root }.encode());
+    if let Ok(expired) = expired {
+        objects.put_replace(Purpose::Manifest, &path, Bytes::from(expired)).await?;
+    }
+    Ok(())
 }
 
 /// The rows of one file, from its footer. What the footer does not tell: the bytes as sent, which are taken as the
@@ -98,10 +227,17 @@ pub fn rows_of_footer(footer: &SegmentFooter, path: &str, crc32c: u32) -> Result
     Ok(rows.collect())
 }
 
-/// The rows of the file at `path`, which is damaged or not: that is told, and left to `bronze verify`.
-async fn rows_of_file(objects: &Objects, path: &str) -> Result<Vec<SealedRow>, SegmentRowsError> {
+/// The rows of the file at `path`, whose records may be damaged or not: that is told, and left to `bronze verify`.
+async fn rows_of_file(objects: &Objects, topic_id: TopicId, path: &str) -> Result<Vec<SealedRow>, UnreadError> {
+    path.parse::<SealedName>()?;
     let whole = objects.get(Purpose::Rebuild, path).await?;
     let footer = SegmentFooter::parse(path, whole.len() as u64, &whole)?;
+    if footer.topic_id() != topic_id {
+        return Err(UnreadError::Topic);
+    }
+    if footer.plan_name() != path {
+        return Err(UnreadError::Copy(footer.plan_name().to_owned()));
+    }
     let pieces = [whole];
     if footer.check_file(&pieces) == FileCheck::Differs {
         tracing::error!(path, "a sealed file is damaged; `strandline bronze verify` says more");

@@ -57,7 +57,7 @@ impl Report {
     fn unreadable(&mut self, path: &str, problem: &str) {
         self.damaged += 1;
         self.say(format!(
-            "damaged: {path}: {problem}; it stays, since by its name no other file has its offsets. The node does not start while it is there: put it back from a backup, or move it to another folder to go on without its offsets"
+            "damaged: {path}: {problem}; it stays, since by its name no other file has its offsets. The node starts without it, and reads of its offsets fail: put the whole file back from a backup and start the node again"
         ));
     }
 

@@ -7,8 +7,8 @@ use crate::shared::Shared;
 use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_bronze::SealedName;
-use strandline_commands::{LeaseKind, RaiseHorizon};
-use strandline_index::Index;
+use strandline_commands::{FileRange, LeaseKind, RaiseHorizon};
+use strandline_index::{Index, Topic};
 use strandline_object_store::Purpose;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{ObjectName, TopicId, limits};
@@ -84,7 +84,66 @@ pub(crate) fn judge_sealed(
     if answered { Found::Delete } else { Found::Suspicious }
 }
 
+fn suspect(path: &str) {
+    metrics::counter!("strandline_suspicious_objects_total").increment(1);
+    tracing::error!(
+        path,
+        "an object under bronze/ is in no index, and nothing else holds its offsets or it cannot be read: it is left alone; run `strandline bronze verify`"
+    );
+}
+
+/// Whether each offset of a range is deleted, or has another place: below the sealed end a file of the segment index or of an open plan.
+fn is_answered(topic: &Topic, files: Option<&SealedFiles>, partition: i32, start: i64, end: i64) -> bool {
+    let Some(state) = topic.partition(partition) else { return false };
+    let (mut at, end) = (start.max(state.log_start), end.min(state.sealed_end));
+    let planned = topic.plans.values().filter_map(|plan| plan.file.as_ref()).flat_map(|file| file.ranges.iter().cloned());
+    let mut ranges: Vec<FileRange> = files.map(|files| files.ranges_of(partition)).unwrap_or_default();
+    ranges.extend(planned.filter(|range| range.partition == partition));
+    ranges.sort_by_key(|range| range.start);
+    for range in ranges.iter().filter(|range| range.start <= end) {
+        if range.start <= at {
+            at = at.max(range.end);
+        }
+    }
+    at >= end
+}
+
 impl Shared {
+    /// Whether an object under `bronze/` that nobody knows, and whose name says that it may go, says so itself: all that it covers is
+    /// deleted or has another place. Its name tells of its first partition alone; and one that cannot be read may be all that is left.
+    async fn holds_nothing_of_its_own(&self, sealed: &BTreeMap<TopicId, SealedFiles>, path: &str) -> bool {
+        let topic_id = {
+            let view = self.cell.view();
+            let mut parts = path.split('/').skip(1);
+            let topic = parts.next().and_then(|name| view.topic_by_name(name));
+            topic.filter(|topic| parts.next() == Some(topic.id.id8().as_str())).map(|topic| topic.id)
+        };
+        // Of no topic that there is: with the topic its records were deleted.
+        let Some(topic_id) = topic_id else { return true };
+        let footer = match self.objects.head(Purpose::Sweep, path).await {
+            Ok(found) => self.parse_footer(Purpose::Sweep, path, found.size).await,
+            Err(error) => Err(error.into()),
+        };
+        let footer = match footer {
+            Ok(Ok(footer)) => footer,
+            Ok(Err(error)) => {
+                tracing::warn!(path, %error, "an object under bronze/ does not say what it holds");
+                return false;
+            }
+            Err(error) => {
+                tracing::warn!(path, %error, "an object under bronze/ could not be read");
+                return false;
+            }
+        };
+        let view = self.cell.view();
+        let Some(topic) = view.topics.get(&topic_id) else { return false };
+        footer.topic_id() == topic_id
+            && footer
+                .partitions()
+                .iter()
+                .all(|part| is_answered(topic, sealed.get(&topic_id), part.partition, part.start, part.end))
+    }
+
     /// Remembers what was folded when: a horizon is raised to what was folded long ago.
     pub fn sample_folded(&self) {
         let (now_ms, seq) = (self.now_ms(), self.cell.seq());
@@ -223,16 +282,19 @@ impl Shared {
                 match judge_sealed(&view, &planned, &sealed, &path) {
                     Found::Known => {}
                     Found::Delete => unknown.push(path),
-                    Found::Suspicious => {
-                        metrics::counter!("strandline_suspicious_objects_total").increment(1);
-                        tracing::error!(
-                            path,
-                            "an object under bronze/ is in no index and nothing else holds its offsets: it is left alone; run `strandline bronze verify`"
-                        );
-                    }
+                    Found::Suspicious => suspect(&path),
                 }
             }
         }
+        let mut sure = Vec::new();
+        for path in unknown {
+            if self.holds_nothing_of_its_own(&sealed, &path).await {
+                sure.push(path);
+            } else {
+                suspect(&path);
+            }
+        }
+        let mut unknown = sure;
         if unknown.is_empty() {
             return Ok(0);
         }

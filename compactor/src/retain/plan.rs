@@ -50,6 +50,38 @@ pub(crate) fn new_log_start(units: &[Unit], log_start: i64, limit: i64, rules: R
     (to > log_start).then_some(to)
 }
 
+/// A partition's part of a sealed file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SealedUnit {
+    pub start: i64,
+    pub unit: Unit,
+    /// All of it had come by then.
+    pub came_ms: i64,
+}
+
+/// The units of a partition that lie in sealed files, in the order of offsets, without those whose end is not below `sealed_end`. A gap,
+/// whose file is damaged or gone, is a unit, too: no bytes, and as old as what came after it allows. Were it none, what follows would
+/// take it along, whatever it holds.
+pub(crate) fn sealed_units(mut sealed: Vec<SealedUnit>, log_start: i64, sealed_end: i64) -> Vec<Unit> {
+    sealed.retain(|part| part.unit.end <= sealed_end);
+    sealed.sort_by_key(|part| part.unit.end);
+    sealed.dedup_by_key(|part| part.unit.end);
+    let mut units = Vec::with_capacity(sealed.len());
+    let mut at = log_start;
+    for part in sealed {
+        if part.start > at {
+            units.push(Unit { end: part.start, time_ms: part.came_ms, bytes: 0 });
+        }
+        at = at.max(part.unit.end);
+        units.push(part.unit);
+    }
+    if at < sealed_end {
+        // Nothing sealed came after it: it waits until something has.
+        units.push(Unit { end: sealed_end, time_ms: i64::MAX, bytes: 0 });
+    }
+    units
+}
+
 /// The units of a partition that lie in the index: fresh ranges and extents. Sealed ones come before them.
 pub(crate) fn index_units(topic: &Topic, partition: &Partition, number: i32) -> Vec<Unit> {
     let fresh = partition.fresh.iter().map(|range| {
@@ -104,6 +136,26 @@ mod tests {
         assert_eq!(new_log_start(&units, 0, 30, rules(5), 0), Some(20));
         assert_eq!(new_log_start(&units, 0, 30, rules(0), 0), Some(30));
         assert_eq!(new_log_start(&units, 10, 30, rules(20), 0), None);
+    }
+
+    #[test]
+    fn what_follows_a_gap_does_not_take_it_along() {
+        let part = |start: i64, end: i64, time_ms: i64, came_ms: i64| SealedUnit {
+            start,
+            unit: Unit { end, time_ms, bytes: 10 },
+            came_ms,
+        };
+        let rules = Rules { retention_ms: Some(100), retention_bytes: None };
+        // The last one's records say that they are old; it came not long ago, and so may what is not there.
+        let sealed = vec![part(20, 30, 0, 950), part(0, 10, 0, 10), part(40, 50, 0, 990)];
+        let units = sealed_units(sealed.clone(), 0, 45);
+        assert_eq!(units.iter().map(|unit| (unit.end, unit.bytes)).collect::<Vec<_>>(), [(10, 10), (20, 0), (30, 10), (45, 0)]);
+        assert_eq!(new_log_start(&units, 0, 45, rules, 1_000), Some(10));
+        assert_eq!(new_log_start(&units, 0, 45, rules, 1_060), Some(30), "nothing says when the last gap came");
+        let units = sealed_units(sealed, 15, 50);
+        assert_eq!(new_log_start(&units, 15, 50, rules, 1_000), None);
+        assert_eq!(new_log_start(&units, 15, 50, rules, 1_100), Some(50));
+        assert_eq!(sealed_units(Vec::new(), 7, 7), []);
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use crate::error::WorkError;
 use crate::options::millis;
-use crate::retain::plan::{Rules, Unit, index_units, new_log_start, time_or};
+use crate::retain::plan::{Rules, SealedUnit, Unit, index_units, new_log_start, sealed_units, time_or};
 use crate::sealed::row_keys;
 use crate::shared::Shared;
 use strandline_bronze::Day;
@@ -56,22 +56,20 @@ impl Shared {
         }
         let sealed_rows = topic.partitions.iter().any(|partition| partition.sealed_end > partition.log_start);
         let sealed = if sealed_rows { Some(self.sealed_files(topic.id).await?) } else { None };
-        let mut by_partition: std::collections::BTreeMap<i32, Vec<Unit>> = std::collections::BTreeMap::new();
+        let mut by_partition: std::collections::BTreeMap<i32, Vec<SealedUnit>> = std::collections::BTreeMap::new();
         let planned = topic.plans.values().filter_map(|plan| plan.file.as_ref());
         for file in sealed.iter().flat_map(|sealed| sealed.files.values()).chain(planned) {
             for range in &file.ranges {
                 let came_ms = Day(file.ingest_day.saturating_add(1)).start_ms();
                 let unit = Unit { end: range.end, time_ms: time_or(range.max_timestamp_ms, came_ms), bytes: range.sent_bytes };
-                by_partition.entry(range.partition).or_default().push(unit);
+                by_partition.entry(range.partition).or_default().push(SealedUnit { start: range.start, unit, came_ms });
             }
         }
         let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
         let mut commands: Vec<Command> = Vec::new();
         for (number, partition) in (0..).zip(&topic.partitions) {
-            let mut units = by_partition.remove(&number).unwrap_or_default();
-            units.retain(|unit| unit.end <= partition.sealed_end);
-            units.sort_by_key(|unit| unit.end);
-            units.dedup_by_key(|unit| unit.end);
+            let sealed = by_partition.remove(&number).unwrap_or_default();
+            let mut units = sealed_units(sealed, partition.log_start, partition.sealed_end);
             units.extend(index_units(topic, partition, number));
             let limit = partition.last_stable_offset();
             if let Some(to) = new_log_start(&units, partition.log_start, limit, rules, now_ms) {

@@ -21,6 +21,8 @@ const ROWS: TableDefinition<'_, &[u8; KEY_BYTES], &[u8]> = TableDefinition::new(
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// Present once every sealed object of the store has its rows here.
 const COMPLETE: &str = "complete";
+/// Present while offsets of sealed objects have no row, since the object was damaged or gone when the rows were made.
+const GAPS: &str = "gaps";
 
 /// The table on disk; cheap to clone.
 #[derive(Clone)]
@@ -184,13 +186,27 @@ impl RedbSegmentIndex {
         Ok(!complete.await?)
     }
 
-    /// Every sealed object has its rows here; remembered in the file.
-    pub async fn mark_rebuilt(&self) -> Result<(), PutError> {
-        let marked = self.write(|transaction| {
-            transaction.open_table(META)?.insert(COMPLETE, 1)?;
+    /// Every sealed object that could be read has its rows here; remembered in the file. `gaps`: offsets are left for which there is no
+    /// row, since their object is damaged or gone.
+    pub async fn mark_rebuilt(&self, gaps: bool) -> Result<(), PutError> {
+        let marked = self.write(move |transaction| {
+            let mut table = transaction.open_table(META)?;
+            if gaps {
+                table.insert(GAPS, 1)?;
+            } else {
+                table.remove(GAPS)?;
+            }
+            table.insert(COMPLETE, 1)?;
             Ok(())
         });
         Ok(marked.await?)
+    }
+
+    /// Whether the last [`mark_rebuilt`](Self::mark_rebuilt) spoke of gaps: then look whether objects that no row names can be read by
+    /// now.
+    pub async fn has_gaps(&self) -> Result<bool, ReadError> {
+        let gaps = self.read(|database| Ok(database.begin_read()?.open_table(META)?.get(GAPS)?.is_some()));
+        Ok(gaps.await?)
     }
 
     async fn read<T: Send + 'static>(
@@ -379,7 +395,7 @@ mod tests {
     async fn after_a_failure_the_file_is_opened_anew_and_has_its_rows() {
         let dir = tempfile::tempdir().unwrap();
         let index = RedbSegmentIndex::open(dir.path().join("index.redb"), Spawner::tokio()).await.unwrap();
-        index.mark_rebuilt().await.unwrap();
+        index.mark_rebuilt(false).await.unwrap();
         let before = index.handle.get().unwrap();
         index.handle.suspect.store(true, Ordering::Release);
         // Somebody is at work on it: it stays open for them.
@@ -387,7 +403,7 @@ mod tests {
         drop(before);
         assert!(!index.needs_rebuild().await.unwrap());
         assert!(!index.handle.suspect.load(Ordering::Acquire));
-        index.mark_rebuilt().await.unwrap();
+        index.mark_rebuilt(false).await.unwrap();
         // What the disk says makes it suspect again.
         let failed = index.handle.work(|_| Err::<(), _>(TableError::Redb(redb::Error::PreviousIo)));
         assert!(failed.is_err() && index.handle.suspect.load(Ordering::Acquire));

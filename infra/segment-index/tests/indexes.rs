@@ -61,9 +61,24 @@ async fn rows_and_the_end_of_a_rebuild_outlive_the_process() {
     let index = open(&path).await;
     assert!(index.needs_rebuild().await.unwrap(), "a rebuild that did not end begins again");
     assert_eq!(index.count().await.unwrap(), 1);
-    index.mark_rebuilt().await.unwrap();
+    index.mark_rebuilt(false).await.unwrap();
     drop(index);
     assert!(!open(&path).await.needs_rebuild().await.unwrap());
+}
+
+#[tokio::test]
+async fn gaps_are_remembered_until_there_are_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("segment-index.redb");
+    assert!(!open(&path).await.has_gaps().await.unwrap());
+    for gaps in [true, true, false, true] {
+        let index = open(&path).await;
+        index.mark_rebuilt(gaps).await.unwrap();
+        drop(index);
+        let index = open(&path).await;
+        assert_eq!((index.needs_rebuild().await.unwrap(), index.has_gaps().await.unwrap()), (false, gaps));
+        assert_eq!(index.count().await.unwrap(), 0);
+    }
 }
 
 /// The file as a killed process leaves it: copied while it is open, so without any closing.
@@ -75,7 +90,7 @@ async fn what_was_acknowledged_is_there_after_a_kill() {
     for n in 0..20 {
         index.put((0..50).map(|partition| row(1, partition, n * 10, 10, 0)).collect()).await.unwrap();
     }
-    index.mark_rebuilt().await.unwrap();
+    index.mark_rebuilt(false).await.unwrap();
     std::fs::copy(&path, &copy).unwrap();
     let after = open(&copy).await;
     assert_eq!(after.count().await.unwrap(), 1_000);

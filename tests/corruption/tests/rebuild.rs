@@ -9,6 +9,7 @@ use strandline_bronze::{FILE_CHECKSUM_DIFFERS, verify};
 use strandline_cache::Cache;
 use strandline_compactor::{Compactor, CompactorOptions};
 use strandline_corruption::folder::{self, Change, Damage, Files};
+use strandline_corruption::observe::{Seen, observe};
 use strandline_corruption::sample;
 use strandline_extents::ExtentReader;
 use strandline_object_store::Purpose;
@@ -178,9 +179,15 @@ async fn a_known_sealed_file_whose_footer_cannot_be_read_stays() {
     assert_eq!((report.damaged, report.set_aside), (1, 0), "{:#?}", report.lines);
     assert!(report.records_lost > 0, "{:#?}", report.lines);
     assert!(data.join(file).exists());
-    // As the report says.
-    let refused = Node::start(NodeOptions { settings: sample::settings(&data) }).await.err().unwrap().to_string();
-    assert!(refused.contains("Move the file to another folder"), "{refused}");
-    std::fs::remove_file(data.join(file)).unwrap();
-    Node::start(NodeOptions { settings: sample::settings(&data) }).await.unwrap().stop().await;
+    // As the report says: the node starts without it, and with it once it is whole.
+    let path = file.strip_prefix("store/").unwrap();
+    let found = problems(&data).await;
+    assert!(found.iter().any(|found| found == path), "{found:?}");
+    std::fs::write(data.join(file), bytes).unwrap();
+    assert_eq!(problems(&data).await, Vec::<String>::new());
+    let node = Node::start(NodeOptions { settings: sample::settings(&data) }).await.unwrap();
+    let seen = observe(node.parts()).await;
+    let records = |seen: &Seen| seen.topics["sealed"].partitions.iter().map(|part| part.records.clone()).collect::<Vec<_>>();
+    assert_eq!(records(&seen), records(&sample.truth));
+    node.stop().await;
 }
