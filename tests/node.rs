@@ -214,6 +214,36 @@ async fn a_cell_comes_back_from_its_bucket_when_the_log_is_lost() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_ends_before_the_new_log_is_there_names_its_losses_again() {
+    let data = tempfile::tempdir().unwrap();
+    let node = start_with(Settings { data: data.path().to_owned(), conversion_paused: true, ..Settings::default() }).await;
+    let client = client(&node);
+    client.admin().create_topic(keeps_all("lost")).await.unwrap();
+    produce(&client, "lost", &shapes(20), Compression::None).await;
+    node.parts().compactor.copy_log_once().await.unwrap();
+    node.stop().await;
+    std::fs::remove_dir_all(data.path().join("commit-log")).unwrap();
+    // What is in the way of the steps behind the snapshot.
+    std::fs::remove_file(data.path().join("segment-index.redb")).unwrap();
+    std::fs::create_dir_all(data.path().join("segment-index.redb/in-the-way")).unwrap();
+    for _ in 0..2 {
+        let error = strandline::rebuild::rebuild(data.path()).await.unwrap_err().to_string();
+        assert!(error.contains("the segment index could not be removed"), "{error}");
+    }
+    std::fs::remove_dir_all(data.path().join("segment-index.redb")).unwrap();
+    let report = strandline::rebuild::rebuild(data.path()).await.unwrap();
+    let named = report.lines.iter().filter(|line| line.starts_with("lost: lost partition")).count();
+    assert_eq!((report.records_lost, named), (20, 3), "{:#?}", report.lines);
+    let left: Vec<_> = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("rebuild-losses")), "{left:?}");
+    // A rebuild of the cell that goes on from here has nothing to do with it.
+    start(data.path()).await.stop().await;
+    std::fs::remove_dir_all(data.path().join("commit-log")).unwrap();
+    let report = strandline::rebuild::rebuild(data.path()).await.unwrap();
+    assert_eq!(report.records_lost, 0, "{:#?}", report.lines);
+}
+
 /// The first entry as a build of fold version 1 wrote it.
 async fn begin_with_version_1(data: &Path) {
     let folder = Folder::open(data).unwrap();

@@ -53,29 +53,39 @@ impl Folder {
     /// # Errors
     /// Nothing was changed, except that an empty folder may have been made.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| FolderError::Io { path, source }
-        };
         std::fs::create_dir_all(root).map_err(io(root))?;
         let format = root.join("format");
         // Before the lock: a newer folder is not touched at all.
         let known = check_format(root, &format)?;
         let lock = DirLock::acquire(&root.join("lock"))?;
+        let folder = Self { root: root.to_owned(), _lock: lock };
         if !known {
-            let temporary = root.join("format.new");
-            std::fs::write(&temporary, format!("{FOLDER_FORMAT}\n")).map_err(io(&temporary))?;
-            std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io(&temporary))?;
-            std::fs::rename(&temporary, &format).map_err(io(&format))?;
-            std::fs::File::open(root).and_then(|folder| folder.sync_all()).map_err(io(root))?;
+            folder.replace("format", &format!("{FOLDER_FORMAT}\n"))?;
         }
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(folder)
+    }
+
+    /// Writes a small file, whole or not at all; it outlives a power cut once this returns.
+    ///
+    /// # Errors
+    /// The file is as it was, or is the new one.
+    pub fn replace(&self, name: &str, text: &str) -> Result<(), FolderError> {
+        let (file, temporary) = (self.path(name), self.path(&format!("{name}.new")));
+        std::fs::write(&temporary, text).map_err(io(&temporary))?;
+        std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io(&temporary))?;
+        std::fs::rename(&temporary, &file).map_err(io(&file))?;
+        std::fs::File::open(&self.root).and_then(|folder| folder.sync_all()).map_err(io(&self.root))
     }
 
     /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> FolderError + use<> {
+    let path = path.to_owned();
+    move |source| FolderError::Io { path, source }
 }
 
 fn check_format(root: &Path, file: &Path) -> Result<bool, FolderError> {

@@ -150,6 +150,5 @@ pub(super) async fn lost_extents(index: &Index, objects: &Objects, report: &mut 
 }
 
 pub(super) fn lose(report: &mut Report, topic: &Topic, partition: i32, start: i64, end: i64, records: i64) {
-    report.records_lost = report.records_lost.saturating_add(records);
-    report.say(format!("lost: {} partition {partition}, offsets {start} to {}", topic.name, end - 1));
+    report.lose(records, format!("lost: {} partition {partition}, offsets {start} to {}", topic.name, end - 1));
 }

@@ -8,6 +8,7 @@ mod adopt;
 mod gone;
 mod look;
 mod lost;
+mod named;
 mod past;
 
 use crate::node::Folder;
@@ -32,6 +33,8 @@ pub struct Report {
     pub lines: Vec<String>,
     /// Records that are gone: acknowledged, not in Parquet, and only in the lost log.
     pub records_lost: i64,
+    /// The lines that say so, each with its records.
+    pub losses: Vec<(i64, String)>,
     /// Files that were adopted.
     pub adopted: usize,
     /// Files that were moved to `lost/`.
@@ -45,6 +48,12 @@ pub struct Report {
 impl Report {
     fn say(&mut self, line: String) {
         self.lines.push(line);
+    }
+
+    fn lose(&mut self, records: i64, line: String) {
+        self.records_lost = self.records_lost.saturating_add(records);
+        self.losses.push((records, line.clone()));
+        self.say(line);
     }
 
     fn damaged(&mut self, path: &str, problem: &str) {
@@ -93,6 +102,7 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     let mut report = Report::default();
 
     let mut index = past::newest_index(&objects, &mut report).await?;
+    let named_before = named::read(&folder, index.cell.cell_epoch)?;
     // Beyond every epoch that any name tells of: none is ever used twice.
     let epoch = past::newest_epoch(&objects).await?.max(index.cell.cell_epoch).checked_add(1).context("the cell's epoch")?;
     apply(&mut index, &runtime, vec![Rebuilt { cell_epoch: epoch }.into()], &mut report)?;
@@ -129,6 +139,7 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
         );
     }
 
+    named::write(&folder, epoch, named_before, &mut report)?;
     let snapshot = encode_snapshot(&index);
     let name = SnapshotName { cell_epoch: epoch, seq: index.cell.seq, digest: digest_of(&snapshot) };
     let key = name.to_string();
@@ -149,6 +160,7 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     let floor =
         Floor { seq: index.cell.seq.next(), snapshot: Some(SnapshotRef { seq: index.cell.seq, key, digest: name.digest }) };
     begin(&log_dir, &floor, index.cell.hash, &*runtime.random)?;
+    named::forget(&folder, &mut report);
     report.say(format!("the cell goes on as epoch {epoch} after entry {}; start the node as usual", index.cell.seq));
     Ok(report)
 }
