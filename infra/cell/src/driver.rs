@@ -34,6 +34,8 @@ enum Halt {
     Trimmed,
     #[error("this node was declared gone by another")]
     Gone,
+    #[error("the cell folds by rules of version {cell}, this build knows those up to {known}: start a newer one")]
+    Version { cell: u32, known: u32 },
     #[error(transparent)]
     Log(#[from] ReadError),
     #[error(transparent)]
@@ -52,6 +54,8 @@ pub(crate) struct Driver {
     n: u64,
     /// The one unresolved commit.
     unresolved: Option<Packed>,
+    /// The newest rules that it folds by.
+    fold_version: u32,
     /// When the last consistent read of the log began (the 30 s rule).
     last_read: Duration,
     poll: Duration,
@@ -138,6 +142,7 @@ impl Driver {
             stops: Vec::new(),
             n,
             unresolved: None,
+            fold_version,
             last_read,
             poll: options.poll,
         };
@@ -489,13 +494,19 @@ impl Driver {
 
     /// Folds an entry, tells the waiters of this node's commit their outcomes (which come from nowhere else), and wakes readers.
     fn fold(&mut self, seq: Seq, bytes: &Bytes, body: Option<EntryBody>) -> Result<(), Halt> {
-        let folded = {
+        let (folded, version) = {
             let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
-            match body {
+            let folded = match body {
                 Some(body) => index.fold_encoded(seq, bytes, body)?,
                 None => index.fold(seq, bytes)?,
-            }
+            };
+            (folded, index.cell.fold_version)
         };
+        // It is raised when every live node can: this one was declared gone before that, and may not have read of it by itself. What it
+        // has folded is right; what follows it would get wrong.
+        if version > self.fold_version && holds(Rule::FoldVersion) {
+            return Err(Halt::Version { cell: version, known: self.fold_version });
+        }
         metrics::counter!("strandline_fold_entries_total").increment(1);
         self.shared.watchers.wake(&folded);
         let own = folded.commits.into_iter().find(|commit| commit.incarnation == self.shared.incarnation && commit.n == self.n);

@@ -5,11 +5,11 @@
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use strandline_cell::{Cell, CellOptions, JoinAs, Submission, SubmitError};
-use strandline_commands::{Batch, CreateTopic, Produce, Role};
+use strandline_cell::{BarrierError, Cell, CellOptions, JoinAs, Submission, SubmitError};
+use strandline_commands::{Batch, CreateTopic, DeclareGone, Produce, RaiseFoldVersion, Role};
 use strandline_commit_log::memory::{AppendFault, FaultRates};
 use strandline_commit_log::{CommitLog, MemoryCommitLog};
-use strandline_index::{BatchOutcome, Index, Outcome, Refusal, digest};
+use strandline_index::{BatchOutcome, FOLD_VERSION, Index, Outcome, Refusal, digest};
 use strandline_runtime::Runtime;
 use strandline_types::{Seq, TopicId};
 
@@ -208,4 +208,24 @@ async fn a_clock_behind_the_log_is_refused_unless_accepted() {
     let accepted =
         Cell::start(early, shared, Index::default(), CellOptions { accept_clock: true, ..options(true, 9092) }).await.unwrap();
     assert!(accepted.seq() > Seq(1));
+}
+
+/// The cell may be raised past what a node knows once that node was declared gone; it may have slept through both.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_declared_gone_folds_nothing_by_rules_that_it_does_not_know() {
+    let runtime = Runtime::simulated(7, START_MS);
+    let log = MemoryCommitLog::new(runtime.clone());
+    let shared: Arc<dyn CommitLog> = Arc::new(log.for_node());
+    let old = Cell::start_as_of(runtime.clone(), shared, Index::default(), options(false, 9092), FOLD_VERSION - 1).await.unwrap();
+    let new = node(&runtime, &log, false, 9093).await;
+    let raise = || Submission::one(RaiseFoldVersion { to: FOLD_VERSION });
+    assert!(matches!(new.submit(raise()).await.unwrap().outcomes[..], [Outcome::Refused(Refusal::Superseded { .. })]));
+    let last_n = new.view().nodes[&old.incarnation()].last_n;
+    new.submit(Submission::one(DeclareGone { incarnation: old.incarnation().0, last_n })).await.unwrap();
+    let raised = new.submit(raise()).await.unwrap();
+    assert!(matches!(raised.outcomes[..], [Outcome::Done]));
+    new.submit(topic(1, "by newer rules", 1)).await.unwrap();
+    assert!(matches!(old.barrier().await, Err(BarrierError::Stopped)));
+    assert_eq!((old.seq(), old.view().topics.len()), (raised.seq, 0));
+    assert_eq!(new.view().topics.len(), 1);
 }
