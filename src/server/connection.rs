@@ -5,7 +5,7 @@ use super::answer::{Answer, Close, write_frame};
 use super::dispatch::Session;
 use super::frames::Frames;
 use super::pressure::{IDLE, TooSlow, Transfer};
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,10 +104,8 @@ async fn read_frame<R: AsyncRead + Unpin>(
 ) -> Result<Bytes, Closed> {
     if let Some(mut frame) = frames.take(length) {
         while frame.len() < length {
-            let mut limited = (&mut *read).take((length - frame.len()) as u64);
-            if transfer.step(limited.read_buf(&mut frame), &is_needed).await?? == 0 {
-                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-            }
+            let missing = length - frame.len();
+            read_more(read, &mut frame, missing, &mut transfer, &is_needed).await?;
         }
         return Ok(frames.freeze(frame));
     }
@@ -118,12 +116,24 @@ async fn read_frame<R: AsyncRead + Unpin>(
         if frame.capacity() == frame.len() {
             frame.reserve(missing.min(frame.len().max(1 << 20)));
         }
-        let mut limited = (&mut *read).take(missing as u64);
-        if transfer.step(limited.read_buf(&mut frame), &is_needed).await?? == 0 {
-            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-        }
+        read_more(read, &mut frame, missing, &mut transfer, &is_needed).await?;
     }
     Ok(frame.freeze())
+}
+
+/// Takes what has come, or waits for it: at most what is `missing`.
+async fn read_more<R: AsyncRead + Unpin>(
+    read: &mut R,
+    frame: &mut impl BufMut,
+    missing: usize,
+    transfer: &mut Transfer<'_>,
+    is_needed: &impl Fn() -> bool,
+) -> Result<(), Closed> {
+    let mut limited = read.take(missing as u64);
+    match transfer.step(limited.read_buf(frame), is_needed).await?? {
+        0 => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
+        _ => Ok(()),
+    }
 }
 
 async fn write_answers<W: AsyncWrite + Unpin>(
