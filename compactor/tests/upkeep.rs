@@ -3,6 +3,7 @@
 
 mod world;
 
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,7 @@ use strandline_compactor::{LogCopy, LogCopyName, Retry, WorkError};
 use strandline_index::{ExtentPlace, Index, digest};
 use strandline_object_store::{Effect, Fault, Operation, Purpose};
 use strandline_segment_index::SegmentIndex;
-use strandline_types::Seq;
+use strandline_types::{Seq, TopicPartition};
 use world::{Node, StubbornIndex, World};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -129,6 +130,14 @@ async fn a_batch_that_cannot_be_read_holds_the_floor_and_stops_no_snapshot() {
     assert_eq!(inline.count(), 1, "the others were moved");
 }
 
+/// It has come as far as it gets while scans are held back.
+async fn is_held_up<T>(work: &mut (impl Future<Output = T> + Unpin)) {
+    for _ in 0..20 {
+        assert!(futures::poll!(&mut *work).is_pending());
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_file_that_is_sealed_while_the_files_are_listed_is_not_lost() {
     let mut world = World::new(13);
@@ -141,13 +150,9 @@ async fn a_file_that_is_sealed_while_the_files_are_listed_is_not_lost() {
     // The scan has its rows, and is held back while a file is sealed.
     slow.hold_scans.store(true, Ordering::Relaxed);
     let mut manifest = Box::pin(compactor.write_manifest_once(topic));
-    for _ in 0..20 {
-        assert!(futures::poll!(&mut manifest).is_pending());
-        tokio::task::yield_now().await;
-    }
+    is_held_up(&mut manifest).await;
     assert_eq!(compactor.seal_once(topic, true).await.unwrap().sealed.len(), 1);
-    slow.hold_scans.store(false, Ordering::Relaxed);
-    slow.release.notify_waiters();
+    slow.let_scans_go();
     manifest.await.unwrap();
     compactor.write_manifest_once(topic).await.unwrap();
     world.check_manifest(&node, topic).await;
@@ -167,16 +172,12 @@ async fn a_file_that_another_node_seals_while_the_files_are_listed_is_listed_who
     // One page has been read, and is held back while the rows of another file are written: of those, one lies before its end.
     slow.hold_scans.store(true, Ordering::Relaxed);
     let mut listing = Box::pin(other.sealed_files(topic));
-    for _ in 0..20 {
-        assert!(futures::poll!(&mut listing).is_pending());
-        tokio::task::yield_now().await;
-    }
+    is_held_up(&mut listing).await;
     for partition in [0, 1] {
         world.produce(&node, topic, partition, 3).await;
     }
     node.compactor.seal_everything(topic).await.unwrap();
-    slow.hold_scans.store(false, Ordering::Relaxed);
-    slow.release.notify_waiters();
+    slow.let_scans_go();
     let partitions = |file: &strandline_commands::NewFile| file.ranges.iter().map(|range| range.partition).collect::<Vec<_>>();
     let listed: Vec<_> = listing.await.unwrap().iter().map(partitions).collect();
     // Nobody can read partition 1 any more, and everybody partition 0.
@@ -257,6 +258,38 @@ async fn garbage_goes_after_its_grace_and_orphans_after_the_horizon() {
     node.compactor.collect_once().await.unwrap();
     node.compactor.sweep_once().await.unwrap();
     assert_eq!(node.cell.seq(), quiet, "nothing to do writes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_damaged_between_its_seal_and_its_listing_stops_nothing_but_its_own_reads() {
+    for (round, damage) in [Some(Bytes::from_static(b"not Parquet")), Some(Bytes::new()), None].into_iter().enumerate() {
+        let mut world = World::new(31 + round as u64);
+        let node = world.start().await;
+        let rows = Arc::new(StubbornIndex::new(world.segment_index.clone()));
+        let compactor = world.compactor(&node, rows.clone());
+        let topic = world.create_topic(&node, 7, "t", 2, &[]).await;
+        for partition in [0, 1] {
+            world.produce(&node, topic, partition, 3).await;
+        }
+        rows.puts_fail.store(true, Ordering::Relaxed);
+        compactor.seal_everything(topic).await.unwrap_err();
+        rows.puts_fail.store(false, Ordering::Relaxed);
+        let planned = node.cell.view().topics[&topic].plans.keys().next().unwrap().clone();
+        let objects = world.plain_objects();
+        match damage {
+            Some(bytes) => objects.put_replace(Purpose::Seal, &planned, bytes).await.unwrap(),
+            None => assert!(objects.delete_all(Purpose::Seal, std::slice::from_ref(&planned)).await.iter().all(Result::is_ok)),
+        }
+        world.produce(&node, topic, 0, 4).await;
+        let sealed = compactor.seal_everything(topic).await.unwrap().sealed;
+        assert_eq!((sealed.len(), &sealed[0]), (2, &planned));
+        assert!(node.cell.view().topics[&topic].plans.is_empty());
+        // Its offsets have an answer, which names it.
+        for partition in [0, 1] {
+            let row = rows.find(TopicPartition { topic_id: topic, partition }, 1).await.unwrap().unwrap();
+            assert_eq!((row.start_offset, row.end_offset, row.rows, &row.path), (0, 3, 3, &planned));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -142,7 +142,7 @@ impl Shared {
         };
         let summaries = match summaries {
             Some(summaries) => summaries,
-            None => self.footer_of(path, file.size).await?.partitions().to_vec(),
+            None => self.summaries_of(path, file.size).await?,
         };
         // 6
         self.put_rows(topic_id, &file, &summaries, plan.since).await?;
@@ -288,6 +288,23 @@ impl Shared {
     pub(crate) async fn footer_of(&self, path: &str, size: u64) -> Result<SegmentFooter, WorkError> {
         let footer = self.parse_footer(Purpose::Seal, path, size).await?;
         footer.map_err(|error| WorkError::Foreign { path: path.to_owned(), reason: error.to_string() })
+    }
+
+    /// What the footer of a file that was committed says of its partitions. If it was damaged since, nothing: its rows are put all the
+    /// same, without what only the footer knows, so that reads of it fail and nothing else waits for it.
+    async fn summaries_of(&self, path: &str, size: u64) -> Result<Vec<PartitionSummary>, WorkError> {
+        let error = match self.footer_of(path, size).await {
+            Ok(footer) => return Ok(footer.partitions().to_vec()),
+            Err(error @ WorkError::Foreign { .. }) => error,
+            Err(WorkError::Get(error)) if !error.is_retriable() => error.into(),
+            Err(error) => return Err(error),
+        };
+        tracing::error!(
+            path,
+            %error,
+            "a file was damaged between its seal and its listing: reads of it fail until the whole file is put back from a backup"
+        );
+        Ok(Vec::new())
     }
 
     /// The file's rows, each where its key is free or of a lower generation.

@@ -362,13 +362,20 @@ impl Node {
 pub struct StubbornIndex {
     pub rows: MemorySegmentIndex,
     pub stubborn: AtomicBool,
+    pub puts_fail: AtomicBool,
     pub hold_scans: AtomicBool,
     pub release: tokio::sync::Notify,
 }
 
 impl StubbornIndex {
     pub fn new(rows: MemorySegmentIndex) -> Self {
-        Self { rows, stubborn: AtomicBool::new(false), hold_scans: AtomicBool::new(false), release: tokio::sync::Notify::new() }
+        let [stubborn, puts_fail, hold_scans] = [(); 3].map(|()| AtomicBool::new(false));
+        Self { rows, stubborn, puts_fail, hold_scans, release: tokio::sync::Notify::new() }
+    }
+
+    pub fn let_scans_go(&self) {
+        self.hold_scans.store(false, Ordering::Relaxed);
+        self.release.notify_waiters();
     }
 
     fn check(&self) -> Result<(), RemoveError> {
@@ -380,6 +387,9 @@ impl StubbornIndex {
 #[async_trait]
 impl SegmentIndex for StubbornIndex {
     async fn put(&self, rows: Vec<SealedRow>) -> Result<PutOutcome, PutError> {
+        if self.puts_fail.load(Ordering::Relaxed) {
+            return Err(PutError::Failed { source: Arc::new(std::io::Error::other("ordered by the test")) });
+        }
         self.rows.put(rows).await
     }
 
