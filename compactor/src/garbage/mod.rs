@@ -3,5 +3,6 @@
 mod collect;
 mod dropped;
 pub(crate) mod orphans;
+mod sweep;
 
 pub(crate) use orphans::is_referenced;

@@ -1,0 +1,232 @@
+//! Objects under `bronze/` that nobody knows: sealed names that a delayed PUT brought back, and damage.
+
+use crate::error::WorkError;
+use crate::sealed::SealedFiles;
+use crate::shared::Shared;
+use futures::TryStreamExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use strandline_bronze::SealedName;
+use strandline_commands::{FileRange, LeaseKind};
+use strandline_index::{Index, Topic};
+use strandline_object_store::Purpose;
+use strandline_types::mutations::{Rule, holds};
+use strandline_types::{TopicId, limits};
+
+/// What a sweep of `bronze/` makes of one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is sealed, planned, or on the garbage list.
+    Known,
+    /// Nobody knows it and nothing is lost with it.
+    Delete,
+    /// Nobody knows it, and no other file answers for its first offset: people have to look.
+    Suspicious,
+}
+
+/// Judges an object of `bronze/` by an index that was brought up to date after the listing. `planned` are the names of plans that
+/// were open before the rows were read: one that is done by now wrote its rows after that, perhaps.
+pub(crate) fn judge_sealed(
+    index: &Index,
+    planned: &BTreeSet<String>,
+    sealed: &BTreeMap<TopicId, Arc<SealedFiles>>,
+    path: &str,
+) -> Found {
+    if index.garbage.contains_key(path) || planned.contains(path) {
+        return Found::Known;
+    }
+    let mut parts = path.split('/').skip(1);
+    let (Some(name), Some(id8)) = (parts.next(), parts.next()) else { return Found::Suspicious };
+    let is_folder = |id: &TopicId, topic: &str| topic == name && id.id8() == id8;
+    if index.dropped.iter().any(|(id, topic)| is_folder(id, &topic.name)) {
+        // Its own step empties that folder.
+        return Found::Known;
+    }
+    let Some(topic) = index.topic_by_name(name).filter(|topic| is_folder(&topic.id, &topic.name)) else {
+        return Found::Delete;
+    };
+    let files = sealed.get(&topic.id);
+    if topic.plans.contains_key(path) || files.is_some_and(|files| files.files.contains_key(path)) {
+        return Found::Known;
+    }
+    let Ok(parsed) = path.parse::<SealedName>() else { return Found::Suspicious };
+    let Some(partition) = topic.partition(parsed.partition) else { return Found::Suspicious };
+    let answered = parsed.offset < partition.log_start
+        || parsed.offset >= partition.sealed_end
+        || topic.sealed_plan_at(parsed.partition, parsed.offset).is_some()
+        || files.is_some_and(|files| {
+            files.ranges_of(parsed.partition).iter().any(|range| range.start <= parsed.offset && parsed.offset < range.end)
+        });
+    if answered { Found::Delete } else { Found::Suspicious }
+}
+
+fn suspect(path: &str) {
+    metrics::counter!("strandline_suspicious_objects_total").increment(1);
+    tracing::error!(
+        path,
+        "an object under bronze/ is in no index, and nothing else holds its offsets or it cannot be read: it is left alone; run `strandline bronze verify`"
+    );
+}
+
+/// A topic before the rows of its files were read, and those rows: what they say together holds whatever is folded meanwhile.
+struct Known {
+    before: Arc<Topic>,
+    files: Arc<SealedFiles>,
+}
+
+impl Known {
+    /// Whether each offset of a range is deleted, or has another place: a file of the segment index or of a plan that was open; what was
+    /// not sealed then lies elsewhere.
+    fn answers(&self, partition: i32, log_start: i64, start: i64, end: i64) -> bool {
+        let Some(state) = self.before.partition(partition) else { return false };
+        let (mut at, end) = (start.max(log_start), end.min(state.sealed_end));
+        let planned =
+            self.before.plans.values().filter_map(|plan| plan.file.as_ref()).flat_map(|file| file.ranges.iter().cloned());
+        let mut ranges: Vec<FileRange> = self.files.ranges_of(partition);
+        ranges.extend(planned.filter(|range| range.partition == partition));
+        ranges.sort_by_key(|range| range.start);
+        for range in &ranges {
+            if range.start <= at {
+                at = at.max(range.end);
+            }
+        }
+        at >= end
+    }
+}
+
+/// What an object says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    /// All that it covers is deleted or has another place.
+    Nothing,
+    /// It covers what nothing else does, or cannot be understood: it may be all that is left.
+    Something,
+    /// It is gone, or the store does not give it now.
+    Unheard,
+}
+
+impl Shared {
+    /// What an object under `bronze/` says that nobody knows and whose name says that it may go: a name tells of the first partition alone.
+    async fn heard(&self, known: &BTreeMap<TopicId, Known>, path: &str) -> Says {
+        let topic_id = {
+            let view = self.cell.view();
+            let mut parts = path.split('/').skip(1);
+            let topic = parts.next().and_then(|name| view.topic_by_name(name));
+            topic.filter(|topic| parts.next() == Some(topic.id.id8().as_str())).map(|topic| topic.id)
+        };
+        // Of no topic that there is: with the topic its records were deleted.
+        let Some(topic_id) = topic_id else { return Says::Nothing };
+        let footer = match self.objects.head(Purpose::Sweep, path).await {
+            Ok(found) => self.parse_footer(Purpose::Sweep, path, found.size).await,
+            Err(error) => Err(error.into()),
+        };
+        let footer = match footer {
+            Ok(Ok(footer)) => footer,
+            Ok(Err(error)) => {
+                tracing::warn!(path, %error, "an object under bronze/ does not say what it holds");
+                return Says::Something;
+            }
+            Err(error) => {
+                tracing::debug!(path, %error, "an object under bronze/ could not be read: the next sweep looks again");
+                return Says::Unheard;
+            }
+        };
+        let view = self.cell.view();
+        let (Some(topic), Some(known)) = (view.topics.get(&topic_id), known.get(&topic_id)) else { return Says::Unheard };
+        let log_start = |partition| topic.partition(partition).map_or(0, |state| state.log_start);
+        let mut parts = footer.partitions().iter();
+        let is_answered = parts.all(|part| known.answers(part.partition, log_start(part.partition), part.start, part.end));
+        if is_answered && footer.topic_id() == topic_id { Says::Nothing } else { Says::Something }
+    }
+
+    /// Lists `bronze/`, then takes a barrier, then deletes what nobody knows (docs/rules.md, C7). Returns how many went.
+    pub async fn sweep_bronze_once(&self) -> Result<usize, WorkError> {
+        let mut after = String::new();
+        let mut deleted = 0;
+        loop {
+            let mut listed = Vec::new();
+            let early = if holds(Rule::C7) { None } else { Some(self.sealed_now().await?) };
+            let mut listing = self.objects.list_after(Purpose::Sweep, "bronze", &after);
+            while let Some(object) = listing.try_next().await? {
+                listed.push(object.path);
+                if listed.len() >= limits::SEGMENT_INDEX_SCAN_ROWS {
+                    break;
+                }
+            }
+            let Some(last) = listed.last().cloned() else { return Ok(deleted) };
+            if let Some((view, sealed)) = early {
+                let unknown = |path: &String| judge_sealed(&view, &BTreeSet::new(), &sealed, path) == Found::Delete;
+                let unknown: Vec<String> = listed.into_iter().filter(unknown).collect();
+                self.objects.delete_all(Purpose::Sweep, &unknown).await;
+                return Ok(unknown.len());
+            }
+            self.cell.barrier().await?;
+            deleted += self.sweep_listed(listed).await?;
+            after = last;
+        }
+    }
+
+    /// What a simulation switches on in place of C7: what is known before the listing.
+    async fn sealed_now(&self) -> Result<(Index, BTreeMap<TopicId, Arc<SealedFiles>>), WorkError> {
+        let view = self.cell.view().clone();
+        let mut sealed = BTreeMap::new();
+        for topic_id in view.topics.keys() {
+            sealed.insert(*topic_id, self.load_sealed_files(*topic_id).await?);
+        }
+        Ok((view, sealed))
+    }
+
+    async fn sweep_listed(&self, listed: Vec<String>) -> Result<usize, WorkError> {
+        // The rows as they are now, after the listing: never what was remembered before it.
+        let (topics, planned): (Vec<Arc<Topic>>, BTreeSet<String>) = {
+            let view = self.cell.view();
+            let names: BTreeSet<&str> = listed.iter().filter_map(|path| path.split('/').nth(1)).collect();
+            let topics = names.into_iter().filter_map(|name| view.topic_by_name(name));
+            let topics = topics.filter_map(|topic| view.topics.get(&topic.id).cloned()).collect();
+            (topics, view.topics.values().flat_map(|topic| topic.plans.keys().cloned()).collect())
+        };
+        let (mut sealed, mut known) = (BTreeMap::new(), BTreeMap::new());
+        for before in topics {
+            let files = self.load_sealed_files(before.id).await?;
+            sealed.insert(before.id, files.clone());
+            known.insert(before.id, Known { before, files });
+        }
+        self.lease(LeaseKind::Garbage, &[]).await?;
+        let mut unknown = Vec::new();
+        {
+            let view = self.cell.view();
+            if view.cell.snapshot.disagreed {
+                return Ok(0);
+            }
+            for path in listed {
+                match judge_sealed(&view, &planned, &sealed, &path) {
+                    Found::Known => {}
+                    Found::Delete => unknown.push(path),
+                    Found::Suspicious => suspect(&path),
+                }
+            }
+        }
+        let mut silent = Vec::new();
+        for path in unknown {
+            match self.heard(&known, &path).await {
+                Says::Nothing => silent.push(path),
+                Says::Something => suspect(&path),
+                Says::Unheard => {}
+            }
+        }
+        let mut unknown = silent;
+        if unknown.is_empty() {
+            return Ok(0);
+        }
+        // A row that is gone was dropped by an entry that may be younger than that view: then its object is garbage by now, and waits.
+        self.cell.barrier().await?;
+        {
+            let view = self.cell.view();
+            unknown.retain(|path| judge_sealed(&view, &planned, &sealed, path) == Found::Delete);
+        }
+        for answer in self.objects.delete_all(Purpose::Sweep, &unknown).await {
+            answer?;
+        }
+        Ok(unknown.len())
+    }
+}
