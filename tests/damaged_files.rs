@@ -286,3 +286,35 @@ async fn a_damaged_file_stays_as_long_as_nobody_knows_what_it_holds() {
     assert_eq!(served.len(), expected.count());
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sealed_file_in_a_folder_of_no_topic_is_left_alone() {
+    let sample = Sample::make().await;
+    let aside = sample.data.path().join("store/bronze/aside/damaged.parquet");
+    std::fs::create_dir_all(aside.parent().unwrap()).unwrap();
+    std::fs::rename(sample.file(), &aside).unwrap();
+    let node = start(sample.data.path()).await;
+    sample.check_damaged(&node).await;
+    assert_eq!(node.parts().compactor.sweep_once().await.unwrap(), 0);
+    assert_eq!(std::fs::read(&aside).unwrap(), sample.whole, "the only copy");
+    node.stop().await;
+    std::fs::rename(&aside, sample.file()).unwrap();
+    let node = start(sample.data.path()).await;
+    sample.check_whole(&node).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_that_cannot_be_read_keeps_no_node_from_starting() {
+    let sample = Sample::make().await;
+    let manifests = std::fs::read_dir(sample.data.path().join("store/manifest/hit")).unwrap().map(|entry| entry.unwrap().path());
+    let root = manifests.into_iter().find(|path| path.is_file()).unwrap();
+    std::fs::remove_file(&root).unwrap();
+    // A name that leads to itself: every look at it fails.
+    std::os::unix::fs::symlink(&root, &root).unwrap();
+    let node = start(sample.data.path()).await;
+    let (served, refused) = read_all(&node).await;
+    assert_eq!(refused, BTreeMap::new());
+    assert!(served == sample.served);
+    node.stop().await;
+}

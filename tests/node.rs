@@ -237,8 +237,11 @@ async fn a_rebuild_that_ends_before_the_new_log_is_there_names_its_losses_again(
     assert_eq!((report.records_lost, named), (20, 3), "{:#?}", report.lines);
     let left: Vec<_> = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("rebuild-losses")), "{left:?}");
-    // A rebuild of the cell that goes on from here has nothing to do with it.
+    // A rebuild of the cell that goes on from here has nothing to do with it, not even if that one was cut off at its last step.
+    let losses = data.path().join("rebuild-losses");
+    std::fs::write(&losses, "1\t20\tlost: long ago\n").unwrap();
     start(data.path()).await.stop().await;
+    assert!(!losses.exists());
     std::fs::remove_dir_all(data.path().join("commit-log")).unwrap();
     let report = strandline::rebuild::rebuild(data.path()).await.unwrap();
     assert_eq!(report.records_lost, 0, "{:#?}", report.lines);

@@ -5,6 +5,8 @@ use strandline_commit_log::lock::{DirLock, LockError};
 
 /// The format of the folder that this build writes.
 pub const FOLDER_FORMAT: u32 = 1;
+/// What a rebuild has named as lost, until the new log has begun.
+pub(crate) const REBUILD_LOSSES: &str = "rebuild-losses";
 
 /// Why a folder is not opened.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,18 @@ impl Folder {
         std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io(&temporary))?;
         std::fs::rename(&temporary, &file).map_err(io(&file))?;
         std::fs::File::open(&self.root).and_then(|folder| folder.sync_all()).map_err(io(&self.root))
+    }
+
+    /// Removes a file that may be there.
+    ///
+    /// # Errors
+    /// It is there still.
+    pub fn remove(&self, name: &str) -> Result<(), FolderError> {
+        let file = self.path(name);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(&file)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// A path in the folder.

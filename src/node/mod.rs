@@ -8,6 +8,7 @@ mod segment_rows;
 mod status;
 mod upgrade;
 
+pub(crate) use folder::REBUILD_LOSSES;
 pub use folder::{FOLDER_FORMAT, Folder, FolderError};
 pub(crate) use gaps::Coverage;
 pub use log_end::{LogEndError, check_log_end};
@@ -111,6 +112,10 @@ impl Node {
         let shared_log: Arc<dyn CommitLog> = log.clone();
         let index = restore_index(&*shared_log, &objects).await?;
         check_log_end(log.head(), &index, &objects).await?;
+        // There is a log: the rebuild that began it has said what was lost.
+        if let Err(error) = folder.remove(REBUILD_LOSSES) {
+            tracing::warn!(%error, "the next rebuild may name losses of an earlier one again");
+        }
         let rows = RedbSegmentIndex::open(folder.path("segment-index.redb"), runtime.spawner.clone()).await?;
 
         let join = JoinAs {

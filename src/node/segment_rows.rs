@@ -6,7 +6,6 @@
 use super::gaps::{Coverage, Gap};
 use bytes::Bytes;
 use futures::StreamExt;
-use std::collections::BTreeSet;
 use strandline_bronze::manifest::{RootManifest, root_path};
 use strandline_bronze::{FileCheck, FooterError, NameError, SealedName, SegmentFooter};
 use strandline_cell::Cell;
@@ -27,12 +26,6 @@ pub enum SegmentRowsError {
     /// The rows cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A manifest cannot be read.
-    #[error(transparent)]
-    Get(#[from] GetError),
-    /// A manifest cannot be written.
-    #[error(transparent)]
-    Replace(#[from] PutReplaceError),
 }
 
 /// Why a file has no rows.
@@ -44,6 +37,8 @@ enum UnreadError {
     Footer(#[from] FooterError),
     #[error(transparent)]
     Name(#[from] NameError),
+    #[error("its topic's manifest cannot be written anew: {0}")]
+    Manifest(#[from] PutReplaceError),
     #[error("it is another topic's file")]
     Topic,
     #[error("it is a copy of `{0}`")]
@@ -71,26 +66,22 @@ pub async fn complete_segment_rows(cell: &Cell, objects: &Objects, rows: &RedbSe
         report(&[], 0);
         return Ok(0);
     }
-    let mut named = BTreeSet::new();
     if is_new {
         // Their days may lack files that were not to be had when they were written.
         let topics: Vec<TopicId> = cell.view().topics.keys().copied().collect();
         for topic_id in topics {
-            expire_manifest(cell, objects, topic_id).await?;
+            if let Err(error) = expire_manifest(cell, objects, topic_id).await {
+                tracing::warn!(%topic_id, %error, "a manifest may lack files until something changes in its topic");
+            }
         }
-    } else {
-        for_each(rows, |row| {
-            named.insert(row.path);
-        })
-        .await?;
     }
     let (mut written, mut unread) = (0, 0);
     let mut listed = objects.list(Purpose::Rebuild, "bronze");
     while let Some(found) = listed.next().await {
         let path = found?.path;
         let topic_id = match owner(&cell.view(), &path) {
-            Owner::Topic(topic_id) if !named.contains(&path) => topic_id,
-            Owner::Topic(_) | Owner::Known => continue,
+            Owner::Topic(topic_id) => topic_id,
+            Owner::Known => continue,
             Owner::None => {
                 tracing::warn!(
                     path,
@@ -99,11 +90,19 @@ pub async fn complete_segment_rows(cell: &Cell, objects: &Objects, rows: &RedbSe
                 continue;
             }
         };
-        match rows_of_file(objects, topic_id, &path).await {
+        if !is_new && is_named(rows, topic_id, &path).await? {
+            continue;
+        }
+        let mut made = rows_of_file(objects, topic_id, &path).await;
+        if !is_new && made.is_ok() {
+            // First: else a start that ends here would leave a manifest without the file behind.
+            if let Err(error) = expire_manifest(cell, objects, topic_id).await {
+                made = Err(error);
+            }
+        }
+        match made {
             Ok(made) => {
                 if !is_new {
-                    // First: else a start that ends here would leave a manifest without the file behind.
-                    expire_manifest(cell, objects, topic_id).await?;
                     tracing::info!(path, rows = made.len(), "a sealed file can be read again: it answers for its offsets");
                 }
                 written += made.len() as u64;
@@ -159,8 +158,15 @@ fn report(gaps: &[Gap], unread: usize) {
     metrics::gauge!("strandline_unread_sealed_files").set(unread as f64);
 }
 
+/// Whether the row at a file's first offset is that file's.
+async fn is_named(rows: &dyn SegmentIndex, topic_id: TopicId, path: &str) -> Result<bool, ReadError> {
+    let Ok(name) = path.parse::<SealedName>() else { return Ok(false) };
+    let row = rows.find(TopicPartition { topic_id, partition: name.partition }, name.offset).await?;
+    Ok(row.is_some_and(|row| row.path == path))
+}
+
 fn owner(index: &Index, path: &str) -> Owner {
-    if index.garbage.contains_key(path) || index.topics.values().any(|topic| topic.plans.contains_key(path)) {
+    if index.garbage.contains_key(path) {
         return Owner::Known;
     }
     let mut parts = path.split('/').skip(1);
@@ -169,12 +175,15 @@ fn owner(index: &Index, path: &str) -> Owner {
     if index.dropped.iter().any(|(id, topic)| is_folder(id, &topic.name)) {
         return Owner::Known;
     }
-    let topic = index.topic_by_name(name).filter(|topic| is_folder(&topic.id, &topic.name));
-    topic.map_or(Owner::None, |topic| Owner::Topic(topic.id))
+    match index.topic_by_name(name).filter(|topic| is_folder(&topic.id, &topic.name)) {
+        Some(topic) if topic.plans.contains_key(path) => Owner::Known,
+        Some(topic) => Owner::Topic(topic.id),
+        None => Owner::None,
+    }
 }
 
 /// The topic's manifests are written anew soon, whatever they say. Until then they stay as they are, for who goes by them.
-async fn expire_manifest(cell: &Cell, objects: &Objects, topic_id: TopicId) -> Result<(), SegmentRowsError> {
+async fn expire_manifest(cell: &Cell, objects: &Objects, topic_id: TopicId) -> Result<(), UnreadError> {
     let Some(name) = cell.view().topics.get(&topic_id).map(|topic| topic.name.clone()) else { return Ok(()) };
     let path = root_path(&name, topic_id);
     let json = match objects.get(Purpose::Manifest, &path).await {

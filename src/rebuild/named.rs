@@ -5,12 +5,10 @@
 //! them, with tabs between.
 
 use super::Report;
-use crate::node::{Folder, FolderError};
+use crate::node::{Folder, FolderError, REBUILD_LOSSES};
 use anyhow::Context as _;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-
-const FILE: &str = "rebuild-losses";
 
 /// A loss that an earlier rebuild has named.
 pub(super) struct Named {
@@ -22,7 +20,7 @@ pub(super) struct Named {
 /// What earlier rebuilds that did not end have named and the index in hand, of this epoch, knows as holes. One that is older still finds
 /// them itself.
 pub(super) fn read(folder: &Folder, index_epoch: u32) -> anyhow::Result<Vec<Named>> {
-    let path = folder.path(FILE);
+    let path = folder.path(REBUILD_LOSSES);
     let text = match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         read => read.with_context(|| format!("{} cannot be read", path.display()))?,
@@ -55,16 +53,12 @@ pub(super) fn write(folder: &Folder, epoch: u32, earlier: Vec<Named>, report: &m
             report.lose(records, line);
         }
     }
-    folder.replace(FILE, &text)
+    folder.replace(REBUILD_LOSSES, &text)
 }
 
-/// The new log has begun: nothing of it is needed any more.
+/// The new log has begun: nothing of it is needed any more. A start on that log removes it, too.
 pub(super) fn forget(folder: &Folder, report: &mut Report) {
-    let path = folder.path(FILE);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            report.say(format!("{} is of no use any more and could not be removed: {error}", path.display()));
-        }
-        _ => {}
+    if let Err(error) = folder.remove(REBUILD_LOSSES) {
+        report.say(format!("what is written down of the losses is of no use any more and could not be removed: {error}"));
     }
 }

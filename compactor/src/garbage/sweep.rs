@@ -106,16 +106,9 @@ enum Says {
 }
 
 impl Shared {
-    /// What an object under `bronze/` says that nobody knows and whose name says that it may go: a name tells of the first partition alone.
+    /// What an object under `bronze/` says that nobody knows and whose name says that it may go: a name tells of the first partition
+    /// alone, and whoever moves a file can give it any.
     async fn heard(&self, known: &BTreeMap<TopicId, Known>, path: &str) -> Says {
-        let topic_id = {
-            let view = self.cell.view();
-            let mut parts = path.split('/').skip(1);
-            let topic = parts.next().and_then(|name| view.topic_by_name(name));
-            topic.filter(|topic| parts.next() == Some(topic.id.id8().as_str())).map(|topic| topic.id)
-        };
-        // Of no topic that there is: with the topic its records were deleted.
-        let Some(topic_id) = topic_id else { return Says::Nothing };
         let footer = match self.objects.head(Purpose::Sweep, path).await {
             Ok(found) => self.parse_footer(Purpose::Sweep, path, found.size).await,
             Err(error) => Err(error.into()),
@@ -131,12 +124,24 @@ impl Shared {
                 return Says::Unheard;
             }
         };
-        let view = self.cell.view();
-        let (Some(topic), Some(known)) = (view.topics.get(&topic_id), known.get(&topic_id)) else { return Says::Unheard };
-        let log_start = |partition| topic.partition(partition).map_or(0, |state| state.log_start);
-        let mut parts = footer.partitions().iter();
-        let is_answered = parts.all(|part| known.answers(part.partition, log_start(part.partition), part.start, part.end));
-        if is_answered && footer.topic_id() == topic_id { Says::Nothing } else { Says::Something }
+        let id = footer.topic_id();
+        // A folder that is another topic's, or none's, is no place for it: somebody put it there.
+        let is_in_place = path.split('/').nth(2) == Some(id.id8().as_str());
+        let log_starts: Option<Vec<i64>> = {
+            let view = self.cell.view();
+            view.topics.get(&id).map(|topic| topic.partitions.iter().map(|state| state.log_start).collect())
+        };
+        let is_answered = match (log_starts, known.get(&id)) {
+            // With its topic its records were deleted.
+            (None, _) => true,
+            // Its topic was not looked at: it lies in another's folder, or came just now.
+            (Some(_), None) => false,
+            (Some(log_starts), Some(known)) => footer.partitions().iter().all(|part| {
+                let log_start = usize::try_from(part.partition).ok().and_then(|number| log_starts.get(number));
+                log_start.is_some_and(|log_start| known.answers(part.partition, *log_start, part.start, part.end))
+            }),
+        };
+        if is_in_place && is_answered { Says::Nothing } else { Says::Something }
     }
 
     /// Lists `bronze/`, then takes a barrier, then deletes what nobody knows (docs/rules.md, C7). Returns how many went.

@@ -503,7 +503,7 @@ impl Driver {
             (folded, index.cell.fold_version)
         };
         // It is raised when every live node can: this one was declared gone before that, and may not have read of it by itself. What it
-        // has folded is right; what follows it would get wrong.
+        // has folded up to the raise is right; what follows it would get wrong.
         if version > self.fold_version && holds(Rule::FoldVersion) {
             return Err(Halt::Version { cell: version, known: self.fold_version });
         }
