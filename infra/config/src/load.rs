@@ -58,7 +58,9 @@ impl Loaded {
     pub fn print(&self) -> String {
         let lines = SETTINGS.iter().map(|setting| {
             let value = self.settings.get(setting.key).unwrap_or_default();
-            let bare = value.parse::<i64>().is_ok() || value == "true" || value == "false";
+            // `064` is a text in a file, too: TOML has no such number.
+            let is_number = value.parse::<i64>().is_ok_and(|number| number.to_string() == value);
+            let bare = is_number || value == "true" || value == "false";
             let value = if bare { value } else { toml::Value::from(value).to_string() };
             let origin = self.origins.get(setting.key).unwrap_or(&Origin::Default);
             let line = format!("{} = {value}", setting.key);
@@ -254,6 +256,15 @@ mod tests {
         // What is printed is a file again.
         let again = self::file(&printed);
         assert_eq!(load(Some(again.path()), environment(&[]), &[]).unwrap().settings, loaded.settings);
+    }
+
+    #[test]
+    fn texts_that_look_like_numbers_are_printed_as_texts() {
+        for folder in ["064", "-0", "+7", "0x10", "1e3", "true", "12", "inf", "1979-05-27"] {
+            let loaded = load(None, environment(&[]), &[flag("data", folder)]).unwrap();
+            let again = file(&loaded.print());
+            assert_eq!(load(Some(again.path()), environment(&[]), &[]).unwrap().settings, loaded.settings, "{folder}");
+        }
     }
 
     #[test]
