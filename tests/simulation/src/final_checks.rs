@@ -18,7 +18,7 @@ pub(crate) async fn agree(world: &World) {
     for _ in 0..60 {
         let mut barriers = world.live().len() == world.shape.nodes && !world.has_graves();
         for node in world.live() {
-            barriers &= node.cell.barrier().await.is_ok();
+            barriers &= node.ask(node.cell.barrier()).await.is_some_and(|barrier| barrier.is_ok());
         }
         let seqs: BTreeSet<_> = world.live().iter().map(|node| node.cell.seq()).collect();
         quiet = barriers && seqs.len() == 1 && seqs.contains(&world.core.log.head());
@@ -74,20 +74,24 @@ pub(crate) async fn seal_everything(world: &World) {
             let mut stands = standing(world, topic.id);
             while idle < IDLE_ROUNDS && !world.core.has_failed() {
                 for node in world.live() {
-                    let _ = node.cell.barrier().await;
-                    let result = match step {
-                        "convert" => loop {
-                            match node.compactor.convert_once(topic.id).await {
-                                Ok(true) => {}
-                                other => break other.map(|_| ()),
-                            }
-                        },
-                        "seal" => node.compactor.seal_once(topic.id, true).await.map(|_| ()),
-                        _ => node.compactor.write_manifest_once(topic.id).await.map(|_| ()),
+                    let work = async {
+                        let _ = node.cell.barrier().await;
+                        match step {
+                            "convert" => loop {
+                                match node.compactor.convert_once(topic.id).await {
+                                    Ok(true) => {}
+                                    other => break other.map(|_| ()),
+                                }
+                            },
+                            "seal" => node.compactor.seal_once(topic.id, true).await.map(|_| ()),
+                            _ => node.compactor.write_manifest_once(topic.id).await.map(|_| ()),
+                        }
                     };
-                    match result {
-                        Ok(()) => done = true,
-                        Err(error) => errors.push(format!("{}: {error}", node.name())),
+                    match node.ask(work).await {
+                        Some(Ok(())) => done = true,
+                        Some(Err(error)) => errors.push(format!("{}: {error}", node.name())),
+                        // Its view was trimmed away under it.
+                        None => errors.push(format!("{} begins anew", node.name())),
                     }
                 }
                 if done {
@@ -95,7 +99,7 @@ pub(crate) async fn seal_everything(world: &World) {
                 }
                 // A plan waits for its copy in the bucket, which is another node's work perhaps: then a round makes one file.
                 for node in world.live() {
-                    let _ = node.compactor.copy_log_once().await;
+                    node.ask(node.compactor.copy_log_once()).await;
                 }
                 let stood = std::mem::replace(&mut stands, standing(world, topic.id));
                 if stood == stands {

@@ -232,8 +232,8 @@ pub(crate) async fn verify(world: &Arc<World>) {
     world.core.trace("waiting for the garbage to go");
     world.core.runtime.sleep(Duration::from_secs(120)).await;
     for node in world.live() {
-        let _ = node.compactor.snapshot_once(true).await;
-        let _ = node.compactor.sweep_once().await;
+        node.ask(node.compactor.snapshot_once(true)).await;
+        node.ask(node.compactor.sweep_once()).await;
     }
     world.kill(0);
     for _ in 0..60 {

@@ -215,9 +215,10 @@ pub(crate) async fn read_all(world: &World, node: &Node, topic: &TopicInfo, at: 
     let what = format!("{} reading {}-{}", node.name(), topic.name, at.partition);
     let mut next = log_start;
     while next < end {
-        let records = match node.reader.read_records(at, next, max_bytes).await {
+        // Its view may be trimmed away under it: it begins anew, and is read then.
+        let Some(read) = node.ask(node.reader.read_records(at, next, max_bytes)).await else { return };
+        let records = match read {
             Ok(records) => records,
-            // Its view was trimmed away under it: it begins anew, and is read then.
             Err(_) if node.cell.is_stopped() || node.gate.is_dead() => return,
             // Retention was there first.
             Err(_) if world.core.oracle().bounds(at).is_none_or(|(log_start, _)| log_start > next) => {
