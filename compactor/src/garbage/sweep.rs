@@ -203,13 +203,23 @@ impl Shared {
             if view.cell.snapshot.disagreed {
                 return Ok(0);
             }
-            for path in listed {
-                match judge_sealed(&view, &planned, &sealed, &path) {
-                    Found::Known => {}
-                    Found::Delete => unknown.push(path),
-                    Found::Suspicious => suspect(&path),
+            unknown.extend(listed.into_iter().filter(|path| judge_sealed(&view, &planned, &sealed, path) != Found::Known));
+        }
+        if unknown.is_empty() {
+            return Ok(0);
+        }
+        // A row that is gone was dropped by an entry that may be younger than that view: then its object is garbage by now, and waits.
+        self.cell.barrier().await?;
+        {
+            let view = self.cell.view();
+            unknown.retain(|path| match judge_sealed(&view, &planned, &sealed, path) {
+                Found::Known => false,
+                Found::Delete => true,
+                Found::Suspicious => {
+                    suspect(path);
+                    false
                 }
-            }
+            });
         }
         let mut silent = Vec::new();
         for path in unknown {
@@ -219,19 +229,9 @@ impl Shared {
                 Says::Unheard => {}
             }
         }
-        let mut unknown = silent;
-        if unknown.is_empty() {
-            return Ok(0);
-        }
-        // A row that is gone was dropped by an entry that may be younger than that view: then its object is garbage by now, and waits.
-        self.cell.barrier().await?;
-        {
-            let view = self.cell.view();
-            unknown.retain(|path| judge_sealed(&view, &planned, &sealed, path) == Found::Delete);
-        }
-        for answer in self.objects.delete_all(Purpose::Sweep, &unknown).await {
+        for answer in self.objects.delete_all(Purpose::Sweep, &silent).await {
             answer?;
         }
-        Ok(unknown.len())
+        Ok(silent.len())
     }
 }
