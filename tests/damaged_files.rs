@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests may, as tests do
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use strandline::node::{Node, NodeOptions};
+use strandline::node::Node;
 use strandline_bronze::manifest::{DayManifest, RootManifest, root_path};
 use strandline_cache::Cache;
 use strandline_cell::Submission;
@@ -17,21 +19,14 @@ use strandline_runtime::Runtime;
 use strandline_types::TopicPartition;
 use strandline_wire::ErrorCode;
 use strandline_wire::records::{BatchHeader, split_batches};
+use support::start_with;
 
 const PARTITIONS: i32 = 3;
 /// Records of one partition in each of a topic's three sealed files.
 const ROWS: i64 = 20;
 
 async fn start(data: &Path) -> Node {
-    let settings = Settings {
-        data: data.to_owned(),
-        listen: "127.0.0.1:0".to_owned(),
-        http: None,
-        min_free_bytes: 0,
-        conversion_paused: true,
-        ..Settings::default()
-    };
-    Node::start(NodeOptions { settings }).await.unwrap()
+    start_with(Settings { data: data.to_owned(), conversion_paused: true, ..Settings::default() }).await
 }
 
 /// Two topics of three sealed files each, and the folder of a stopped node without its segment index.

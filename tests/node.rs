@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests may, as tests do
 
+mod support;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::path::Path;
 use std::time::Duration;
-use strandline::node::{Folder, Node, NodeOptions};
+use strandline::node::{Folder, Node};
 use strandline_cell::Submission;
 use strandline_client::{
     Client, ClientOptions, Compression, ConsumedRecord, ConsumerOptions, HeaderRef, NewTopic, ProducerOptions, ProducerRecord,
@@ -23,14 +25,10 @@ use strandline_config::Settings;
 use strandline_index::Outcome;
 use strandline_runtime::Runtime;
 use strandline_types::{ChainHash, Seq};
+use support::start_with;
 
 async fn start(data: &Path) -> Node {
     start_with(Settings { data: data.to_owned(), ..Settings::default() }).await
-}
-
-async fn start_with(settings: Settings) -> Node {
-    let settings = Settings { listen: "127.0.0.1:0".to_owned(), http: None, min_free_bytes: 0, ..settings };
-    Node::start(NodeOptions { settings }).await.unwrap()
 }
 
 fn client(node: &Node) -> Client {

@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where")]
 
+mod support;
+
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
-use strandline::node::{Node, NodeOptions};
+use strandline::node::Node;
 use strandline_client::{Client, ClientOptions, NewTopic};
 use strandline_config::Settings;
 use strandline_runtime::{Clock, Runtime, SystemClock};
@@ -19,6 +21,7 @@ use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic}
 use strandline_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use strandline_wire::records::{BatchBuilder, BatchOptions, Compression, split_batches};
 use strandline_wire::{ErrorCode, Request};
+use support::start_with;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Mutex;
@@ -33,16 +36,8 @@ fn now() -> Duration {
 }
 
 async fn start(data: &Path) -> Node {
-    let settings = Settings {
-        data: data.to_owned(),
-        listen: "127.0.0.1:0".to_owned(),
-        http: None,
-        min_free_bytes: 0,
-        // What a conversion takes is no part of what is looked at here.
-        conversion_paused: true,
-        ..Settings::default()
-    };
-    Node::start(NodeOptions { settings }).await.unwrap()
+    // What a conversion takes is no part of what is looked at here.
+    start_with(Settings { data: data.to_owned(), conversion_paused: true, ..Settings::default() }).await
 }
 
 async fn topic(node: &Node, name: &str, partitions: i32) {

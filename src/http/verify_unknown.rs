@@ -6,6 +6,7 @@ use futures::TryStreamExt;
 use std::collections::BTreeSet;
 use strandline_bronze::manifest::ManifestFile;
 use strandline_bronze::topic_folder;
+use strandline_index::SealedObject;
 use strandline_object_store::Purpose;
 use strandline_types::TopicId;
 
@@ -49,14 +50,7 @@ pub(super) fn verify_gaps(parts: &Parts, id: TopicId, files: &[ManifestFile]) ->
 pub(super) async fn verify_unknown(parts: &Parts, paths: BTreeSet<String>) -> anyhow::Result<Vec<VerifyResult>> {
     let mut unknown: BTreeSet<String> = {
         let view = parts.cell.view();
-        let dropped: Vec<String> =
-            view.dropped.iter().map(|(id, topic)| format!("{}/", topic_folder("bronze", &topic.name, *id))).collect();
-        let waits = |path: &String| {
-            view.garbage.contains_key(path)
-                || view.topics.values().any(|topic| topic.plans.contains_key(path))
-                || dropped.iter().any(|folder| path.starts_with(folder))
-        };
-        paths.into_iter().filter(|path| !waits(path)).collect()
+        paths.into_iter().filter(|path| !matches!(view.sealed_object(path), SealedObject::Expected)).collect()
     };
     if !unknown.is_empty() {
         // One that was sealed just then is in the lists by now.

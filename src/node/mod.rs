@@ -127,11 +127,7 @@ impl Node {
         };
         let cell_options = CellOptions { join, accept_clock: settings.accept_clock, poll: Duration::from_secs(1) };
         let cell = Cell::start(runtime.clone(), shared_log, index, cell_options).await?;
-        let is_new = rows.needs_rebuild().await.context("the segment index")?;
-        let found = complete_segment_rows(&cell, &objects, &rows).await.context("the segment index")?;
-        if is_new && found > 0 {
-            tracing::warn!(rows = found, "the segment index was missing and has been rebuilt from the footers under bronze/");
-        }
+        complete_segment_rows(&cell, &objects, &rows).await.context("the segment index")?;
         let segment_index: Arc<dyn SegmentIndex> = Arc::new(rows);
 
         let ingest = Ingest::new(IngestOptions::default(), cell.clone(), objects.clone(), None);

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use strandline_bronze::manifest::{RootManifest, root_path};
 use strandline_bronze::{FileCheck, FooterError, NameError, SealedName, SegmentFooter};
 use strandline_cell::Cell;
-use strandline_index::Index;
+use strandline_index::SealedObject;
 use strandline_object_store::{GetError, ListError, Objects, Purpose, PutReplaceError};
 use strandline_segment_index::{PutError, ReadError, RedbSegmentIndex, SealedRow, SegmentIndex, for_each};
 use strandline_types::{Seq, TopicId, TopicPartition};
@@ -45,26 +45,16 @@ enum UnreadError {
     Copy(String),
 }
 
-/// Whose a path under `bronze/` is.
-enum Owner {
-    /// A file of this topic.
-    Topic(TopicId),
-    /// An open plan's, or on the garbage list.
-    Known,
-    /// Nobody's that the index knows.
-    None,
-}
-
 /// Makes the rows of a new table, of every file under `bronze/` that belongs to a topic of the index, is in no open plan, and is not
-/// garbage. Where that left gaps at an earlier start, those of the files that no row names are made now, if they can be. Says how many.
+/// garbage. Where that left gaps at an earlier start, those of the files that no row names are made now, if they can be.
 ///
 /// # Errors
 /// The store or the table fails; rows written so far stay, and do no harm.
-pub async fn complete_segment_rows(cell: &Cell, objects: &Objects, rows: &RedbSegmentIndex) -> Result<u64, SegmentRowsError> {
+pub async fn complete_segment_rows(cell: &Cell, objects: &Objects, rows: &RedbSegmentIndex) -> Result<(), SegmentRowsError> {
     let (is_new, had_gaps) = (rows.needs_rebuild().await?, rows.has_gaps().await?);
     if !is_new && !had_gaps {
         report(&[], 0);
-        return Ok(0);
+        return Ok(());
     }
     if is_new {
         // Their days may lack files that were not to be had when they were written.
@@ -79,10 +69,10 @@ pub async fn complete_segment_rows(cell: &Cell, objects: &Objects, rows: &RedbSe
     let mut listed = objects.list(Purpose::Rebuild, "bronze");
     while let Some(found) = listed.next().await {
         let path = found?.path;
-        let topic_id = match owner(&cell.view(), &path) {
-            Owner::Topic(topic_id) => topic_id,
-            Owner::Known => continue,
-            Owner::None => {
+        let topic_id = match cell.view().sealed_object(&path) {
+            SealedObject::Of(topic) => topic.id,
+            SealedObject::Expected => continue,
+            SealedObject::Foreign => {
                 tracing::warn!(
                     path,
                     "an object under bronze/ is of no topic: it is left alone, and engines that read bronze/ see it"
@@ -105,7 +95,7 @@ pub async fn complete_segment_rows(cell: &Cell, objects: &Objects, rows: &RedbSe
                 if !is_new {
                     tracing::info!(path, rows = made.len(), "a sealed file can be read again: it answers for its offsets");
                 }
-                written += made.len() as u64;
+                written += made.len();
                 for chunk in made.chunks(strandline_types::limits::SEGMENT_INDEX_BATCH_ROWS) {
                     rows.put(chunk.to_vec()).await?;
                 }
@@ -123,7 +113,10 @@ pub async fn complete_segment_rows(cell: &Cell, objects: &Objects, rows: &RedbSe
     let gaps = gaps(cell, rows).await?;
     report(&gaps, unread);
     rows.mark_rebuilt(!gaps.is_empty()).await?;
-    Ok(written)
+    if is_new && written > 0 {
+        tracing::warn!(rows = written, "the segment index was missing and has been rebuilt from the footers under bronze/");
+    }
+    Ok(())
 }
 
 /// Offsets below the sealed ends for which there is no row.
@@ -163,23 +156,6 @@ async fn is_named(rows: &dyn SegmentIndex, topic_id: TopicId, path: &str) -> Res
     let Ok(name) = path.parse::<SealedName>() else { return Ok(false) };
     let row = rows.find(TopicPartition { topic_id, partition: name.partition }, name.offset).await?;
     Ok(row.is_some_and(|row| row.path == path))
-}
-
-fn owner(index: &Index, path: &str) -> Owner {
-    if index.garbage.contains_key(path) {
-        return Owner::Known;
-    }
-    let mut parts = path.split('/').skip(1);
-    let (Some(name), Some(id8)) = (parts.next(), parts.next()) else { return Owner::None };
-    let is_folder = |id: &TopicId, topic: &str| topic == name && id.id8() == id8;
-    if index.dropped.iter().any(|(id, topic)| is_folder(id, &topic.name)) {
-        return Owner::Known;
-    }
-    match index.topic_by_name(name).filter(|topic| is_folder(&topic.id, &topic.name)) {
-        Some(topic) if topic.plans.contains_key(path) => Owner::Known,
-        Some(topic) => Owner::Topic(topic.id),
-        None => Owner::None,
-    }
 }
 
 /// The topic's manifests are written anew soon, whatever they say. Until then they stay as they are, for who goes by them.

@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strandline_bronze::SealedName;
 use strandline_commands::{FileRange, LeaseKind};
-use strandline_index::{Index, Topic};
+use strandline_index::{Index, SealedObject, Topic};
 use strandline_object_store::Purpose;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{TopicId, limits};
 
 /// What a sweep of `bronze/` makes of one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Found {
+enum Found {
     /// It is sealed, planned, or on the garbage list.
     Known,
     /// Nobody knows it and nothing is lost with it.
@@ -24,29 +24,18 @@ pub(crate) enum Found {
     Suspicious,
 }
 
-/// Judges an object of `bronze/` by an index that was brought up to date after the listing. `planned` are the names of plans that
-/// were open before the rows were read: one that is done by now wrote its rows after that, perhaps.
-pub(crate) fn judge_sealed(
-    index: &Index,
-    planned: &BTreeSet<String>,
-    sealed: &BTreeMap<TopicId, Arc<SealedFiles>>,
-    path: &str,
-) -> Found {
-    if index.garbage.contains_key(path) || planned.contains(path) {
-        return Found::Known;
-    }
-    let mut parts = path.split('/').skip(1);
-    let (Some(name), Some(id8)) = (parts.next(), parts.next()) else { return Found::Suspicious };
-    let is_folder = |id: &TopicId, topic: &str| topic == name && id.id8() == id8;
-    if index.dropped.iter().any(|(id, topic)| is_folder(id, &topic.name)) {
-        // Its own step empties that folder.
-        return Found::Known;
-    }
-    let Some(topic) = index.topic_by_name(name).filter(|topic| is_folder(&topic.id, &topic.name)) else {
-        return Found::Delete;
+/// Judges an object of `bronze/` by an index that was brought up to date after the listing. A plan that was open before the rows were
+/// read and is done by now wrote its rows after that, perhaps.
+fn judge_sealed(index: &Index, known: &BTreeMap<TopicId, Known>, path: &str) -> Found {
+    let topic = match index.sealed_object(path) {
+        SealedObject::Expected => return Found::Known,
+        SealedObject::Of(topic) => topic,
+        // Not even in a folder.
+        SealedObject::Foreign if path.split('/').nth(2).is_none() => return Found::Suspicious,
+        SealedObject::Foreign => return Found::Delete,
     };
-    let files = sealed.get(&topic.id);
-    if topic.plans.contains_key(path) || files.is_some_and(|files| files.files.contains_key(path)) {
+    let known = known.get(&topic.id);
+    if known.is_some_and(|known| known.before.plans.contains_key(path) || known.files.files.contains_key(path)) {
         return Found::Known;
     }
     let Ok(parsed) = path.parse::<SealedName>() else { return Found::Suspicious };
@@ -54,8 +43,9 @@ pub(crate) fn judge_sealed(
     let answered = parsed.offset < partition.log_start
         || parsed.offset >= partition.sealed_end
         || topic.sealed_plan_at(parsed.partition, parsed.offset).is_some()
-        || files.is_some_and(|files| {
-            files.ranges_of(parsed.partition).iter().any(|range| range.start <= parsed.offset && parsed.offset < range.end)
+        || known.is_some_and(|known| {
+            let mut ranges = known.files.ranges_of(parsed.partition).into_iter();
+            ranges.any(|range| range.start <= parsed.offset && parsed.offset < range.end)
         });
     if answered { Found::Delete } else { Found::Suspicious }
 }
@@ -150,7 +140,12 @@ impl Shared {
         let mut deleted = 0;
         loop {
             let mut listed = Vec::new();
-            let early = if holds(Rule::C7) { None } else { Some(self.sealed_now().await?) };
+            // What a simulation switches on in place of C7: what is known before the listing.
+            let early = (!holds(Rule::C7)).then(|| self.cell.view().clone());
+            let early = match early {
+                Some(view) => Some((self.known(view.topics.values().cloned().collect()).await?, view)),
+                None => None,
+            };
             let mut listing = self.objects.list_after(Purpose::Sweep, "bronze", &after);
             while let Some(object) = listing.try_next().await? {
                 listed.push(object.path);
@@ -159,9 +154,9 @@ impl Shared {
                 }
             }
             let Some(last) = listed.last().cloned() else { return Ok(deleted) };
-            if let Some((view, sealed)) = early {
-                let unknown = |path: &String| judge_sealed(&view, &BTreeSet::new(), &sealed, path) == Found::Delete;
-                let unknown: Vec<String> = listed.into_iter().filter(unknown).collect();
+            if let Some((known, view)) = early {
+                let unknown: Vec<String> =
+                    listed.into_iter().filter(|path| judge_sealed(&view, &known, path) == Found::Delete).collect();
                 self.objects.delete_all(Purpose::Sweep, &unknown).await;
                 return Ok(unknown.len());
             }
@@ -171,31 +166,24 @@ impl Shared {
         }
     }
 
-    /// What a simulation switches on in place of C7: what is known before the listing.
-    async fn sealed_now(&self) -> Result<(Index, BTreeMap<TopicId, Arc<SealedFiles>>), WorkError> {
-        let view = self.cell.view().clone();
-        let mut sealed = BTreeMap::new();
-        for topic_id in view.topics.keys() {
-            sealed.insert(*topic_id, self.load_sealed_files(*topic_id).await?);
+    /// These topics, and after them the rows of their files.
+    async fn known(&self, topics: Vec<Arc<Topic>>) -> Result<BTreeMap<TopicId, Known>, WorkError> {
+        let mut known = BTreeMap::new();
+        for before in topics {
+            let files = self.load_sealed_files(before.id).await?;
+            known.insert(before.id, Known { before, files });
         }
-        Ok((view, sealed))
+        Ok(known)
     }
 
     async fn sweep_listed(&self, listed: Vec<String>) -> Result<usize, WorkError> {
         // The rows as they are now, after the listing: never what was remembered before it.
-        let (topics, planned): (Vec<Arc<Topic>>, BTreeSet<String>) = {
+        let topics: Vec<Arc<Topic>> = {
             let view = self.cell.view();
             let names: BTreeSet<&str> = listed.iter().filter_map(|path| path.split('/').nth(1)).collect();
-            let topics = names.into_iter().filter_map(|name| view.topic_by_name(name));
-            let topics = topics.filter_map(|topic| view.topics.get(&topic.id).cloned()).collect();
-            (topics, view.topics.values().flat_map(|topic| topic.plans.keys().cloned()).collect())
+            names.into_iter().filter_map(|name| view.topic_by_name(name)).cloned().collect()
         };
-        let (mut sealed, mut known) = (BTreeMap::new(), BTreeMap::new());
-        for before in topics {
-            let files = self.load_sealed_files(before.id).await?;
-            sealed.insert(before.id, files.clone());
-            known.insert(before.id, Known { before, files });
-        }
+        let known = self.known(topics).await?;
         self.lease(LeaseKind::Garbage, &[]).await?;
         let mut unknown = Vec::new();
         {
@@ -203,7 +191,7 @@ impl Shared {
             if view.cell.snapshot.disagreed {
                 return Ok(0);
             }
-            unknown.extend(listed.into_iter().filter(|path| judge_sealed(&view, &planned, &sealed, path) != Found::Known));
+            unknown.extend(listed.into_iter().filter(|path| judge_sealed(&view, &known, path) != Found::Known));
         }
         if unknown.is_empty() {
             return Ok(0);
@@ -212,7 +200,7 @@ impl Shared {
         self.cell.barrier().await?;
         {
             let view = self.cell.view();
-            unknown.retain(|path| match judge_sealed(&view, &planned, &sealed, path) {
+            unknown.retain(|path| match judge_sealed(&view, &known, path) {
                 Found::Known => false,
                 Found::Delete => true,
                 Found::Suspicious => {

@@ -17,6 +17,6 @@ pub use outcome::{BatchOutcome, CommitOutcome, FoldError, Folded, Outcome, Refus
 pub use snapshot::{SNAPSHOT_VERSION, SnapshotError, decode_snapshot, digest, digest_of, encode_snapshot};
 pub use state::{
     AbortedTransaction, CellState, Claim, DroppedTopic, Extent, ExtentPlace, Fill, Format, FreshRange, FreshSegment, Garbage,
-    Group, GroupOffset, Index, Lease, MarkerKind, NodeRun, Partition, Plan, Producer, ProducerPartition, RecentBatch, Slot,
-    SnapshotState, Topic, WalObject,
+    Group, GroupOffset, Index, Lease, MarkerKind, NodeRun, Partition, Plan, Producer, ProducerPartition, RecentBatch,
+    SealedObject, Slot, SnapshotState, Topic, WalObject,
 };

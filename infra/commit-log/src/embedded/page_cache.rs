@@ -30,10 +30,10 @@ impl Followed {
     }
 
     /// Gives back all but the last `keep` bytes, once that is a step. With nothing to keep, at once. False if there is nothing left to do.
-    fn keep_last(&mut self, keep: u64, step: u64) -> bool {
+    fn keep_last(&mut self, keep: u64) -> bool {
         let Some(file) = self.file.upgrade() else { return false };
         let end = file.sound();
-        if end.saturating_sub(self.given_back) >= keep.saturating_add(step) {
+        if end.saturating_sub(self.given_back) >= keep.saturating_add(STEP.min(keep)) {
             file.file.forget(self.given_back, end - keep - self.given_back);
             self.given_back = end - keep;
         }
@@ -46,12 +46,11 @@ impl PageCache {
     pub(super) fn follow(&mut self, file: &Arc<LogFile>, keep: u64) {
         let is_known = self.newest.as_ref().is_some_and(|newest| std::ptr::eq(newest.file.as_ptr(), Arc::as_ptr(file)));
         if !is_known && let Some(mut older) = std::mem::replace(&mut self.before, self.newest.take()) {
-            older.keep_last(0, 0);
+            older.keep_last(0);
         }
-        let step = STEP.min(keep);
-        self.newest.get_or_insert_with(|| Followed::new(file)).keep_last(keep, step);
+        self.newest.get_or_insert_with(|| Followed::new(file)).keep_last(keep);
         let left = keep.saturating_sub(file.sound());
-        if self.before.as_mut().is_some_and(|older| !older.keep_last(left, if left > 0 { step } else { 0 })) {
+        if self.before.as_mut().is_some_and(|older| !older.keep_last(left)) {
             self.before = None;
         }
     }

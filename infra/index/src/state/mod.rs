@@ -54,7 +54,35 @@ pub struct Index {
     pub fill: Fill,
 }
 
+/// What the index says of an object under `bronze/`, without the rows of the segment index.
+#[derive(Debug, Clone, Copy)]
+pub enum SealedObject<'a> {
+    /// An open plan's, on the garbage list, or in the folder of a deleted topic, which its own step empties.
+    Expected,
+    /// In the folder of this topic: the segment index has to say whether it answers.
+    Of(&'a Arc<Topic>),
+    /// In no topic's folder.
+    Foreign,
+}
+
 impl Index {
+    /// Whose the object at `bronze/<topic>/<id8>/…` is.
+    pub fn sealed_object(&self, path: &str) -> SealedObject<'_> {
+        if self.garbage.contains_key(path) {
+            return SealedObject::Expected;
+        }
+        let mut parts = path.split('/').skip(1);
+        let (Some(name), Some(id8)) = (parts.next(), parts.next()) else { return SealedObject::Foreign };
+        if self.dropped.iter().any(|(id, topic)| topic.name == name && id.id8() == id8) {
+            return SealedObject::Expected;
+        }
+        match self.topic_by_name(name).filter(|topic| topic.id.id8() == id8) {
+            Some(topic) if topic.plans.contains_key(path) => SealedObject::Expected,
+            Some(topic) => SealedObject::Of(topic),
+            None => SealedObject::Foreign,
+        }
+    }
+
     /// The topic of that name.
     pub fn topic_by_name(&self, name: &str) -> Option<&Arc<Topic>> {
         self.names.get(name).and_then(|id| self.topics.get(id))
