@@ -32,6 +32,8 @@ mod sink;
 mod spans;
 mod stage;
 mod timestamp;
+mod value_chunk;
+mod value_page;
 mod verify;
 mod writer;
 

@@ -1,8 +1,9 @@
-//! Rows gathered into the arrays of one page. Memory is sized by the page before, and columns without a value cost nothing.
+//! Rows gathered into the columns of one page. Memory is sized by the page before, and columns without a value cost nothing.
 
 use crate::cloud_events::{Attributes, TEXT_ATTRIBUTES, attributes};
-use crate::columns::{encoding, header_element, header_fields};
+use crate::columns::{at, encoding, header_element, header_fields};
 use crate::format::Preference;
+use crate::value_page::ValuePage;
 use arrow_array::builder::{BinaryBuilder, GenericByteBuilder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_array::types::{BinaryType, ByteArrayType, Utf8Type};
 use arrow_array::{
@@ -68,6 +69,13 @@ impl<T: ByteArrayType> ByteColumn<T> {
     }
 }
 
+/// A column of the page that was filled.
+pub(crate) enum PageColumn<'a> {
+    Array(ArrayRef),
+    /// Already encoded. Whoever writes it empties it.
+    Values(&'a mut ValuePage),
+}
+
 /// The page that is being filled.
 pub(crate) struct PageBuilder {
     key_preference: Preference,
@@ -82,8 +90,8 @@ pub(crate) struct PageBuilder {
     ingest: Vec<i64>,
     key: ByteColumn<BinaryType>,
     key_text: ByteColumn<Utf8Type>,
-    value: ByteColumn<BinaryType>,
-    value_text: ByteColumn<Utf8Type>,
+    value: ValuePage,
+    value_text: ValuePage,
     encoding: StringBuilder,
     no_schema_id: ArrayRef,
     no_error: ArrayRef,
@@ -109,8 +117,8 @@ impl PageBuilder {
             ingest: Vec::with_capacity(ROWS),
             key: ByteColumn::new(&DataType::Binary),
             key_text: ByteColumn::new(&DataType::Utf8),
-            value: ByteColumn::new(&DataType::Binary),
-            value_text: ByteColumn::new(&DataType::Utf8),
+            value: ValuePage::new(),
+            value_text: ValuePage::new(),
             encoding: StringBuilder::with_capacity(ROWS, 4 * ROWS),
             no_schema_id: new_null_array(&DataType::Int32, ROWS),
             no_error: new_null_array(&DataType::Utf8, ROWS),
@@ -160,7 +168,7 @@ impl PageBuilder {
             (Some(value), None) => (Some(value), encoding::RAW),
         };
         self.value.push(raw);
-        self.value_text.push(text);
+        self.value_text.push(text.map(str::as_bytes));
         self.encoding.append_value(encoding);
     }
 
@@ -179,8 +187,8 @@ impl PageBuilder {
         self.event_times.append_option(time_us);
     }
 
-    /// The rows as one array for each column; the builder is empty again.
-    pub fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
+    /// The rows, column by column; the builder is empty again when all of them are written.
+    pub fn finish(&mut self) -> Result<Vec<PageColumn<'_>>, ArrowError> {
         let rows = std::mem::take(&mut self.rows);
         self.weight = 0;
         let headers = self.finish_headers()?;
@@ -190,7 +198,7 @@ impl PageBuilder {
             |ints: &mut Vec<i32>| -> ArrayRef { Arc::new(Int32Array::from(std::mem::replace(ints, Vec::with_capacity(ROWS)))) };
         let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(ROWS));
         let ingest = std::mem::replace(&mut self.ingest, Vec::with_capacity(ROWS));
-        Ok(vec![
+        let before: [ArrayRef; at::VALUE] = [
             self.topic.slice(0, rows),
             take(&mut self.partitions),
             Arc::new(Int64Array::from(offsets)),
@@ -199,8 +207,8 @@ impl PageBuilder {
             Arc::new(TimestampMicrosecondArray::from(ingest).with_timezone("UTC")),
             self.key.finish(rows),
             self.key_text.finish(rows),
-            self.value.finish(rows),
-            self.value_text.finish(rows),
+        ];
+        let after: [ArrayRef; 12] = [
             Arc::new(self.encoding.finish()),
             self.no_schema_id.slice(0, rows),
             self.no_error.slice(0, rows),
@@ -213,7 +221,10 @@ impl PageBuilder {
             Arc::new(self.event_times.finish().with_timezone("UTC")),
             content_type,
             data_schema,
-        ])
+        ];
+        let values = [PageColumn::Values(&mut self.value), PageColumn::Values(&mut self.value_text)];
+        let columns = before.into_iter().map(PageColumn::Array).chain(values);
+        Ok(columns.chain(after.into_iter().map(PageColumn::Array)).collect())
     }
 
     fn finish_headers(&mut self) -> Result<ArrayRef, ArrowError> {

@@ -1,28 +1,41 @@
 //! The row group that is being written: one column writer for each leaf, fed page by page.
 
+use crate::columns::at;
 use crate::fetched::Fetched;
 use crate::footer::SegmentFooter;
 use crate::layout;
+use crate::page::PageColumn;
 use crate::sink::Sink;
-use arrow_array::ArrayRef;
+use crate::value_chunk::{PageCompressor, ValueChunk};
 use arrow_schema::Schema;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::SchemaDescriptor;
 use strandline_types::limits;
+
+/// Who writes a leaf.
+enum LeafWriter {
+    Arrow(Box<ArrowColumnWriter>),
+    Values(ValueChunk),
+}
 
 pub(crate) struct RowGroup {
     index: usize,
-    writers: Vec<ArrowColumnWriter>,
+    writers: Vec<LeafWriter>,
     rows: usize,
     weight: usize,
 }
 
 impl RowGroup {
-    pub fn open(factory: &ArrowRowGroupWriterFactory, index: usize) -> Result<Self> {
-        Ok(Self { index, writers: factory.create_column_writers(index)?, rows: 0, weight: 0 })
+    pub fn open(factory: &ArrowRowGroupWriterFactory, schema: &SchemaDescriptor, index: usize) -> Result<Self> {
+        let writers = factory.create_column_writers(index)?.into_iter().enumerate().map(|(leaf, writer)| match leaf {
+            at::VALUE | at::VALUE_TEXT => LeafWriter::Values(ValueChunk::new(schema.column(leaf))),
+            _ => LeafWriter::Arrow(Box::new(writer)),
+        });
+        Ok(Self { index, writers: writers.collect(), rows: 0, weight: 0 })
     }
 
     /// Its place in the file.
@@ -37,7 +50,11 @@ impl RowGroup {
 
     /// Bytes of its finished pages and an estimate of what is not encoded yet.
     pub fn encoded_bytes(&self) -> usize {
-        self.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+        let bytes = self.writers.iter().map(|writer| match writer {
+            LeafWriter::Arrow(writer) => writer.get_estimated_total_bytes(),
+            LeafWriter::Values(chunk) => chunk.bytes(),
+        });
+        bytes.sum()
     }
 
     /// No more pages are to be written.
@@ -48,12 +65,28 @@ impl RowGroup {
     }
 
     /// Writes one page. All but the last page of a row group are full, so that every column's pages end at the same rows.
-    pub fn write(&mut self, schema: &Schema, page: &[ArrayRef], rows: usize, weight: usize) -> Result<()> {
+    pub fn write(
+        &mut self,
+        schema: &Schema,
+        page: Vec<PageColumn<'_>>,
+        compressor: &mut PageCompressor,
+        rows: usize,
+        weight: usize,
+    ) -> Result<()> {
         let mut writers = self.writers.iter_mut();
-        for (field, array) in schema.fields().iter().zip(page) {
-            for leaf in compute_leaves(field, array)? {
-                let writer = writers.next().ok_or_else(|| ParquetError::General("more leaves than columns".to_owned()))?;
-                writer.write(&leaf)?;
+        let unexpected = || ParquetError::General("a column has no writer of its kind".to_owned());
+        for (field, column) in schema.fields().iter().zip(page) {
+            match column {
+                PageColumn::Array(array) => {
+                    for leaf in compute_leaves(field, &array)? {
+                        let Some(LeafWriter::Arrow(writer)) = writers.next() else { return Err(unexpected()) };
+                        writer.write(&leaf)?;
+                    }
+                }
+                PageColumn::Values(values) => {
+                    let Some(LeafWriter::Values(chunk)) = writers.next() else { return Err(unexpected()) };
+                    chunk.write(values, compressor)?;
+                }
             }
         }
         self.rows += rows;
@@ -94,7 +127,10 @@ impl RowGroup {
     pub fn close(self, file: &mut SerializedFileWriter<Sink>) -> Result<()> {
         let mut group = file.next_row_group()?;
         for writer in self.writers {
-            writer.close()?.append_to_row_group(&mut group)?;
+            match writer {
+                LeafWriter::Arrow(writer) => writer.close()?.append_to_row_group(&mut group)?,
+                LeafWriter::Values(chunk) => chunk.close(&mut group)?,
+            }
         }
         group.close()?;
         Ok(())

@@ -11,6 +11,7 @@ use crate::page::{NO_TIMESTAMP_MS, PageBuilder};
 use crate::row_group::RowGroup;
 use crate::sink::Sink;
 use crate::stage::Stage;
+use crate::value_chunk::PageCompressor;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
@@ -147,6 +148,7 @@ pub struct SegmentWriter {
     row_groups: usize,
     group: Option<RowGroup>,
     page: PageBuilder,
+    compressor: PageCompressor,
     digest: RunDigest,
     run: Option<Run>,
     /// Place in `keys.partitions` and last offset of the current partition.
@@ -186,6 +188,7 @@ impl SegmentWriter {
         });
         Ok(Self {
             page: PageBuilder::new(&spec.topic, spec.key, spec.value),
+            compressor: PageCompressor::new()?,
             keys: FooterKeys {
                 topic_id: spec.topic_id,
                 partitions: partitions.collect(),
@@ -398,7 +401,7 @@ impl SegmentWriter {
         let group = match &mut self.group {
             Some(group) => group,
             none => {
-                let group = RowGroup::open(&self.factory, self.row_groups)?;
+                let group = RowGroup::open(&self.factory, self.file.schema_descr(), self.row_groups)?;
                 self.row_groups += 1;
                 none.insert(group)
             }
@@ -464,7 +467,7 @@ impl SegmentWriter {
         let (rows, weight) = (self.page.rows(), self.page.weight());
         if let Some(group) = self.group.as_mut().filter(|_| rows > 0) {
             let page = self.page.finish().map_err(ParquetError::from)?;
-            group.write(&self.schema, &page, rows, weight)?;
+            group.write(&self.schema, page, &mut self.compressor, rows, weight)?;
         }
         Ok(())
     }
