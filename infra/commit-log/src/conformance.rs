@@ -338,6 +338,17 @@ async fn payloads_are_read_by_range(log: Arc<impl CommitLog>) -> Checked {
         let found = log.read_payload(Seq(seq), range.clone()).await.map_err(|error| error.to_string())?;
         ensure!(Some(found) == expected, "bytes {range:?} of payload {seq} are wrong");
     }
+    let reads = vec![(Seq(2), 5..6), (Seq(4), 0..17), (Seq(2), 0..end), (Seq(3), 0..0)];
+    let found = log.read_payloads(reads.clone()).await.map_err(|error| error.to_string())?;
+    ensure!(found.len() == reads.len(), "{} payloads of {}", found.len(), reads.len());
+    for ((seq, range), bytes) in reads.iter().zip(found) {
+        let expected = entry(seq.0, 20, if seq.0 == 3 { 0 } else { length }).payload.slice(range.clone());
+        ensure!(Some(bytes) == expected, "bytes {range:?} of payload {seq} among others are wrong");
+    }
+    match log.read_payloads(vec![(Seq(1), 0..1), (Seq(1), 0..end + 1), (Seq(2), 0..1)]).await {
+        Err(ReadError::Corrupt { .. }) => {}
+        other => return Err(format!("past the end of a payload among others: {other:?}")),
+    }
     for (seq, range) in [(1, 0..end + 1), (3, 0..1), (1, end + 5..end + 6)] {
         match log.read_payload(Seq(seq), range.clone()).await {
             Err(ReadError::Corrupt { .. }) => {}

@@ -200,6 +200,16 @@ pub trait CommitLog: Send + Sync + 'static {
     /// The bytes at `range` of the payload that rode inline in entry `at`.
     async fn read_payload(&self, at: Seq, range: Range<u64>) -> Result<Bytes, ReadError>;
 
+    /// The same for several, in their order; the first failure is the answer. An implementation for which a read costs less than handing
+    /// it to a thread does them together.
+    async fn read_payloads(&self, reads: Vec<(Seq, Range<u64>)>) -> Result<Vec<Bytes>, ReadError> {
+        let mut found = Vec::with_capacity(reads.len());
+        for (at, range) in reads {
+            found.push(self.read_payload(at, range).await?);
+        }
+        Ok(found)
+    }
+
     /// The floor.
     async fn floor(&self) -> Result<Floor, ReadError>;
 

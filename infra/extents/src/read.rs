@@ -2,7 +2,7 @@
 
 use crate::ExtentError;
 use crate::check::check;
-use crate::span::{Home, Span, home_of, spans};
+use crate::span::{Home, Span, groups, home_of, spans};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use std::ops::Range;
@@ -28,6 +28,13 @@ pub struct ExtentReader {
 struct Shortcut {
     cell: Cell,
     blocks: BlockReader,
+}
+
+/// The bytes of one extent, by its position in the caller's list.
+struct Part {
+    home: Home,
+    at: usize,
+    bytes: Bytes,
 }
 
 impl ExtentReader {
@@ -60,16 +67,19 @@ impl ExtentReader {
     pub async fn bytes_of(&self, extents: &[Extent]) -> Result<Vec<Bytes>, ExtentError> {
         let mut found: Vec<Option<Bytes>> = extents.iter().map(|extent| self.recent(extent)).collect();
         let wanted = |at: usize| found[at].is_none();
-        let spans = spans(extents, wanted);
-        let reads = stream::iter(spans).map(|span| self.span(span)).buffer_unordered(limits::BLOCKS_IN_FLIGHT);
-        let parts: Vec<(Home, Vec<(usize, Bytes)>)> = reads.try_collect().await?;
-        for (home, parts) in parts {
-            for (at, bytes) in parts {
-                check(home, &extents[at], &bytes)?;
-                found[at] = Some(bytes);
-            }
+        let groups = groups(spans(extents, wanted), |home| self.is_local(home));
+        let reads = stream::iter(groups).map(|group| self.group(group)).buffer_unordered(limits::BLOCKS_IN_FLIGHT);
+        let parts: Vec<Vec<Part>> = reads.try_collect().await?;
+        for Part { home, at, bytes } in parts.into_iter().flatten() {
+            check(home, &extents[at], &bytes)?;
+            found[at] = Some(bytes);
         }
         Ok(found.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// Whether it lies in a log of this machine.
+    fn is_local(&self, home: Home) -> bool {
+        matches!(home, Home::Entry(_)) && self.log.takes_any_payload()
     }
 
     /// What this node itself appended lately. It was checked when it came in.
@@ -84,16 +94,47 @@ impl ExtentReader {
         Some(whole.freeze())
     }
 
-    async fn span(&self, span: Span) -> Result<(Home, Vec<(usize, Bytes)>), ExtentError> {
-        let bytes = self.range(span.home, span.range.clone()).await?;
-        let part =
-            |range: &Range<u64>| bytes.slice((range.start - span.range.start) as usize..(range.end - span.range.start) as usize);
-        Ok((span.home, span.extents.iter().map(|(at, range)| (*at, part(range))).collect()))
+    /// The extents of spans that are read together: several of a local log, else one.
+    async fn group(&self, spans: Vec<Span>) -> Result<Vec<Part>, ExtentError> {
+        let read = match spans.as_slice() {
+            [span] => vec![self.range(span.home, span.range.clone()).await?],
+            _ => self.payloads(&spans).await?,
+        };
+        let mut parts = Vec::new();
+        for (span, bytes) in spans.iter().zip(read) {
+            let (home, length) = (span.home, span.range.end - span.range.start);
+            if bytes.len() as u64 != length {
+                let reason = format!("{} bytes came where {length} were asked", bytes.len());
+                return Err(ExtentError::Damaged { place: home.place(), reason });
+            }
+            let of_span = |at: u64| (at - span.range.start) as usize;
+            let part = |(at, range): &(usize, Range<u64>)| {
+                let bytes = bytes.slice(of_span(range.start)..of_span(range.end));
+                Part { home, at: *at, bytes }
+            };
+            parts.extend(span.extents.iter().map(part));
+        }
+        Ok(parts)
+    }
+
+    async fn payloads(&self, spans: &[Span]) -> Result<Vec<Bytes>, ExtentError> {
+        let reads = spans.iter().filter_map(|span| match span.home {
+            Home::Entry(seq) => Some((seq, span.range.clone())),
+            Home::Object(_) => None,
+        });
+        if let Ok(found) = self.log.read_payloads(reads.collect()).await {
+            return Ok(found);
+        }
+        // Which of them failed was not said, and whoever asked wants to know.
+        let mut found = Vec::with_capacity(spans.len());
+        for span in spans {
+            found.push(self.range(span.home, span.range.clone()).await?);
+        }
+        Ok(found)
     }
 
     async fn range(&self, home: Home, range: Range<u64>) -> Result<Bytes, ExtentError> {
-        let length = range.end - range.start;
-        let bytes = match (home, &self.shortcut) {
+        Ok(match (home, &self.shortcut) {
             (Home::Entry(seq), Some(shortcut)) if !self.log.takes_any_payload() => {
                 self.small_payload(shortcut, seq, range).await?
             }
@@ -106,12 +147,7 @@ impl ExtentReader {
                 .get_range(self.purpose, &home.place(), range)
                 .await
                 .map_err(|error| ExtentError::of_store(home.place(), error))?,
-        };
-        if bytes.len() as u64 != length {
-            let reason = format!("{} bytes came where {length} were asked", bytes.len());
-            return Err(ExtentError::Damaged { place: home.place(), reason });
-        }
-        Ok(bytes)
+        })
     }
 
     async fn blocks(shortcut: &Shortcut, name: ObjectName, home: Home, range: Range<u64>) -> Result<Bytes, ExtentError> {

@@ -63,6 +63,30 @@ pub(crate) fn spans(extents: &[Extent], wanted: impl Fn(usize) -> bool) -> Vec<S
     spans
 }
 
+/// Which spans one piece of work reads: up to [`limits::LOG_READS_TOGETHER`] neighbours that are local, any other alone.
+pub(crate) fn groups(spans: Vec<Span>, is_local: impl Fn(Home) -> bool) -> Vec<Vec<Span>> {
+    let mut groups: Vec<Vec<Span>> = Vec::new();
+    // Bytes of the last group, if it may grow.
+    let mut open_bytes = None;
+    for span in spans {
+        let bytes = span.range.end - span.range.start;
+        let may_join = is_local(span.home);
+        let joined =
+            open_bytes.map(|open: u64| open.saturating_add(bytes)).filter(|sum| *sum <= limits::LOG_READS_TOGETHER_BYTES);
+        match (groups.last_mut(), joined) {
+            (Some(group), Some(sum)) if may_join && group.len() < limits::LOG_READS_TOGETHER => {
+                group.push(span);
+                open_bytes = Some(sum);
+            }
+            _ => {
+                groups.push(vec![span]);
+                open_bytes = may_join.then_some(bytes);
+            }
+        }
+    }
+    groups
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +106,21 @@ mod tests {
 
     fn inline(seq: u64, position: u64, length: u64) -> Extent {
         extent(ExtentPlace::Inline { seq: Seq(seq), position }, length)
+    }
+
+    #[test]
+    fn local_spans_are_read_together_up_to_a_number_and_a_size() {
+        let sizes = |spans: Vec<Span>| groups(spans, |home| home != Home::Entry(Seq(2))).iter().map(Vec::len).collect::<Vec<_>>();
+        let span = |seq, bytes| Span { home: Home::Entry(Seq(seq)), range: 5..5 + bytes, extents: Vec::new() };
+        let most = limits::LOG_READS_TOGETHER_BYTES;
+        assert_eq!(sizes(Vec::new()), [0; 0]);
+        assert_eq!(
+            sizes(vec![span(1, 9); 2 * limits::LOG_READS_TOGETHER + 1]),
+            [limits::LOG_READS_TOGETHER, limits::LOG_READS_TOGETHER, 1]
+        );
+        assert_eq!(sizes(vec![span(1, most / 2), span(1, most - most / 2), span(1, 1)]), [2, 1]);
+        assert_eq!(sizes(vec![span(1, most + 1), span(1, 1), span(1, 1)]), [1, 2], "a large one goes alone");
+        assert_eq!(sizes(vec![span(1, 1), span(2, 1), span(2, 1), span(3, 1), span(3, 1)]), [1, 1, 1, 2], "others go one by one");
     }
 
     #[test]

@@ -223,6 +223,11 @@ pub const BLOCK_BYTES: usize = 4 * MIB;
 /// Blocks of one range that are fetched at once.
 pub const BLOCKS_IN_FLIGHT: usize = 4;
 
+/// Reads of a local log that one piece of blocking work does, at most: handing work to a thread costs more than such a read.
+pub const LOG_READS_TOGETHER: usize = 16;
+/// Bytes of them, at most, unless one has more.
+pub const LOG_READS_TOGETHER_BYTES: u64 = MIB as u64;
+
 /// What lies between two extents is read along if it is less than this.
 pub const EXTENT_GAP_BYTES: u64 = 64 * KIB as u64;
 

@@ -189,6 +189,11 @@ impl CommitLog for EmbeddedCommitLog {
         self.reading("reading a payload", move |shared| shared.read_payload(at, range)).await
     }
 
+    async fn read_payloads(&self, reads: Vec<(Seq, Range<u64>)>) -> Result<Vec<Bytes>, ReadError> {
+        let read = move |shared: &Shared| reads.into_iter().map(|(at, range)| shared.read_payload(at, range)).collect();
+        self.reading("reading payloads", read).await
+    }
+
     async fn floor(&self) -> Result<Floor, ReadError> {
         Ok(self.shared.floor())
     }
