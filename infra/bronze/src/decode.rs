@@ -4,33 +4,34 @@ use crate::columns::encoding;
 use crate::fetched::Fetched;
 use crate::footer::{SegmentFooter, guarded};
 use crate::page::NO_TIMESTAMP_MS;
+use crate::page_reader::Source;
 use crate::plan::Piece;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{
     Array, BinaryViewArray, Int32Array, Int64Array, ListArray, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy, RowSelector,
-};
+use parquet::arrow::FieldLevels;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector};
 use parquet::errors::ParquetError;
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use strandline_types::{HeaderRef, RecordRef, TimestampType, limits};
 
 /// Decodes pieces, batch by batch; no batch crosses a page.
 pub(crate) struct Batches {
-    footer: SegmentFooter,
-    fetched: Fetched,
+    source: Source,
     leaves: &'static [usize],
+    /// How these leaves become columns, once it is needed.
+    levels: Option<Arc<FieldLevels>>,
     pieces: VecDeque<Piece>,
     current: Option<(ParquetRecordBatchReader, Piece)>,
 }
 
 impl Batches {
     pub fn new(footer: SegmentFooter, fetched: Fetched, pieces: Vec<Piece>, leaves: &'static [usize]) -> Self {
-        Self { footer, fetched, leaves, pieces: pieces.into(), current: None }
+        Self { source: Source::new(footer, fetched), leaves, levels: None, pieces: pieces.into(), current: None }
     }
 
     /// The next batch and where its first row lies: row group, and row within it.
@@ -61,18 +62,15 @@ impl Batches {
         }
     }
 
-    fn open(&self, piece: &Piece) -> Result<ParquetRecordBatchReader, ParquetError> {
-        let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.fetched.clone(), self.footer.reader_metadata().clone());
-        let mask = ProjectionMask::leaves(builder.parquet_schema(), self.leaves.iter().copied());
+    fn open(&mut self, piece: &Piece) -> Result<ParquetRecordBatchReader, ParquetError> {
+        let levels = match &mut self.levels {
+            Some(levels) => levels,
+            none => none.insert(self.source.footer().field_levels(self.leaves)?),
+        };
         let selection = vec![RowSelector::skip(piece.rows.start), RowSelector::select(piece.rows.len())];
-        builder
-            .with_batch_size(limits::PAGE_ROWS)
-            .with_row_groups(vec![piece.row_group])
-            .with_projection(mask)
-            .with_row_selection(RowSelection::from(selection))
-            .with_row_selection_policy(RowSelectionPolicy::Selectors)
-            .build()
+        let batch_rows = piece.rows.len().min(limits::PAGE_ROWS);
+        let pages = self.source.row_group(piece.row_group)?;
+        ParquetRecordBatchReader::try_new_with_row_groups(levels, &pages, batch_rows, Some(RowSelection::from(selection)))
     }
 }
 

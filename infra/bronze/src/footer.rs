@@ -7,10 +7,11 @@ use crate::footer_keys::{FooterKeys, KeysError, PartitionSummary, Run};
 use crate::format::Preference;
 use crate::layout;
 use crate::outline;
+use crate::plan::RECORD_LEAVES;
 use arrow_schema::Schema;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::arrow::parquet_to_arrow_schema;
+use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
@@ -18,7 +19,7 @@ use parquet::file::reader::Length;
 use parquet::file::statistics::Statistics;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use strandline_types::TopicId;
 
 /// A segment that cannot be opened.
@@ -70,7 +71,10 @@ struct Inner {
     file: Arc<str>,
     file_bytes: u64,
     reader: ArrowReaderMetadata,
+    /// Of [`RECORD_LEAVES`], once records are read.
+    record_levels: OnceLock<Arc<FieldLevels>>,
     keys: FooterKeys,
+    memory_bytes: usize,
 }
 
 impl std::fmt::Debug for SegmentFooter {
@@ -109,7 +113,12 @@ impl SegmentFooter {
         })?;
         check_layout(&metadata, &keys, file_bytes).map_err(damaged)?;
         let reader = guarded(|| reader_metadata(metadata)).map_err(|error| damaged(error.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { file, file_bytes, reader, keys }) })
+        // Parquet's part is summed up value by value, and caches ask at each use.
+        let memory_bytes = reader.metadata().memory_size()
+            + std::mem::size_of_val(keys.runs.as_slice())
+            + std::mem::size_of_val(keys.partitions.as_slice());
+        let record_levels = OnceLock::new();
+        Ok(Self { inner: Arc::new(Inner { file, file_bytes, reader, record_levels, keys, memory_bytes }) })
     }
 
     /// As [`Self::parse`], with what it takes to copy row groups: the statistics of pages, which nothing here reads.
@@ -211,15 +220,24 @@ impl SegmentFooter {
 
     /// About what it takes in memory, for a cache's account.
     pub fn memory_bytes(&self) -> usize {
-        self.metadata().memory_size() + std::mem::size_of_val(self.runs()) + std::mem::size_of_val(self.partitions())
+        self.inner.memory_bytes
     }
 
     pub(crate) fn metadata(&self) -> &ParquetMetaData {
         self.inner.reader.metadata()
     }
 
-    pub(crate) fn reader_metadata(&self) -> &ArrowReaderMetadata {
-        &self.inner.reader
+    /// How these leaves become columns of the types that they are read as.
+    pub(crate) fn field_levels(&self, leaves: &[usize]) -> Result<Arc<FieldLevels>, ParquetError> {
+        let kept = (leaves == RECORD_LEAVES).then_some(&self.inner.record_levels);
+        if let Some(levels) = kept.and_then(OnceLock::get) {
+            return Ok(levels.clone());
+        }
+        let schema = self.metadata().file_metadata().schema_descr();
+        let mask = ProjectionMask::leaves(schema, leaves.iter().copied());
+        let levels = parquet_to_arrow_field_levels(schema, mask, Some(self.inner.reader.schema().fields()))?;
+        let levels = Arc::new(levels);
+        Ok(kept.map_or(levels.clone(), |kept| kept.get_or_init(|| levels).clone()))
     }
 
     /// The digest runs, in the order of the file, which is that of (partition, offset).

@@ -24,6 +24,7 @@ pub mod manifest;
 mod merge;
 mod outline;
 mod page;
+mod page_reader;
 mod plan;
 mod read;
 mod row_group;

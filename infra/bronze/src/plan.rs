@@ -132,7 +132,11 @@ pub(crate) fn chunk_ranges(metadata: &ParquetMetaData, row_group: usize, leaf: u
 }
 
 /// Where a column chunk has its dictionary page, if it has one, and its data pages.
-fn chunk_pages(metadata: &ParquetMetaData, row_group: usize, leaf: usize) -> Option<(Option<Range<u64>>, &[PageLocation])> {
+pub(crate) fn chunk_pages(
+    metadata: &ParquetMetaData,
+    row_group: usize,
+    leaf: usize,
+) -> Option<(Option<Range<u64>>, &[PageLocation])> {
     let pages = metadata.offset_index()?.get(row_group)?.get(leaf)?.page_locations().as_slice();
     let (chunk_start, _) = metadata.row_groups().get(row_group)?.columns().get(leaf)?.byte_range();
     let dictionary = pages.first().map(|page| chunk_start..page.offset as u64).filter(|range| !range.is_empty());
