@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use strandline_types::{HeaderRef, RecordRef, TimestampType, limits};
 
-/// Decodes pieces, batch by batch; no batch crosses a page.
+/// Decodes pieces, batch by batch; a batch has at most the rows of a page, and crosses a page's end only if it is a whole piece.
 pub(crate) struct Batches {
     source: Source,
     leaves: &'static [usize],

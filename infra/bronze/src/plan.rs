@@ -101,10 +101,12 @@ impl SegmentFooter {
                 _ => joined.push(Piece { row_group, rows: start..end }),
             }
         }
-        // What begins within a page is read up to the page's end by itself, so that all later batches are pages.
+        // One batch takes its runs whole, even over a page's end: what is opened for it, dictionaries above all, is opened once. Of more
+        // rows, what begins within a page is read up to the page's end by itself, so that all later batches are pages.
         let cut = joined.into_iter().flat_map(|Piece { row_group, rows }| {
             let page_end = rows.start.next_multiple_of(limits::PAGE_ROWS).min(rows.end);
-            [rows.start..page_end, page_end..rows.end].map(|rows| Piece { row_group, rows })
+            let cut = if rows.len() <= limits::PAGE_ROWS { rows.end } else { page_end };
+            [rows.start..cut, cut..rows.end].map(|rows| Piece { row_group, rows })
         });
         cut.filter(|piece| !piece.rows.is_empty()).collect()
     }

@@ -18,7 +18,7 @@ pub struct SegmentScan {
     runs: Range<usize>,
 }
 
-/// Decoded rows of at most one page: one or more digest runs.
+/// Decoded rows, at most as many as a page has: one or more digest runs.
 pub struct RowBatch {
     footer: SegmentFooter,
     arrays: RecordArrays,
@@ -45,7 +45,7 @@ impl SegmentScan {
         Self { footer: footer.clone(), batches, runs }
     }
 
-    /// The next page's rows, not yet checked; none at the end.
+    /// The next rows, not yet checked; none at the end.
     ///
     /// # Errors
     /// The bytes cannot be decoded: see [`ReadError`].

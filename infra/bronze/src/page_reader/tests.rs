@@ -110,6 +110,19 @@ proptest! {
     }
 }
 
+/// What is opened for a batch is opened once.
+#[test]
+fn a_batch_takes_a_short_partition_whole_over_a_page_s_end() {
+    let (footer, bytes) = segment(&[(false, 700, 1, 3), (true, 700, 2, 3), (true, 1_500, 1, 3)], 1);
+    let pieces = |partition| footer.pieces(footer.runs_from(partition, 0));
+    assert_eq!(pieces(1), [Piece { row_group: 0, rows: 700..1_400 }]);
+    assert_eq!(pieces(2), [Piece { row_group: 0, rows: 1_400..2_048 }, Piece { row_group: 0, rows: 2_048..2_900 }]);
+    check(&footer, &bytes, pieces(1), &RECORD_LEAVES);
+    let mut scan = crate::SegmentScan::of_runs(&footer, &Fetched::whole(bytes), footer.runs_from(1, 0));
+    assert_eq!(scan.next_batch().unwrap().map(|batch| batch.runs()), Some(2));
+    assert!(scan.next_batch().unwrap().is_none());
+}
+
 #[test]
 fn a_frame_is_read_if_it_says_how_much_it_holds() {
     let plain = vec![7_u8; 100_000];
