@@ -2,7 +2,8 @@
 //!
 //! The library's own reader makes a compressor and a decompressor for each column chunk that is opened, decompresses each page into
 //! one buffer and copies it into another. This one takes pages as they are stored, and gives each the memory that its Zstandard
-//! frame says it needs. What is stored in another way goes the library's path.
+//! frame says it needs. Pages of another codec, of version 2, or whose frame does not say its length go the library's path. A page of
+//! several frames is taken for damage: no writer makes one.
 
 use crate::fetched::Fetched;
 use crate::footer::SegmentFooter;

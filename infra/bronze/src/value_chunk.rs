@@ -1,7 +1,7 @@
 //! The column chunk of a nullable column of values, PLAIN and zstd, without statistics: what the Parquet library's own writer makes of
 //! it, byte for byte where a page's rows are alike, with a third of its copies. Values are most of a file, so that pays here alone.
 
-use crate::value_page::ValuePage;
+use crate::value_page::{KEPT_BYTES, ValuePage};
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, EncodingMask, PageType, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
@@ -51,6 +51,14 @@ impl PageCompressor {
         written.flush()?;
         Ok(Bytes::from(written.into_inner()?))
     }
+
+    /// How long the last page was without its header; what a huge one took is given up.
+    fn last_page_bytes(&mut self) -> usize {
+        let bytes = self.compressed.len();
+        self.compressed.clear();
+        self.compressed.shrink_to(KEPT_BYTES);
+        bytes
+    }
 }
 
 /// The chunk that is being written.
@@ -88,7 +96,7 @@ impl ValueChunk {
         let compressed = compressor.page(plain, rows)?;
         let page_bytes = i32::try_from(compressed.len())?;
         // Of the header as it is, as the library counts it.
-        let (offset, header_bytes) = (self.bytes, compressed.len() - compressor.compressed.len());
+        let (offset, header_bytes) = (self.bytes, compressed.len() - compressor.last_page_bytes());
         self.uncompressed_bytes += plain.len() + header_bytes;
         self.pages_index.append_row_count(i64::try_from(rows)?);
         self.pages_index.append_unencoded_byte_array_data_bytes(Some(i64::try_from(value_bytes)?));

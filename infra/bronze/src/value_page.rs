@@ -6,6 +6,9 @@ use strandline_types::limits;
 /// bit for each row.
 const LEVELS_BYTES: usize = 4 + 2 + limits::PAGE_ROWS.div_ceil(8);
 
+/// What a page keeps of its memory for the next one, at most.
+pub(crate) const KEPT_BYTES: usize = 2 * limits::PAGE_BYTES;
+
 /// The page that is being filled. Its memory is used again by the next one.
 pub(crate) struct ValuePage {
     rows: usize,
@@ -82,6 +85,8 @@ impl ValuePage {
         self.values = 0;
         self.defined.fill(0);
         self.bytes.truncate(LEVELS_BYTES);
+        // One huge value is not held until the file ends.
+        self.bytes.shrink_to(KEPT_BYTES);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Files whose pages are stored in another way than this version writes them are read, and what a page says of its own length makes
-//! the reader take no memory. A counting allocator watches.
+//! Files whose pages are stored in another way than this version writes them are read, and what a page's frame says of its length
+//! makes the reader take no memory. A counting allocator watches.
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 #![allow(clippy::unwrap_used)]
 

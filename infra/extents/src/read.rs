@@ -100,6 +100,10 @@ impl ExtentReader {
             [span] => vec![self.range(span.home, span.range.clone()).await?],
             _ => self.payloads(&spans).await?,
         };
+        if read.len() != spans.len() {
+            let reason = format!("{} payloads came where {} were asked", read.len(), spans.len());
+            return Err(ExtentError::Unavailable { place: "the log".to_owned(), reason });
+        }
         let mut parts = Vec::new();
         for (span, bytes) in spans.iter().zip(read) {
             let (home, length) = (span.home, span.range.end - span.range.start);

@@ -63,8 +63,10 @@ pub(crate) fn spans(extents: &[Extent], wanted: impl Fn(usize) -> bool) -> Vec<S
     spans
 }
 
-/// Which spans one piece of work reads: up to [`limits::LOG_READS_TOGETHER`] neighbours that are local, any other alone.
+/// Which spans one piece of work reads: up to [`limits::LOG_READS_TOGETHER`] neighbours that are local, any other alone. A few are spread
+/// over the [`limits::BLOCKS_IN_FLIGHT`] pieces that go on at once: a disk that has to be waited for is waited for together.
 pub(crate) fn groups(spans: Vec<Span>, is_local: impl Fn(Home) -> bool) -> Vec<Vec<Span>> {
+    let most = spans.len().div_ceil(limits::BLOCKS_IN_FLIGHT).clamp(1, limits::LOG_READS_TOGETHER);
     let mut groups: Vec<Vec<Span>> = Vec::new();
     // Bytes of the last group, if it may grow.
     let mut open_bytes = None;
@@ -74,7 +76,7 @@ pub(crate) fn groups(spans: Vec<Span>, is_local: impl Fn(Home) -> bool) -> Vec<V
         let joined =
             open_bytes.map(|open: u64| open.saturating_add(bytes)).filter(|sum| *sum <= limits::LOG_READS_TOGETHER_BYTES);
         match (groups.last_mut(), joined) {
-            (Some(group), Some(sum)) if may_join && group.len() < limits::LOG_READS_TOGETHER => {
+            (Some(group), Some(sum)) if may_join && group.len() < most => {
                 group.push(span);
                 open_bytes = Some(sum);
             }
@@ -112,15 +114,18 @@ mod tests {
     fn local_spans_are_read_together_up_to_a_number_and_a_size() {
         let sizes = |spans: Vec<Span>| groups(spans, |home| home != Home::Entry(Seq(2))).iter().map(Vec::len).collect::<Vec<_>>();
         let span = |seq, bytes| Span { home: Home::Entry(Seq(seq)), range: 5..5 + bytes, extents: Vec::new() };
-        let most = limits::LOG_READS_TOGETHER_BYTES;
+        let (most, most_bytes) = (limits::LOG_READS_TOGETHER, limits::LOG_READS_TOGETHER_BYTES);
         assert_eq!(sizes(Vec::new()), [0; 0]);
-        assert_eq!(
-            sizes(vec![span(1, 9); 2 * limits::LOG_READS_TOGETHER + 1]),
-            [limits::LOG_READS_TOGETHER, limits::LOG_READS_TOGETHER, 1]
-        );
-        assert_eq!(sizes(vec![span(1, most / 2), span(1, most - most / 2), span(1, 1)]), [2, 1]);
-        assert_eq!(sizes(vec![span(1, most + 1), span(1, 1), span(1, 1)]), [1, 2], "a large one goes alone");
-        assert_eq!(sizes(vec![span(1, 1), span(2, 1), span(2, 1), span(3, 1), span(3, 1)]), [1, 1, 1, 2], "others go one by one");
+        let five = [vec![most; 5], vec![1]].concat();
+        assert_eq!(sizes(vec![span(1, 9); 5 * most + 1]), five);
+        assert_eq!(sizes(vec![span(1, 9); 6]), [2, 2, 2], "a few are spread");
+        assert_eq!(sizes(vec![span(1, 9); 2]), [1, 1]);
+        let many = |sizes: &[u64]| sizes.iter().map(|bytes| span(1, *bytes)).collect::<Vec<_>>();
+        let halves = many(&[most_bytes / 2, most_bytes - most_bytes / 2, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(sizes(halves), [2, 3, 3, 1], "no more bytes than that");
+        assert_eq!(sizes(many(&[most_bytes + 1, 1, 1, 1, 1])), [1, 2, 2], "a large one goes alone");
+        let mixed = [1, 2, 2, 3, 3, 3].map(|seq| span(seq, 1));
+        assert_eq!(sizes(mixed.to_vec()), [1, 1, 1, 2, 1], "others go one by one");
     }
 
     #[test]

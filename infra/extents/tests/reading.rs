@@ -7,6 +7,7 @@ use std::time::Duration;
 use strandline_cache::Cache;
 use strandline_cell::{Cell, CellOptions, JoinAs, Submission};
 use strandline_commands::{Batch, CreateTopic, NewObject, Produce, Role};
+use strandline_commit_log::memory::ReadFault;
 use strandline_commit_log::{CommitLog, MemoryCommitLog};
 use strandline_extents::{ExtentError, ExtentReader};
 use strandline_index::{Extent, ExtentPlace, Index};
@@ -172,4 +173,36 @@ async fn what_is_missing_or_damaged_says_so() {
     assert!(plain.bytes(&stored).await.unwrap_err().is_missing());
     let gone = Extent { place: ExtentPlace::Inline { seq: Seq(999), position: 0 }, ..inline };
     assert!(plain.bytes(&gone).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_many_that_fails_says_what_it_is() {
+    let world = world(true).await;
+    // Ten entries, so that several of them are read by one call.
+    for _ in 0..10 {
+        world.fill().await;
+    }
+    let log: Arc<dyn CommitLog> = Arc::new(world.log.clone());
+    let reader = ExtentReader::new(log, world.objects.clone(), Purpose::Fresh);
+    let mut inline: Vec<Extent> =
+        world.extents().into_iter().filter(|extent| matches!(extent.place, ExtentPlace::Inline { .. })).collect();
+    inline.reverse();
+    let found = reader.bytes_of(&inline).await.unwrap();
+    for (extent, bytes) in inline.iter().zip(&found) {
+        assert_eq!(reader.bytes(extent).await.unwrap(), bytes);
+    }
+    let with = |extent: Extent| [&inline[..7], &[extent], &inline[7..]].concat();
+    let end = Extent { place: ExtentPlace::Inline { seq: Seq(999), position: 0 }, ..inline[0] };
+    let error = reader.bytes_of(&with(end)).await.unwrap_err();
+    assert!(error.is_retriable() && error.to_string().contains("999"), "{error}");
+    let ExtentPlace::Inline { seq, .. } = inline[7].place else { panic!("{inline:?}") };
+    let beyond = Extent { place: ExtentPlace::Inline { seq, position: 1 << 20 }, ..inline[7] };
+    let error = reader.bytes_of(&with(beyond)).await.unwrap_err();
+    assert!(matches!(error, ExtentError::Damaged { .. }) && error.to_string().contains(&seq.to_string()), "{error}");
+    world.log.faults().set_reads_down(true);
+    assert!(reader.bytes_of(&inline).await.unwrap_err().is_retriable());
+    world.log.faults().set_reads_down(false);
+    // A call for several that fails once: each by itself is there.
+    world.log.faults().on_read(world.log.faults().reads() + 2, ReadFault::Unavailable);
+    assert!(reader.bytes_of(&inline).await.unwrap() == found);
 }
