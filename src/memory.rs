@@ -9,6 +9,8 @@ use strandline_telemetry::resident_bytes;
 const AMPLE_BYTES: u64 = 192 << 20;
 /// How often the process looks how much it holds, and gives back what is due although nobody asks for memory.
 const LOOK: Duration = Duration::from_millis(100);
+/// The same where there was no work for a while.
+const IDLE_LOOK: Duration = Duration::from_millis(500);
 /// After how many looks that saw no work everything free goes back: nobody is going to ask for it soon.
 const IDLE_LOOKS: u32 = 10;
 /// CPU time between two looks below which there was no work.
@@ -21,7 +23,7 @@ pub fn return_what_is_freed() {
         let mut looks = Looks::default();
         loop {
             #[allow(clippy::disallowed_methods)] // it runs beside the node, which has no part in it
-            std::thread::sleep(LOOK);
+            std::thread::sleep(looks.until_next());
             collect(looks.is_all_to_go(resident_bytes(), cpu_time()));
         }
     };
@@ -37,6 +39,11 @@ struct Looks {
 }
 
 impl Looks {
+    /// How long until the next look.
+    fn until_next(&self) -> Duration {
+        if self.idle > IDLE_LOOKS { IDLE_LOOK } else { LOOK }
+    }
+
     /// Whether everything that is free goes back now, and not only what is due.
     fn is_all_to_go(&mut self, resident_bytes: Option<u64>, cpu: Duration) -> bool {
         let used = cpu.saturating_sub(std::mem::replace(&mut self.cpu, cpu));
@@ -79,6 +86,10 @@ mod tests {
         assert_eq!(idle.iter().filter(|all| **all).count(), 1);
         assert!(!look(1, 90));
         assert!((0..IDLE_LOOKS).any(|_| look(1, 0)), "again after more work");
+        assert!(!look(1, 0));
+        assert_eq!(looks.until_next(), IDLE_LOOK);
+        assert!(!looks.is_all_to_go(Some(1), cpu + LOOK));
+        assert_eq!(looks.until_next(), LOOK);
     }
 
     fn resident_mib() -> u64 {
