@@ -52,7 +52,7 @@ def steady(quick: bool) -> dict:
             series.append({"name": f"{server.name}, p99", "points": [[s["at_seconds"], s["p99_ms"]] for s in run["series"]]})
             if ours:
                 after = server.metrics("strandline_")
-                seals = after.get("strandline_sealed_segments", 0) - before.get("strandline_sealed_segments", 0)
+                seals = after.get("strandline_sealed_segments_total", 0) - before.get("strandline_sealed_segments_total", 0)
                 notes.append(f"In the steady run Strandline sealed {seals:.0f} files; freshness is measured from outside, by the node's count of rows.")
             for factor in () if server is fsync else (3, 10):
                 settle()
