@@ -11,27 +11,23 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{
     Array, BinaryViewArray, Int32Array, Int64Array, ListArray, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
-use parquet::arrow::FieldLevels;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector};
 use parquet::errors::ParquetError;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 use strandline_types::{HeaderRef, RecordRef, TimestampType, limits};
 
 /// Decodes pieces, batch by batch; a batch has at most the rows of a page, and crosses a page's end only if it is a whole piece.
 pub(crate) struct Batches {
     source: Source,
     leaves: &'static [usize],
-    /// How these leaves become columns, once it is needed.
-    levels: Option<Arc<FieldLevels>>,
     pieces: VecDeque<Piece>,
     current: Option<(ParquetRecordBatchReader, Piece)>,
 }
 
 impl Batches {
     pub fn new(footer: SegmentFooter, fetched: Fetched, pieces: Vec<Piece>, leaves: &'static [usize]) -> Self {
-        Self { source: Source::new(footer, fetched), leaves, levels: None, pieces: pieces.into(), current: None }
+        Self { source: Source::new(footer, fetched), leaves, pieces: pieces.into(), current: None }
     }
 
     /// The next batch and where its first row lies: row group, and row within it.
@@ -62,15 +58,12 @@ impl Batches {
         }
     }
 
-    fn open(&mut self, piece: &Piece) -> Result<ParquetRecordBatchReader, ParquetError> {
-        let levels = match &mut self.levels {
-            Some(levels) => levels,
-            none => none.insert(self.source.footer().field_levels(self.leaves)?),
-        };
+    fn open(&self, piece: &Piece) -> Result<ParquetRecordBatchReader, ParquetError> {
+        let levels = self.source.footer().field_levels(self.leaves)?;
         let selection = vec![RowSelector::skip(piece.rows.start), RowSelector::select(piece.rows.len())];
         let batch_rows = piece.rows.len().min(limits::PAGE_ROWS);
         let pages = self.source.row_group(piece.row_group)?;
-        ParquetRecordBatchReader::try_new_with_row_groups(levels, &pages, batch_rows, Some(RowSelection::from(selection)))
+        ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, batch_rows, Some(RowSelection::from(selection)))
     }
 }
 

@@ -29,10 +29,9 @@ impl PageCompressor {
         Ok(Self { context, compressed: Vec::new() })
     }
 
-    /// The page of PLAIN values with its header.
-    fn page(&mut self, plain: &[u8], rows: usize) -> Result<Bytes> {
+    /// The page of PLAIN values with its header, and how long both would be if the values were not compressed.
+    fn page(&mut self, plain: &[u8], rows: usize) -> Result<(Bytes, usize)> {
         let mut compressed = std::mem::take(&mut self.compressed);
-        compressed.clear();
         compressed.reserve(zstd::zstd_safe::compress_bound(plain.len()));
         self.context.compress_to_buffer(plain, &mut compressed)?;
         let compressed = Bytes::from(compressed);
@@ -45,19 +44,13 @@ impl PageCompressor {
             statistics: None,
         };
         let mut written = TrackedWrite::new(Vec::with_capacity(compressed.len() + HEADER_BYTES));
-        SerializedPageWriter::new(&mut written).write_page(CompressedPage::new(page, plain.len()))?;
-        // Nobody else holds it any more, so that it comes back without being copied.
+        let spec = SerializedPageWriter::new(&mut written).write_page(CompressedPage::new(page, plain.len()))?;
+        // Nobody else holds it any more, so that it comes back without being copied. What a huge page took is given up.
         self.compressed = Vec::from(compressed);
-        written.flush()?;
-        Ok(Bytes::from(written.into_inner()?))
-    }
-
-    /// How long the last page was without its header; what a huge one took is given up.
-    fn last_page_bytes(&mut self) -> usize {
-        let bytes = self.compressed.len();
         self.compressed.clear();
         self.compressed.shrink_to(KEPT_BYTES);
-        bytes
+        written.flush()?;
+        Ok((Bytes::from(written.into_inner()?), spec.uncompressed_size))
     }
 }
 
@@ -92,15 +85,11 @@ impl ValueChunk {
     /// Takes the page, which is empty afterwards.
     pub fn write(&mut self, page: &mut ValuePage, compressor: &mut PageCompressor) -> Result<()> {
         let (rows, value_bytes) = (page.rows(), page.value_bytes());
-        let plain = page.encoded();
-        let compressed = compressor.page(plain, rows)?;
-        let page_bytes = i32::try_from(compressed.len())?;
-        // Of the header as it is, as the library counts it.
-        let (offset, header_bytes) = (self.bytes, compressed.len() - compressor.last_page_bytes());
-        self.uncompressed_bytes += plain.len() + header_bytes;
+        let (compressed, uncompressed_bytes) = compressor.page(page.encoded(), rows)?;
+        self.uncompressed_bytes += uncompressed_bytes;
         self.pages_index.append_row_count(i64::try_from(rows)?);
         self.pages_index.append_unencoded_byte_array_data_bytes(Some(i64::try_from(value_bytes)?));
-        self.pages_index.append_offset_and_size(i64::try_from(offset)?, page_bytes);
+        self.pages_index.append_offset_and_size(i64::try_from(self.bytes)?, i32::try_from(compressed.len())?);
         self.bytes += compressed.len();
         self.rows += rows;
         self.pages.push_back(compressed);

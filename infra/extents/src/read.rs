@@ -139,9 +139,7 @@ impl ExtentReader {
 
     async fn range(&self, home: Home, range: Range<u64>) -> Result<Bytes, ExtentError> {
         Ok(match (home, &self.shortcut) {
-            (Home::Entry(seq), Some(shortcut)) if !self.log.takes_any_payload() => {
-                self.small_payload(shortcut, seq, range).await?
-            }
+            (Home::Entry(seq), Some(shortcut)) if !self.is_local(home) => self.small_payload(shortcut, seq, range).await?,
             (Home::Entry(seq), _) => {
                 self.log.read_payload(seq, range).await.map_err(|error| ExtentError::of_log(home.place(), error))?
             }
