@@ -1,6 +1,5 @@
 //! Files whose pages are stored in another way than this version writes them are read, and what a page's frame says of its length
 //! makes the reader take no memory. A counting allocator watches.
-#![allow(unsafe_code, reason = "an allocator cannot be written without")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -11,31 +10,9 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterVersion};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use strandline_bronze::{ReadError, SegmentFooter, arrow_schema};
+use strandline_counting_allocator::allocated;
 use support::{Row, open, scan, write};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is handed to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATED.try_with(|allocated| allocated.set(allocated.get() + layout.size()));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn rows() -> Vec<Row> {
     let row = |at: i64| {
@@ -99,11 +76,10 @@ fn a_page_that_lies_about_its_length_takes_no_memory() {
         let mut lying = bytes.to_vec();
         lying[at..at + 4].copy_from_slice(&lie.to_le_bytes());
         let lying = Bytes::from(lying);
-        let before = ALLOCATED.get();
-        let error = scan(&footer, &lying).unwrap_err();
-        let allocated = ALLOCATED.get() - before;
+        let (answer, bytes) = allocated(|| scan(&footer, &lying));
+        let error = answer.unwrap_err();
         assert!(matches!(error, ReadError::Damaged { .. }), "{lie}: {error}");
-        assert!(allocated < 800_000, "{lie}: {allocated}");
+        assert!(bytes < 800_000, "{lie}: {bytes}");
     }
     assert_eq!(scan(&footer, &bytes).unwrap(), rows);
 }

@@ -1,38 +1,8 @@
 //! What a lying length makes the decoder allocate: nothing. A counting allocator watches.
 
-#![allow(unsafe_code, reason = "an allocator cannot be written without")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use strandline_counting_allocator::allocated;
 use strandline_wire::messages::{MetadataRequest, ProduceRequest, RequestBody, ResponseBody};
 use strandline_wire::{ApiKey, Reader, api};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is handed to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATED.try_with(|allocated| allocated.set(allocated.get() + layout.size()));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocated<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = ALLOCATED.get();
-    let result = work();
-    (result, ALLOCATED.get() - before)
-}
 
 #[test]
 fn an_array_of_a_billion_allocates_nothing() {
