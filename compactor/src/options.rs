@@ -22,7 +22,7 @@ pub struct CompactorOptions {
     pub log_copy_interval: Duration,
     /// Entries between snapshots.
     pub snapshot_entries: u64,
-    /// Bytes of log between snapshots.
+    /// Bytes of log between snapshots, at least: a large index waits for more.
     pub snapshot_log_bytes: u64,
     /// How often retention looks (Kafka's `log.retention.check.interval.ms`).
     pub retention_interval: Duration,

@@ -55,6 +55,8 @@ pub(crate) struct Memory {
     pub inspected: Seq,
     /// Bytes of log, payloads included, since the last snapshot, as far as this node has read them.
     pub log_bytes: u64,
+    /// Size of the snapshot that this run took last; 0 before it.
+    pub snapshot_bytes: u64,
     /// (time, seq): what was folded when, for horizons.
     pub folded_at: std::collections::VecDeque<(i64, Seq)>,
     /// Deleted topics whose objects were deleted once by this run.

@@ -78,7 +78,9 @@ impl Shared {
             let last = view.cell.snapshot.agreed.as_ref().map_or(0, |(seq, ..)| seq.0);
             view.cell.seq.0.saturating_sub(last)
         };
-        since >= self.options.snapshot_entries || self.memory().log_bytes >= self.options.snapshot_log_bytes
+        let memory = self.memory();
+        since >= self.options.snapshot_entries
+            || memory.log_bytes >= log_bytes_between(self.options.snapshot_log_bytes, memory.snapshot_bytes)
     }
 
     /// Takes a snapshot (if it is due, or `force`), has it agreed, moves the floor and trims. Returns the seq it holds.
@@ -96,6 +98,7 @@ impl Shared {
         let (bytes, digest) = self.cell.runtime().spawner.blocking("encode snapshot", encode).await?;
         let key = SnapshotName { cell_epoch, seq, digest }.to_string();
         metrics::gauge!("strandline_snapshot_bytes").set(bytes.len() as f64);
+        let snapshot_bytes = bytes.len() as u64;
         let chunks = vec![bytes];
         let crc = crc32c(&chunks);
         self.objects.put_new(Purpose::Snapshot, &key, chunks, crc).await?;
@@ -106,7 +109,10 @@ impl Shared {
         }
         let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);
         metrics::histogram!("strandline_snapshot_seconds").record(elapsed.as_secs_f64());
-        self.memory().log_bytes = 0;
+        {
+            let mut memory = self.memory();
+            (memory.log_bytes, memory.snapshot_bytes) = (0, snapshot_bytes);
+        }
         if !holds(Rule::D4) {
             self.delete_old_snapshots().await?;
         }
@@ -268,6 +274,12 @@ impl Shared {
     }
 }
 
+/// How long the log grows between two snapshots: at least `least`, and so long that a snapshot of that size stays a small part of what is
+/// written. A large index under full load would otherwise be encoded several times a second.
+fn log_bytes_between(least: u64, snapshot_bytes: u64) -> u64 {
+    least.max(snapshot_bytes.saturating_mul(limits::SNAPSHOT_LOG_RATIO))
+}
+
 /// The oldest inline runs, by partition and offset, up to what one WAL segment takes; `without` those.
 fn inline_runs(index: &Index, older_than_ms: i64, without: &BTreeSet<(TopicPartition, i64)>) -> Vec<(TopicPartition, Extent)> {
     let mut found = Vec::new();
@@ -298,6 +310,14 @@ fn inline_runs(index: &Index, older_than_ms: i64, without: &BTreeSet<(TopicParti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_index_waits_for_more_log() {
+        assert_eq!(log_bytes_between(1_000, 0), 1_000);
+        assert_eq!(log_bytes_between(1_000, 1_000 / limits::SNAPSHOT_LOG_RATIO), 1_000);
+        assert_eq!(log_bytes_between(1_000, 1_000), 1_000 * limits::SNAPSHOT_LOG_RATIO);
+        assert_eq!(log_bytes_between(1_000, u64::MAX), u64::MAX);
+    }
 
     #[test]
     fn snapshot_names_round_trip() {

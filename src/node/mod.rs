@@ -139,7 +139,7 @@ impl Node {
         };
         let groups = Groups::new(groups_options, cell.clone());
         let cluster = Cluster::new(cluster_options(&settings, &cell, listen, &advertise), cell.clone(), segment_index.clone());
-        let extents = ExtentReader::through(&cell, objects.clone(), cache, Purpose::Fresh);
+        let extents = ExtentReader::through(&cell, objects.clone(), cache, Purpose::Fresh).once();
         let compactor_options = CompactorOptions { conversion_paused: settings.conversion_paused, ..CompactorOptions::default() };
         let compactor = Compactor::new(compactor_options, cell.clone(), objects.clone(), segment_index.clone(), extents);
         upgrade::raise_fold_version(&cell, &compactor).await;

@@ -4,7 +4,7 @@
 //! conformance::run(async || MyLog::new()).await?;
 //! ```
 
-use crate::{AppendError, CommitLog, Entry, Floor, FloorError, Payload, ReadError, Row, SnapshotRef, Tail, TrimError};
+use crate::{AppendError, CommitLog, Entry, Floor, FloorError, Payload, ReadAgain, ReadError, Row, SnapshotRef, Tail, TrimError};
 use bytes::Bytes;
 use std::sync::Arc;
 use strandline_types::{ChainHash, Seq, limits};
@@ -339,13 +339,13 @@ async fn payloads_are_read_by_range(log: Arc<impl CommitLog>) -> Checked {
         ensure!(Some(found) == expected, "bytes {range:?} of payload {seq} are wrong");
     }
     let reads = vec![(Seq(2), 5..6), (Seq(4), 0..17), (Seq(2), 0..end), (Seq(3), 0..0)];
-    let found = log.read_payloads(reads.clone()).await.map_err(|error| error.to_string())?;
+    let found = log.read_payloads(reads.clone(), ReadAgain::Maybe).await.map_err(|error| error.to_string())?;
     ensure!(found.len() == reads.len(), "{} payloads of {}", found.len(), reads.len());
     for ((seq, range), bytes) in reads.iter().zip(found) {
         let expected = entry(seq.0, 20, if seq.0 == 3 { 0 } else { length }).payload.slice(range.clone());
         ensure!(Some(bytes) == expected, "bytes {range:?} of payload {seq} among others are wrong");
     }
-    match log.read_payloads(vec![(Seq(1), 0..1), (Seq(1), 0..end + 1), (Seq(2), 0..1)]).await {
+    match log.read_payloads(vec![(Seq(1), 0..1), (Seq(1), 0..end + 1), (Seq(2), 0..1)], ReadAgain::No).await {
         Err(ReadError::Corrupt { .. }) => {}
         other => return Err(format!("past the end of a payload among others: {other:?}")),
     }

@@ -17,4 +17,4 @@ mod seam;
 pub use embedded::EmbeddedCommitLog;
 pub use entry::{Entry, Payload, Row};
 pub use memory::MemoryCommitLog;
-pub use seam::{AppendError, CommitLog, Floor, FloorError, ReadError, SnapshotRef, Tail, TrimError};
+pub use seam::{AppendError, CommitLog, Floor, FloorError, ReadAgain, ReadError, SnapshotRef, Tail, TrimError};

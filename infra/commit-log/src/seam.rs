@@ -185,6 +185,16 @@ pub enum TrimError {
     },
 }
 
+/// Whether the bytes of a read are likely to be read again soon. A hint: it decides what stays in the system's page cache, never what is
+/// answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadAgain {
+    /// They may be.
+    Maybe,
+    /// Whoever asks is the last for a while.
+    No,
+}
+
 /// Linearizable: at most one entry is ever stored at a seq. Seqs start at 1.
 #[async_trait]
 pub trait CommitLog: Send + Sync + 'static {
@@ -202,7 +212,7 @@ pub trait CommitLog: Send + Sync + 'static {
 
     /// The same for several, in their order; the first failure is the answer. An implementation for which a read costs less than handing
     /// it to a thread does them together.
-    async fn read_payloads(&self, reads: Vec<(Seq, Range<u64>)>) -> Result<Vec<Bytes>, ReadError> {
+    async fn read_payloads(&self, reads: Vec<(Seq, Range<u64>)>, _again: ReadAgain) -> Result<Vec<Bytes>, ReadError> {
         let mut found = Vec::with_capacity(reads.len());
         for (at, range) in reads {
             found.push(self.read_payload(at, range).await?);

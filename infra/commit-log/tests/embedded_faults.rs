@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use strandline_commit_log::conformance::{entry, floor_at};
 use strandline_commit_log::disk::{Crash, Disk, DiskFile, SimulatedDisk};
 use strandline_commit_log::embedded::{EmbeddedCommitLog, OpenError, Options};
-use strandline_commit_log::{AppendError, CommitLog, Entry, Floor, Payload, ReadError};
+use strandline_commit_log::{AppendError, CommitLog, Entry, Floor, Payload, ReadAgain, ReadError};
 use strandline_runtime::{Runtime, SeededRandom};
 use strandline_types::Seq;
 use support::{DIR, block_on, expected, log_paths, open, read_all, small};
@@ -135,7 +135,7 @@ fn a_write_that_fails_at_any_byte_leaves_the_log_as_it_was() {
         for (errno, direct_bytes) in [(EIO, u64::MAX), (ENOSPC, u64::MAX), (EIO, 300), (ENOSPC, 300)] {
             for after in 0..whole {
                 let disk = SimulatedDisk::new();
-                disk.set_writes_direct(true);
+                disk.set_takes_direct(true);
                 let log = filled(&disk, &Options { file_bytes: 1 << 20, direct_bytes, ..small() }, 2).await;
                 disk.fail_write_after(after, errno);
                 match log.append(Seq(3), entry(3, 50, 400)).await {
@@ -161,7 +161,7 @@ fn large_frames_go_past_the_page_cache_between_small_ones() {
         let payloads = [0, 300, 4_000, 9_000, 100, (1 << 20) - 7, 50, (2 << 20) + 5_000, 4_096, 0];
         for supported in [true, false] {
             let disk = SimulatedDisk::new();
-            disk.set_writes_direct(supported);
+            disk.set_takes_direct(supported);
             let options = Options { file_bytes: 64 << 20, direct_bytes: 1_000, ..small() };
             let mut log = open(&disk, &options).await.unwrap();
             let mut written = Vec::new();
@@ -199,6 +199,10 @@ fn the_machines_disk_takes_large_frames() {
             log.append(Seq(seq), written[nth].clone()).await.unwrap();
             // What other calls see is what was written.
             assert!(read_all(&log, 1).await.unwrap() == expected(&written, 1), "{seq}");
+            let length = written[nth].payload.length;
+            let range = length / 3..length;
+            let found = log.read_payloads(vec![(Seq(seq), range.clone())], ReadAgain::No).await.unwrap();
+            assert_eq!(found.first(), written[nth].payload.slice(range).as_ref());
             if nth == 4 {
                 log = open().await.unwrap();
             }
@@ -390,6 +394,48 @@ fn pages_behind_the_newest_are_given_back_once_each() {
     });
 }
 
+#[test]
+fn what_nobody_reads_again_is_read_past_the_page_cache() {
+    block_on(async {
+        for takes_direct in [true, false] {
+            let disk = SimulatedDisk::new();
+            disk.set_takes_direct(takes_direct);
+            let log = open(&disk, &Options { file_bytes: 20_000, ..small() }).await.unwrap();
+            for seq in 1..=12 {
+                log.append(Seq(seq), entry(seq, 50, 9_000)).await.unwrap();
+            }
+            log.close().await.unwrap();
+            log.read_payload(Seq(1), 0..9_000).await.unwrap();
+            log.read_payloads(vec![(Seq(1), 0..9_000), (Seq(2), 0..9_000)], ReadAgain::Maybe).await.unwrap();
+            log.read_payloads(vec![(Seq(2), 20..319), (Seq(3), 0..0)], ReadAgain::No).await.unwrap();
+            assert_eq!(disk.direct_reads(), 0);
+            // The last of them ends near the file's end, in no whole block.
+            let reads: Vec<_> = (1..=12).map(|seq| (Seq(seq), 10 * seq..8_999 + seq / 12)).collect();
+            let found = log.read_payloads(reads.clone(), ReadAgain::No).await.unwrap();
+            for ((seq, range), bytes) in reads.into_iter().zip(found) {
+                assert_eq!(Some(bytes), entry(seq.0, 50, 9_000).payload.slice(range));
+            }
+            assert_eq!(disk.direct_reads(), if takes_direct { 12 } else { 0 });
+        }
+    });
+}
+
+#[test]
+fn a_file_that_ends_too_early_is_damage_past_the_page_cache_too() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        disk.set_takes_direct(true);
+        let log = filled(&disk, &small(), 0).await;
+        log.append(Seq(1), entry(1, 50, 9_000)).await.unwrap();
+        let path = log_paths(&disk).pop().unwrap();
+        for length in [8_000, 8_192, 5_000] {
+            disk.open(&path).unwrap().set_length(length).unwrap();
+            let answer = log.read_payloads(vec![(Seq(1), 0..9_000)], ReadAgain::No).await;
+            assert!(matches!(answer, Err(ReadError::Corrupt { .. })), "{length}: {answer:?}");
+        }
+    });
+}
+
 /// Whoever closes a file last frees its blocks: that must be who trims it, never an append.
 #[test]
 fn a_file_that_was_trimmed_is_not_held_open() {
@@ -474,6 +520,9 @@ impl DiskFile for DeadlyFile {
     fn write_at(&self, chunks: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         assert!(!self.deadly.swap(false, Ordering::Relaxed), "ordered by the test");
         self.inner.write_at(chunks, position)
+    }
+    fn read_direct(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.inner.read_direct(buffer, position)
     }
     fn write_direct(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
         self.inner.write_direct(bytes, position)

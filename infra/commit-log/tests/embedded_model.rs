@@ -88,7 +88,7 @@ struct Model {
 impl Model {
     async fn new(seed: u64) -> Self {
         let (disk, options) = (SimulatedDisk::new(), options(seed));
-        disk.set_writes_direct(true);
+        disk.set_takes_direct(true);
         let log = open(&disk, &options).await.unwrap();
         Self {
             disk,

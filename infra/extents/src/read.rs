@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use strandline_cache::{BlockReader, Cache, CacheKey, ReadRangeError};
 use strandline_cell::Cell;
-use strandline_commit_log::{CommitLog, ReadError, Tail};
+use strandline_commit_log::{CommitLog, ReadAgain, ReadError, Tail};
 use strandline_index::Extent;
 use strandline_object_store::{GetError, Objects, Purpose};
 use strandline_types::{ObjectName, Seq, limits};
@@ -21,6 +21,7 @@ pub struct ExtentReader {
     objects: Objects,
     purpose: Purpose,
     shortcut: Option<Shortcut>,
+    again: ReadAgain,
 }
 
 /// What spares a reader of the tail the log and the store.
@@ -40,14 +41,22 @@ struct Part {
 impl ExtentReader {
     /// Reads from this log and this store, without a cache: for one who reads everything once.
     pub fn new(log: Arc<dyn CommitLog>, objects: Objects, purpose: Purpose) -> Self {
-        Self { log, objects, purpose, shortcut: None }
+        Self { log, objects, purpose, shortcut: None, again: ReadAgain::No }
     }
 
     /// Reads what this node appended lately from its memory, and the rest in blocks through `cache`: each is fetched once, however
     /// many wait. Payloads of a local log are read directly: the system's page cache keeps them already.
     pub fn through(cell: &Cell, objects: Objects, cache: Cache, purpose: Purpose) -> Self {
         let blocks = BlockReader::new(cache, objects.clone(), purpose);
-        Self { log: cell.log().clone(), objects, purpose, shortcut: Some(Shortcut { cell: cell.clone(), blocks }) }
+        let shortcut = Some(Shortcut { cell: cell.clone(), blocks });
+        Self { log: cell.log().clone(), objects, purpose, shortcut, again: ReadAgain::Maybe }
+    }
+
+    /// The same for one after whom hardly anybody reads the same: large reads of a local log go past the system's page cache. Where a backlog
+    /// is converted, each page of it would be memory that was never used, and on a virtual machine, where the host has to find it,
+    /// that took five times the processor time.
+    pub fn once(self) -> Self {
+        Self { again: ReadAgain::No, ..self }
     }
 
     /// The batches of one extent as the producer sent them (base offsets not patched); empty for markers and holes.
@@ -97,7 +106,7 @@ impl ExtentReader {
     /// The extents of spans that are read together: several of a local log, else one.
     async fn group(&self, spans: Vec<Span>) -> Result<Vec<Part>, ExtentError> {
         let read = match spans.as_slice() {
-            [span] => vec![self.range(span.home, span.range.clone()).await?],
+            [span] if !self.is_local(span.home) => vec![self.range(span.home, span.range.clone()).await?],
             _ => self.payloads(&spans).await?,
         };
         if read.len() != spans.len() {
@@ -126,7 +135,7 @@ impl ExtentReader {
             Home::Entry(seq) => Some((seq, span.range.clone())),
             Home::Object(_) => None,
         });
-        if let Ok(found) = self.log.read_payloads(reads.collect()).await {
+        if let Ok(found) = self.log.read_payloads(reads.collect(), self.again).await {
             return Ok(found);
         }
         // Which of them failed was not said, and whoever asked wants to know.

@@ -66,6 +66,8 @@ pub const LOG_ZEROED_BELOW_BYTES: u64 = 256 * KIB as u64;
 /// An entry of at least this many bytes is written past the system's page cache: that costs a fraction, and who reads the tail finds
 /// the bytes in the node's memory.
 pub const LOG_DIRECT_BYTES: u64 = 32 * KIB as u64;
+/// So many bytes of a payload that are read once (to convert them) are read past it, too. Smaller reads share its pages with their neighbours.
+pub const LOG_DIRECT_READ_BYTES: u64 = 64 * KIB as u64;
 /// What the writer of the embedded log keeps to put together what it writes past the page cache.
 pub const LOG_DIRECT_BUFFER_BYTES: usize = MIB;
 /// The newest rows of the embedded log that are kept in memory, for who copies them.
@@ -357,8 +359,10 @@ pub const LOG_COPY_INTERVAL: Duration = Duration::from_secs(10);
 pub const LOG_COPY_ENTRIES: u64 = 1_000;
 /// Entries between snapshots.
 pub const SNAPSHOT_ENTRIES: u64 = 10_000;
-/// Bytes of log between snapshots (embedded).
+/// Bytes of log between snapshots (embedded), at least.
 pub const SNAPSHOT_LOG_BYTES: u64 = 256 * MIB as u64;
+/// The same for each byte of the last snapshot, so that a large index is not written again and again while much comes in.
+pub const SNAPSHOT_LOG_RATIO: u64 = 64;
 
 /// What a rebuilt cell adds to every next offset and to the next producer id (I10).
 pub const REBUILD_OFFSET_STEP: i64 = 1_000_000_000;

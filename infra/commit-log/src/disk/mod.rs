@@ -7,6 +7,7 @@ mod system;
 pub use simulated::{Crash, SimulatedDisk};
 pub use system::SystemDisk;
 
+use bytes::Bytes;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ pub trait DiskFile: Send + Sync {
     fn length(&self) -> io::Result<u64>;
     /// Reads some bytes; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Reads some bytes past the system's page cache; fewer only at the end. Position, length and the place in memory are multiples of
+    /// [`DIRECT_ALIGNMENT`]. It sees what any other read sees. `Unsupported` where there is no such way.
+    fn read_direct(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes some bytes of the chunks, in order; returns how many.
     fn write_at(&self, chunks: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
     /// Writes some bytes past the system's page cache; returns how many. Position, length and the place in memory are multiples of
@@ -53,7 +57,7 @@ pub trait DiskFile: Send + Sync {
     fn forget(&self, from: u64, length: u64);
 }
 
-/// What [`DiskFile::write_direct`] asks of its arguments: as much as any disk's sector.
+/// What [`DiskFile::write_direct`] and [`DiskFile::read_direct`] ask of their arguments: as much as any disk's sector.
 pub const DIRECT_ALIGNMENT: usize = 4_096;
 
 /// Reads exactly `buffer`; `UnexpectedEof` if the file ends before.
@@ -70,6 +74,30 @@ pub(crate) fn read_exact_at(file: &dyn DiskFile, mut buffer: &mut [u8], mut posi
         }
     }
     Ok(())
+}
+
+/// Reads `length` bytes past the system's page cache, with those around them in the first and the last block; `UnexpectedEof` if the file ends
+/// before.
+pub(crate) fn read_exact_direct(file: &dyn DiskFile, length: usize, position: u64) -> io::Result<Bytes> {
+    let before = (position % DIRECT_ALIGNMENT as u64) as usize;
+    let blocks = (before + length).next_multiple_of(DIRECT_ALIGNMENT);
+    let mut memory = vec![0; blocks + DIRECT_ALIGNMENT];
+    // Always below the alignment: the memory's bytes are aligned to one.
+    let start = memory.as_ptr().align_offset(DIRECT_ALIGNMENT).min(DIRECT_ALIGNMENT);
+    let (first, needed) = (position - before as u64, before + length);
+    let mut read = 0;
+    while read < needed {
+        match file.read_direct(&mut memory[start + read..start + blocks], first + read as u64) {
+            // A part of a block is all there is behind it.
+            Ok(now) if read + now < needed && (now == 0 || !now.is_multiple_of(DIRECT_ALIGNMENT)) => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok(now) => read += now,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Bytes::from(memory).slice(start + before..start + needed))
 }
 
 /// The most chunks that one call of the system takes.

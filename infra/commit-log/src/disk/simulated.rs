@@ -44,7 +44,8 @@ struct State {
     allocate_fails_late: bool,
     off_in: Option<u64>,
     longest_write: Option<usize>,
-    writes_direct: bool,
+    takes_direct: bool,
+    direct_reads: u64,
     synced: u64,
     forgotten: Vec<(PathBuf, Range<u64>)>,
 }
@@ -206,9 +207,14 @@ impl SimulatedDisk {
         self.state().longest_write = bytes;
     }
 
-    /// Whether files take writes past the page cache; without, none does.
-    pub fn set_writes_direct(&self, writes: bool) {
-        self.state().writes_direct = writes;
+    /// Whether files take reads and writes past the page cache; without, none does.
+    pub fn set_takes_direct(&self, takes: bool) {
+        self.state().takes_direct = takes;
+    }
+
+    /// How many reads went past the page cache.
+    pub fn direct_reads(&self) -> u64 {
+        self.state().direct_reads
     }
 
     /// After this many more operations that change the disk, all of them fail until [`SimulatedDisk::restart`].
@@ -359,6 +365,18 @@ impl SimulatedFile {
         let state = self.disk.state();
         if state.life == self.life { Ok(state) } else { Err(broken()) }
     }
+
+    /// What a real disk asks of what goes past its cache.
+    fn check_direct(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        if !self.state()?.takes_direct {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let aligned = |value: usize| value.is_multiple_of(DIRECT_ALIGNMENT);
+        if !aligned(position as usize) || !aligned(bytes.len()) || bytes.as_ptr().align_offset(DIRECT_ALIGNMENT) != 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(())
+    }
 }
 
 impl DiskFile for SimulatedFile {
@@ -413,14 +431,15 @@ impl DiskFile for SimulatedFile {
         Ok(length)
     }
 
+    fn read_direct(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.check_direct(buffer, position)?;
+        let read = self.read_at(buffer, position)?;
+        self.state()?.direct_reads += 1;
+        Ok(read)
+    }
+
     fn write_direct(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
-        if !self.state()?.writes_direct {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let aligned = |value: usize| value.is_multiple_of(DIRECT_ALIGNMENT);
-        if !aligned(position as usize) || !aligned(bytes.len()) || bytes.as_ptr().align_offset(DIRECT_ALIGNMENT) != 0 {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
+        self.check_direct(bytes, position)?;
         self.write_at(&[IoSlice::new(bytes)], position)
     }
 

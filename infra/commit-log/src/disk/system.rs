@@ -71,7 +71,7 @@ impl Disk for SystemDisk {
 
 struct SystemFile {
     file: File,
-    /// The same file, open for writes past the page cache; none if the file system has none.
+    /// The same file, open for reads and writes past the page cache; none if the file system has none.
     #[cfg(target_os = "linux")]
     direct: OnceLock<Option<File>>,
 }
@@ -93,7 +93,7 @@ impl SystemFile {
             use std::os::unix::fs::OpenOptionsExt;
             let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).ok()?;
             let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-            OpenOptions::new().write(true).custom_flags(flags).open(path).ok()
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).ok()
         };
         self.direct.get_or_init(open).as_ref()
     }
@@ -124,13 +124,20 @@ impl DiskFile for SystemFile {
     }
 
     #[cfg(target_os = "linux")]
+    fn read_direct(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let file = self.direct().ok_or(io::ErrorKind::Unsupported)?;
+        file.read_at(buffer, position).map_err(refused_direct)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn read_direct(&self, _buffer: &mut [u8], _position: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(target_os = "linux")]
     fn write_direct(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
         let file = self.direct().ok_or(io::ErrorKind::Unsupported)?;
-        file.write_at(bytes, position).map_err(|error| match error.kind() {
-            // So a file system, or a disk with larger sectors, says that it takes no such write.
-            io::ErrorKind::InvalidInput => io::ErrorKind::Unsupported.into(),
-            _ => error,
-        })
+        file.write_at(bytes, position).map_err(refused_direct)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -166,4 +173,10 @@ impl DiskFile for SystemFile {
 
     #[cfg(not(target_os = "linux"))]
     fn forget(&self, _from: u64, _length: u64) {}
+}
+
+/// So a file system, or a disk with larger sectors, says that it has no way past the page cache.
+#[cfg(target_os = "linux")]
+fn refused_direct(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::InvalidInput { io::ErrorKind::Unsupported.into() } else { error }
 }

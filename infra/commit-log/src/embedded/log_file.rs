@@ -2,10 +2,10 @@
 
 use super::format::{FILE_HEADER, FRAME_HEADER, FileHeader, Kind};
 use super::frame_reader::{Found, FrameReader};
-use crate::disk::{DiskFile, read_exact_at};
+use crate::disk::{DiskFile, read_exact_at, read_exact_direct};
 use crate::{ReadError, Row};
 use bytes::Bytes;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -130,8 +130,9 @@ impl LogFile {
         Ok(true)
     }
 
-    /// The bytes at `range` of the payload of entry `seq`; its CRC is compared when the whole of it is asked for.
-    pub(super) fn read_payload(&self, seq: Seq, range: Range<u64>) -> Result<Bytes, ReadError> {
+    /// The bytes at `range` of the payload of entry `seq`; its CRC is compared when the whole of it is asked for. `direct`: they are read
+    /// past the system's page cache, where there is such a way.
+    pub(super) fn read_payload(&self, seq: Seq, range: Range<u64>, direct: bool) -> Result<Bytes, ReadError> {
         let Some(position) = self.position(seq) else {
             return Err(self.corrupt(FILE_HEADER, "the index does not know the entry"));
         };
@@ -145,13 +146,21 @@ impl LogFile {
             let reason = format!("bytes {}..{} of a payload of {} were asked for", range.start, range.end, header.payload_length);
             return Err(self.corrupt(position, &reason));
         }
-        let mut payload = vec![0; (range.end - range.start) as usize];
+        let length = (range.end - range.start) as usize;
         let at = position + FRAME_HEADER as u64 + u64::from(header.entry_length) + range.start;
-        read_exact_at(&*self.file, &mut payload, at).map_err(|error| self.failed(at, &error))?;
+        let past_cache = if direct { read_exact_direct(&*self.file, length, at) } else { Err(ErrorKind::Unsupported.into()) };
+        let payload = match past_cache {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                let mut payload = vec![0; length];
+                read_exact_at(&*self.file, &mut payload, at).map(|()| payload.into())
+            }
+            answer => answer,
+        };
+        let payload: Bytes = payload.map_err(|error| self.failed(at, &error))?;
         let whole = range.end - range.start == header.payload_length;
         if whole && super::format::crc32c(&payload) != header.payload_crc {
             return Err(self.corrupt(position, "the payload is not what was written"));
         }
-        Ok(payload.into())
+        Ok(payload)
     }
 }

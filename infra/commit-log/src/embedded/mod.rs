@@ -34,7 +34,7 @@ pub use options::Options;
 pub use recovery::Recovery;
 
 use crate::disk::{Disk, SystemDisk};
-use crate::{AppendError, CommitLog, Entry, Floor, FloorError, ReadError, Tail, TrimError};
+use crate::{AppendError, CommitLog, Entry, Floor, FloorError, ReadAgain, ReadError, Tail, TrimError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use open_error::At;
@@ -186,11 +186,11 @@ impl CommitLog for EmbeddedCommitLog {
     }
 
     async fn read_payload(&self, at: Seq, range: Range<u64>) -> Result<Bytes, ReadError> {
-        self.reading("reading a payload", move |shared| shared.read_payload(at, range)).await
+        self.reading("reading a payload", move |shared| shared.read_payload(at, range, ReadAgain::Maybe)).await
     }
 
-    async fn read_payloads(&self, reads: Vec<(Seq, Range<u64>)>) -> Result<Vec<Bytes>, ReadError> {
-        let read = move |shared: &Shared| reads.into_iter().map(|(at, range)| shared.read_payload(at, range)).collect();
+    async fn read_payloads(&self, reads: Vec<(Seq, Range<u64>)>, again: ReadAgain) -> Result<Vec<Bytes>, ReadError> {
+        let read = move |shared: &Shared| reads.into_iter().map(|(at, range)| shared.read_payload(at, range, again)).collect();
         self.reading("reading payloads", read).await
     }
 

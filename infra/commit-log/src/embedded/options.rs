@@ -17,6 +17,8 @@ pub struct Options {
     pub page_cache_bytes: u64,
     /// An entry's frame of at least this many bytes is written past the system's page cache, if the file system has such writes.
     pub direct_bytes: u64,
+    /// A part of a payload of at least this many bytes that nobody is likely to read again is read past it, too.
+    pub direct_read_bytes: u64,
     /// Space that is taken ahead for a frame of fewer bytes than these is zeroed.
     pub zeroed_below_bytes: u64,
     /// The newest rows that stay in memory.
@@ -34,6 +36,7 @@ impl Default for Options {
             reserve_bytes: limits::RESERVE_BYTES,
             page_cache_bytes: limits::LOG_PAGE_CACHE_BYTES,
             direct_bytes: limits::LOG_DIRECT_BYTES,
+            direct_read_bytes: limits::LOG_DIRECT_READ_BYTES,
             zeroed_below_bytes: limits::LOG_ZEROED_BELOW_BYTES,
             recent_row_bytes: limits::LOG_RECENT_ROW_BYTES,
             skipped_payload_bytes: limits::LOG_SKIPPED_PAYLOAD_BYTES,

@@ -6,7 +6,7 @@ use super::options::Options;
 use super::recent_rows::RecentRows;
 use super::room::Room;
 use crate::disk::{Disk, DiskFile, is_full};
-use crate::{Floor, FloorError, ReadError, Row, Tail, TrimError};
+use crate::{Floor, FloorError, ReadAgain, ReadError, Row, Tail, TrimError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io;
@@ -147,14 +147,15 @@ impl Shared {
         Ok(rows)
     }
 
-    pub(super) fn read_payload(&self, at: Seq, range: Range<u64>) -> Result<Bytes, ReadError> {
+    pub(super) fn read_payload(&self, at: Seq, range: Range<u64>, again: ReadAgain) -> Result<Bytes, ReadError> {
         let head = self.head();
         if at > head {
             let reason = format!("entry {at} lies beyond the log's last, {head}");
             return Err(ReadError::Unavailable { reason });
         }
         let file = self.file_of(at).ok_or(ReadError::Gone { seq: at })?;
-        file.read_payload(at, range)
+        let direct = again == ReadAgain::No && range.end.saturating_sub(range.start) >= self.options.direct_read_bytes;
+        file.read_payload(at, range, direct)
     }
 
     /// Moves the floor, on the disk first. Callers hold the floor's own lock across it.

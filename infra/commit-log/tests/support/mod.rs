@@ -20,6 +20,7 @@ pub fn small() -> Options {
         reserve_bytes: 0,
         page_cache_bytes: 1 << 20,
         direct_bytes: u64::MAX,
+        direct_read_bytes: 300,
         zeroed_below_bytes: 0,
         recent_row_bytes: 0,
         skipped_payload_bytes: 100,
