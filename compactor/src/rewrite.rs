@@ -209,7 +209,7 @@ impl Shared {
                 let made = work.outputs.take();
                 (work, step, made)
             };
-            let (returned, step, made) = spawner.blocking("rewrite", step).await?;
+            let (returned, step, made) = spawner.background("rewrite", step).await?;
             work = returned;
             puts.put(made).await?;
             match step.map_err(Attempt::Rewrite)? {
@@ -223,7 +223,7 @@ impl Shared {
                             let made = work.outputs.take();
                             (work, copied, made)
                         };
-                        let (returned, copied, made) = spawner.blocking("rewrite", copy).await?;
+                        let (returned, copied, made) = spawner.background("rewrite", copy).await?;
                         work = returned;
                         copied.map_err(Attempt::Rewrite)?;
                         puts.put(made).await?;
@@ -235,7 +235,7 @@ impl Shared {
         }
         let mut outputs = work.outputs;
         let finish = move || outputs.finish().map(|()| outputs.take());
-        let made = spawner.blocking("rewrite", finish).await?.map_err(Attempt::Rewrite)?;
+        let made = spawner.background("rewrite", finish).await?.map_err(Attempt::Rewrite)?;
         puts.put(made).await?;
         Ok(puts.finished)
     }
@@ -279,7 +279,7 @@ impl Shared {
                 (bytes.len() as u64, crc32c(std::slice::from_ref(&bytes))) != (size, crc)
                     || SegmentScan::new(&footer, &Fetched::whole(bytes)).for_each_row(|_, _, _| Ok::<(), ReadError>(())).is_err()
             };
-            if self.cell.runtime().spawner.blocking("verify", work).await? {
+            if self.cell.runtime().spawner.background("verify", work).await? {
                 return Ok(Some(at));
             }
         }

@@ -95,7 +95,7 @@ impl Shared {
         let started = self.cell.runtime().clock.monotonic();
         let (cell_epoch, seq, fold_version) = (index.cell.cell_epoch, index.cell.seq, index.cell.fold_version);
         let encode = move || (encode_snapshot(&index), digest(&index));
-        let (bytes, digest) = self.cell.runtime().spawner.blocking("encode snapshot", encode).await?;
+        let (bytes, digest) = self.cell.runtime().spawner.background("encode snapshot", encode).await?;
         let key = SnapshotName { cell_epoch, seq, digest }.to_string();
         metrics::gauge!("strandline_snapshot_bytes").set(bytes.len() as f64);
         let snapshot_bytes = bytes.len() as u64;
@@ -141,7 +141,7 @@ impl Shared {
         let bytes = self.objects.get_in_pieces(Purpose::Snapshot, &key, limits::SNAPSHOT_BYTES).await?;
         let read =
             move || decode_snapshot(&bytes).map(|index| (index.cell.seq, digest(&index))).map_err(|error| error.to_string());
-        let found = self.cell.runtime().spawner.blocking("verify snapshot", read).await?;
+        let found = self.cell.runtime().spawner.background("verify snapshot", read).await?;
         let (found_seq, found) = found.map_err(|reason| WorkError::Snapshot { key: key.clone(), reason })?;
         if found_seq != seq {
             return Err(WorkError::Snapshot { key, reason: format!("it holds seq {found_seq}, not {seq}") });

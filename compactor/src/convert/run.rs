@@ -107,7 +107,7 @@ impl Shared {
                 let result = write_segment(&plan, &bytes, wanted, &path);
                 (plan, result)
             };
-            self.cell.runtime().spawner.blocking("convert", work).await?
+            self.cell.runtime().spawner.background("convert", work).await?
         };
         let converted = result.map_err(|error| WorkError::Write { path: path.clone(), reason: error.to_string() })?;
         for quarantined in &converted.quarantined {

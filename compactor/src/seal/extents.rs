@@ -149,7 +149,7 @@ impl Shared {
         }
         let bytes = self.conversion_bytes(&mut sample).await?;
         let decide = move || decided_formats(&sample, &bytes, wanted);
-        Ok(self.cell.runtime().spawner.blocking("decide formats", decide).await?)
+        Ok(self.cell.runtime().spawner.background("decide formats", decide).await?)
     }
 
     /// Writes the file of a plan over extents, a conversion's share at a time, and puts it as it is written. What cannot become rows is
@@ -185,7 +185,7 @@ impl Shared {
                     let pieces = build.take_pieces();
                     pushed.map(|()| (build, pieces))
                 };
-                let pushed = spawner.blocking("seal extents", work).await?;
+                let pushed = spawner.background("seal extents", work).await?;
                 let (returned, pieces) = pushed.map_err(|error| failed(error.to_string()))?;
                 build = returned;
                 object.push(pieces).await?;
@@ -194,7 +194,7 @@ impl Shared {
         for quarantined in &build.quarantined {
             self.set_aside(plan, quarantined).await?;
         }
-        let finished = spawner.blocking("seal extents", move || build.finish()).await?;
+        let finished = spawner.background("seal extents", move || build.finish()).await?;
         let mut segment = finished.map_err(|error| failed(error.to_string()))?;
         object.push(std::mem::take(&mut segment.bytes)).await?;
         self.finish_planned(object).await?;

@@ -261,7 +261,7 @@ impl Shared {
         let foreign = |reason: String| WorkError::Foreign { path: path.to_owned(), reason };
         let (name, checked) = (path.to_owned(), bytes.clone());
         let work = move || verify(&name, &[checked], None);
-        let report = self.cell.runtime().spawner.blocking("verify", work).await?;
+        let report = self.cell.runtime().spawner.background("verify", work).await?;
         if !report.is_sound() {
             return Err(foreign(report.problems.join("; ")));
         }

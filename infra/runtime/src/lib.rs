@@ -7,6 +7,7 @@
 //! What it must never do: offer a way around itself. `clippy.toml` forbids the global clock, the global
 //! random numbers and bare spawning everywhere else.
 
+mod background;
 mod clock;
 mod random;
 mod spawner;

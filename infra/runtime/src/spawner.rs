@@ -1,6 +1,7 @@
 //! The task seam.
 #![allow(clippy::disallowed_methods)] // the one place where tasks are spawned
 
+use crate::background;
 use futures::future::abortable;
 use std::cell::OnceCell;
 use std::future::Future;
@@ -199,14 +200,31 @@ impl Spawner {
             // As on a thread for blocking work: a panic ends the work and not who asked for it.
             return catch_unwind(AssertUnwindSafe(work)).map_err(|_| BlockingError { name });
         }
-        let work = move || {
-            let done = work();
-            if let Some(call) = AFTER_BLOCKING.get() {
-                call();
-            }
-            done
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|_| BlockingError { name })
+        tokio::task::spawn_blocking(then_call(work)).await.map_err(|_| BlockingError { name })
+    }
+
+    /// The same for work that only computes and for which no client waits: its threads give way to all others, so that it takes what they
+    /// leave and delays nobody.
+    pub async fn background<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        if self.in_place {
+            return Ok(work());
+        }
+        background::run(name, then_call(work)).await
+    }
+}
+
+/// The work and what [`after_blocking`] asked for.
+fn then_call<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    move || {
+        let done = work();
+        if let Some(call) = AFTER_BLOCKING.get() {
+            call();
+        }
+        done
     }
 }
 
