@@ -1,11 +1,12 @@
 //! The bucket that all nodes share, which knows what must not be deleted, and a node's way to it.
 
-use crate::core::Core;
+use crate::core::{Core, locked};
 use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::mutation::Mutation;
 use crate::stops::{Place, Stops};
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
@@ -13,10 +14,15 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use strandline_bronze::{Fetched, ReadError, SegmentFooter, SegmentScan};
 use strandline_commit_log::CommitLog;
 use strandline_object_store::InMemory;
+
+/// Under `bronze/`: which file shows which row, by topic folder, partition and offset.
+type ShownRows = BTreeMap<(String, i32, i64), String>;
 
 /// The store itself.
 #[derive(Clone)]
@@ -24,11 +30,38 @@ pub(crate) struct Bucket {
     pub inner: Arc<InMemory>,
     core: Arc<Core>,
     dice: Dice,
+    shown: Arc<Mutex<ShownRows>>,
 }
 
 impl Bucket {
     pub fn new(core: Arc<Core>, dice: Dice) -> Self {
-        Self { inner: Arc::new(InMemory::new()), core, dice }
+        Self { inner: Arc::new(InMemory::new()), core, dice, shown: Arc::default() }
+    }
+
+    /// I7: whoever lists `bronze/` at any moment sees no row twice.
+    fn note_rows(&self, path: &str, bytes: Bytes) {
+        let Some(folder) = path.strip_prefix("bronze/").and_then(|rest| rest.rsplit_once("/ingest_date=")) else { return };
+        let mut shown = locked(&self.shown);
+        if shown.values().any(|known| known == path) {
+            return;
+        }
+        let noted =
+            SegmentFooter::parse(path, bytes.len() as u64, &bytes).map_err(|error| error.to_string()).and_then(|footer| {
+                let rows = SegmentScan::new(&footer, &Fetched::whole(bytes));
+                let noted = rows.for_each_row(|partition, _, record| {
+                    match shown.insert((folder.0.to_owned(), partition, record.offset), path.to_owned()) {
+                        Some(other) => {
+                            Err(RowError(format!("offset {} of partition {partition} is in {other} too", record.offset)))
+                        }
+                        None => Ok(()),
+                    }
+                });
+                noted.map_err(|RowError(error)| error)
+            });
+        drop(shown);
+        if let Err(what) = noted {
+            self.core.fail(format!("{path} is PUT: {what} (I7)"));
+        }
     }
 
     /// I8, by the log as it is now, whatever the one who deletes has read of it.
@@ -73,6 +106,15 @@ impl Bucket {
     }
 }
 
+/// Why a file's rows are wrong.
+struct RowError(String);
+
+impl From<ReadError> for RowError {
+    fn from(error: ReadError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Bucket")
@@ -92,7 +134,12 @@ impl ObjectStore for Bucket {
             return Ok(PutResult { e_tag: None, version: None, extensions: Default::default() });
         }
         self.check_put(location.as_ref());
-        self.inner.put_opts(location, payload, options).await
+        let bytes = Bytes::from(payload.clone());
+        let answer = self.inner.put_opts(location, payload, options).await;
+        if answer.is_ok() {
+            self.note_rows(location.as_ref(), bytes);
+        }
+        answer
     }
 
     async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -111,6 +158,7 @@ impl ObjectStore for Bucket {
                 let location = location?;
                 bucket.check_deletion(location.as_ref());
                 bucket.inner.delete(&location).await?;
+                locked(&bucket.shown).retain(|_, path| path != location.as_ref());
                 Ok(location)
             }
         };

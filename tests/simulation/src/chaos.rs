@@ -89,7 +89,7 @@ pub(crate) async fn chaos(world: Arc<World>) {
                 let (reply, land) = (dice.millis(1, 20_000), dice.millis(1, 90_000));
                 node.log.faults().on_append(dice.between(4, 8), AppendFault::Late { reply, land });
             }
-            7..=10 if world.disk.is_some() => fail_the_disk(&world, &dice).await,
+            7..=9 if world.disk.is_some() => fail_the_disk(&world, &dice).await,
             9 => {
                 world.core.trace(format!("{} has no room", node.name()));
                 node.log.faults().set_full(true);
@@ -102,6 +102,7 @@ pub(crate) async fn chaos(world: Arc<World>) {
                 world.core.trace(format!("the clock of slot {} is wrong by {skew_ms} ms", node.slot));
                 world.clocks[node.slot].set_skew_ms(skew_ms);
             }
+            10 if world.disk.is_some() => fail_the_disk(&world, &dice).await,
             _ => {
                 world.core.trace(format!("{} sees other weather", node.name()));
                 weather(&world, &dice, &node.log, &node.faults);

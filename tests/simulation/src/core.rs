@@ -4,6 +4,7 @@ use crate::ledger::Ledger;
 use crate::mutation::Mutation;
 use crate::oracle::Oracle;
 use crate::trace::Trace;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use strandline_commit_log::MemoryCommitLog;
@@ -24,6 +25,7 @@ pub(crate) struct Core {
     ledger: Mutex<Ledger>,
     trace: Mutex<Trace>,
     failure: Mutex<Option<String>>,
+    calm: AtomicBool,
     /// Trims that wait for their time: (when asked, below).
     pub trims: Mutex<std::collections::VecDeque<(Duration, strandline_types::Seq)>>,
     /// Ends of the log: (when, where), for a log whose entries expire.
@@ -41,9 +43,19 @@ impl Core {
             ledger: Mutex::default(),
             trace: Mutex::new(Trace::new()),
             failure: Mutex::default(),
+            calm: AtomicBool::new(false),
             trims: Mutex::default(),
             heads: Mutex::default(),
         })
+    }
+
+    /// No more faults from now on.
+    pub fn calm_down(&self) {
+        self.calm.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -94,11 +94,6 @@ impl Ledger {
         Ok(())
     }
 
-    /// A consumer has been given a record at this offset.
-    pub fn has_seen(&self, at: TopicPartition, offset: i64) -> bool {
-        self.seen.get(&at).is_some_and(|seen| seen.contains_key(&offset))
-    }
-
     /// Where a record of an idempotent producer is.
     pub fn place_of(&self, at: TopicPartition, id: RecordId) -> Option<i64> {
         self.places.get(&(at, id))?.first().copied()

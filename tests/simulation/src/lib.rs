@@ -39,4 +39,4 @@ mod world;
 pub use directed::{Script, run_script};
 pub use mutation::Mutation;
 pub use run::{Finished, run_mutated, run_seed};
-pub use seeds::{check_seeds, seeds_or};
+pub use seeds::{check_seeds, seeds_of_each_kind, seeds_or};

@@ -87,8 +87,10 @@ impl Node {
         let store = Arc::new(NodeStore { inner: Arc::new(faulty), gate: gate.clone(), stops: stops.clone() });
         let policy = if world.shape.retries { RetryPolicy::default() } else { RetryPolicy::once() };
         let objects = Objects::new(store, policy, &runtime);
+        // In half of the lives the segment index fails now and then.
+        let failing = if world.shape.directed { 0 } else { dice(4).pick(&[0, 0, 2, 5]).copied().unwrap_or(0) };
         let segment_index: Arc<dyn SegmentIndex> =
-            Arc::new(NodeRows { core: core.clone(), gate: gate.clone(), dice: dice(2), stops: stops.clone() });
+            Arc::new(NodeRows { core: core.clone(), gate: gate.clone(), dice: dice(2), stops: stops.clone(), failing });
         let index = load_index(&*node_log, &objects).await?;
         let roles = vec![Role::Ingest, Role::Reader, Role::Compactor];
         let options = CellOptions {

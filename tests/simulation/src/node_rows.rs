@@ -1,4 +1,4 @@
-//! A node's way to the segment index: writes may take their time, and a dead node's never begin.
+//! A node's way to the segment index: requests and replies are lost, writes may take their time, and a dead node's never begin.
 
 use crate::core::Core;
 use crate::dice::Dice;
@@ -15,6 +15,13 @@ pub(crate) struct NodeRows {
     pub gate: Gate,
     pub dice: Dice,
     pub stops: Stops,
+    /// Of a hundred requests so many fail before they have an effect, and as many after it.
+    pub failing: u64,
+}
+
+/// The table fails.
+fn broken() -> Arc<dyn std::error::Error + Send + Sync> {
+    Arc::from(Box::<dyn std::error::Error + Send + Sync>::from("ordered by the run"))
 }
 
 impl std::fmt::Debug for NodeRows {
@@ -30,6 +37,15 @@ impl NodeRows {
             self.core.clock().sleep(self.dice.millis(1, 60)).await;
         }
     }
+
+    /// Whether this request, or the reply to it, is lost.
+    fn fails(&self) -> bool {
+        !self.core.is_calm() && self.failing > 0 && self.dice.chance(self.failing)
+    }
+
+    fn read<T>(&self, answer: Result<T, ReadError>) -> Result<T, ReadError> {
+        if self.fails() { Err(ReadError::Failed { source: broken() }) } else { answer }
+    }
 }
 
 #[async_trait]
@@ -37,6 +53,9 @@ impl SegmentIndex for NodeRows {
     async fn put(&self, rows: Vec<SealedRow>) -> Result<PutOutcome, PutError> {
         self.begin().await;
         self.stops.pass(Place::Rows, "").await;
+        if self.fails() {
+            return Err(PutError::Failed { source: broken() });
+        }
         if self.core.mutated(Mutation::RowsForgotten) {
             return Ok(PutOutcome { written: rows.len() as u64, ..PutOutcome::default() });
         }
@@ -51,21 +70,21 @@ impl SegmentIndex for NodeRows {
         }
         let answer = self.core.segment_index.put(rows).await;
         self.gate.pass().await;
-        answer
+        if self.fails() { Err(PutError::Failed { source: broken() }) } else { answer }
     }
 
     async fn find(&self, topic_partition: TopicPartition, offset: i64) -> Result<Option<SealedRow>, ReadError> {
         self.begin().await;
         let answer = self.core.segment_index.find(topic_partition, offset).await;
         self.gate.pass().await;
-        answer
+        self.read(answer)
     }
 
     async fn scan(&self, topic_partition: TopicPartition, from_offset: i64, limit: usize) -> Result<Vec<SealedRow>, ReadError> {
         self.begin().await;
         let answer = self.core.segment_index.scan(topic_partition, from_offset, limit).await;
         self.gate.pass().await;
-        answer
+        self.read(answer)
     }
 
     async fn scan_all(&self, after: Option<RowKey>, limit: usize) -> Result<Vec<SealedRow>, ReadError> {
@@ -73,21 +92,29 @@ impl SegmentIndex for NodeRows {
         let answer = self.core.segment_index.scan_all(after, limit).await;
         self.stops.pass(Place::Listed, "").await;
         self.gate.pass().await;
-        answer
+        self.read(answer)
     }
 
     async fn remove(&self, keys: Vec<RowKey>) -> Result<u64, RemoveError> {
         self.begin().await;
-        self.core.segment_index.remove(keys).await
+        if self.fails() {
+            return Err(RemoveError::Failed { source: broken() });
+        }
+        let answer = self.core.segment_index.remove(keys).await;
+        if self.fails() { Err(RemoveError::Failed { source: broken() }) } else { answer }
     }
 
     async fn remove_topic(&self, topic_id: TopicId) -> Result<u64, RemoveError> {
         self.begin().await;
-        self.core.segment_index.remove_topic(topic_id).await
+        if self.fails() {
+            return Err(RemoveError::Failed { source: broken() });
+        }
+        let answer = self.core.segment_index.remove_topic(topic_id).await;
+        if self.fails() { Err(RemoveError::Failed { source: broken() }) } else { answer }
     }
 
     async fn count(&self) -> Result<u64, ReadError> {
         self.begin().await;
-        self.core.segment_index.count().await
+        self.read(self.core.segment_index.count().await)
     }
 }

@@ -1,9 +1,9 @@
 //! Folds the log as it is stored, whoever has read it: what is true at every moment.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use strandline_commit_log::MemoryCommitLog;
-use strandline_index::{Index, digest};
+use strandline_index::{ExtentPlace, Index, digest};
 use strandline_types::{Seq, TopicId, TopicPartition};
 
 /// States that are kept, so that a node that lags can be held against what it must be.
@@ -14,6 +14,8 @@ const KEPT: usize = 2_000;
 pub(crate) struct Oracle {
     index: Index,
     past: VecDeque<Index>,
+    /// Offsets that were ever a hole.
+    holes: BTreeMap<TopicPartition, BTreeSet<(i64, i64)>>,
 }
 
 impl Oracle {
@@ -27,12 +29,31 @@ impl Oracle {
             if !violations.is_empty() {
                 return Err(format!("after entry {seq}: {}", violations.join("; ")));
             }
+            self.note_holes();
             self.past.push_back(self.index.clone());
             if self.past.len() > KEPT {
                 self.past.pop_front();
             }
         }
         Ok(())
+    }
+
+    /// Conversion forgets them: a file has no rows there.
+    fn note_holes(&mut self) {
+        for topic in self.index.topics.values() {
+            for (partition, number) in topic.partitions.iter().zip(0..) {
+                for extent in partition.extents.iter().filter(|extent| matches!(extent.place, ExtentPlace::Hole)) {
+                    let at = TopicPartition { topic_id: topic.id, partition: number };
+                    self.holes.entry(at).or_default().insert((extent.start, extent.end));
+                }
+            }
+        }
+    }
+
+    /// Whether nothing is to be found at this offset, because what was there cannot be read and the log says so.
+    pub fn is_hole(&self, at: TopicPartition, offset: i64) -> bool {
+        let holes = self.holes.get(&at);
+        holes.is_some_and(|holes| holes.range(..=(offset, i64::MAX)).any(|(_, end)| offset < *end))
     }
 
     /// What members of a group have committed never goes back, nor does its generation.

@@ -5,7 +5,7 @@ use crate::chaos::{chaos, supervise, weather};
 use crate::check::take_cries;
 use crate::clients::{Idempotent, Team, administer, commit_offsets, consume, goes_on, operate, produce, take_part};
 use crate::dice::Dice;
-use crate::final_checks::{agree, bucket, read_everything, seal_everything};
+use crate::final_checks::{agree, bucket, manifests, read_everything, seal_everything};
 use crate::mutation::Mutation;
 use crate::shape::Shape;
 use crate::world::World;
@@ -217,6 +217,7 @@ pub(crate) async fn verify(world: &Arc<World>) {
     agree(world).await;
     read_everything(world, 40_000).await;
     bucket(world).await;
+    manifests(world).await;
     if world.core.has_failed() {
         return;
     }
@@ -225,6 +226,7 @@ pub(crate) async fn verify(world: &Arc<World>) {
     agree(world).await;
     read_everything(world, 5_000).await;
     bucket(world).await;
+    manifests(world).await;
     if world.core.has_failed() {
         return;
     }
@@ -245,4 +247,5 @@ pub(crate) async fn verify(world: &Arc<World>) {
     agree(world).await;
     read_everything(world, 1 << 20).await;
     bucket(world).await;
+    manifests(world).await;
 }

@@ -1,6 +1,7 @@
 //! Which seeds are run, and what is printed when one fails.
 
 use crate::run::run_seed;
+use crate::shape::Shape;
 use std::ops::Range;
 
 fn parse(text: &str) -> Option<u64> {
@@ -15,6 +16,11 @@ pub fn seeds_or(range: Range<u64>) -> Range<u64> {
     let chosen = std::env::var("SIMULATION_SEEDS").ok();
     let chosen = chosen.as_deref().and_then(|text| text.split_once("..")).and_then(|(from, to)| Some(parse(from)?..parse(to)?));
     chosen.unwrap_or(range)
+}
+
+/// Seeds that have every kind of run between them: several nodes, a sole one, one on a disk, an upgrade, clocks that are wrong.
+pub fn seeds_of_each_kind() -> Vec<u64> {
+    Shape::one_of_each()
 }
 
 /// Runs those of them that are `part` modulo `parts`; says how to run each that failed again.

@@ -84,6 +84,26 @@ impl Shape {
         Self { nodes, sole, disk, semantics, start_ms, active, retries, skew, upgrade, entries_stay, directed, compactor }
     }
 
+    /// What kind of run it is: seeds of different kinds go through different code.
+    fn kinds(&self) -> [bool; 5] {
+        [self.nodes > 2, self.sole && !self.disk, self.disk, self.upgrade, self.skew]
+    }
+
+    /// The first seeds that have one of each kind between them.
+    pub fn one_of_each() -> Vec<u64> {
+        let mut missing = [true; 5];
+        let mut seeds = Vec::new();
+        for seed in 0..1_000 {
+            let kinds = Self::of(seed, None).kinds();
+            let is_new = missing.iter().zip(kinds).any(|(missing, kind)| *missing && kind);
+            if is_new {
+                missing.iter_mut().zip(kinds).for_each(|(missing, kind)| *missing &= !kind);
+                seeds.push(seed);
+            }
+        }
+        seeds
+    }
+
     /// What a script runs on: a log that treats seqs as a key-value store does, and everything young is old.
     pub fn directed(nodes: usize, entries_stay: Duration) -> Self {
         let soon = Duration::from_millis(100);

@@ -48,7 +48,6 @@ pub(crate) struct World {
     topics: Mutex<Vec<TopicInfo>>,
     runs: AtomicU64,
     ending: AtomicBool,
-    calm: AtomicBool,
     pub start_ms: i64,
 }
 
@@ -74,7 +73,6 @@ impl World {
             topics: Mutex::default(),
             runs: AtomicU64::new(0),
             ending: AtomicBool::new(false),
-            calm: AtomicBool::new(false),
             start_ms,
         })
     }
@@ -90,11 +88,11 @@ impl World {
 
     /// No more faults from now on.
     pub fn is_calm(&self) -> bool {
-        self.calm.load(Ordering::Relaxed)
+        self.core.is_calm()
     }
 
     pub fn calm_down(&self) {
-        self.calm.store(true, Ordering::Relaxed);
+        self.core.calm_down();
     }
 
     /// The store without faults, for checks.

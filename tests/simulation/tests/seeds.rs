@@ -1,7 +1,7 @@
 //! Seeds, run one after the other. `SIMULATION_SEED=7` runs one, `SIMULATION_SEEDS=100..200` a slice.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use strandline_simulation::{check_seeds, run_seed, seeds_or};
+use strandline_simulation::{Script, check_seeds, run_script, run_seed, seeds_of_each_kind, seeds_or};
 
 /// Those that a build of the project runs.
 const SEEDS: std::ops::Range<u64> = 0..300;
@@ -19,7 +19,11 @@ fn nothing_acknowledged_is_lost_or_doubled_by_odd_seeds() {
 
 #[test]
 fn the_same_seed_is_the_same_history() {
-    for seed in seeds_or(0..3) {
+    let seeds = seeds_of_each_kind();
+    assert!(seeds.len() > 1, "{seeds:?}");
+    for seed in seeds {
         assert_eq!(run_seed(seed), run_seed(seed), "seed {seed}");
     }
+    let script = || run_script(Script::OpenPlanTakenOver, None);
+    assert_eq!(script(), script());
 }

@@ -6,6 +6,7 @@ use crate::network::Link;
 use crate::node::Node;
 use crate::record::{Record, take_apart};
 use crate::world::{TopicInfo, World};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use strandline_types::{TimestampType, TopicPartition};
 use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
@@ -117,7 +118,8 @@ fn check_fetched(
     }
 }
 
-/// Holds the records of an answer against what was sent, acknowledged and seen before. The first offset after them.
+/// Holds the records of an answer against what was sent, acknowledged and seen before: each offset up to the first after them, which is
+/// returned, has its record, or is a hole that the log knows (I1, I5).
 pub(crate) fn check_answer(
     world: &World,
     topic: &TopicInfo,
@@ -135,6 +137,20 @@ pub(crate) fn check_answer(
     };
     if answer.next > end {
         world.core.fail(format!("{}-{}: records up to {}, the log ends at {end} (I1)", topic.name, at.partition, answer.next));
+    }
+    let given: BTreeSet<i64> = answer.records.iter().map(|(offset, ..)| *offset).collect();
+    let missing = {
+        let oracle = world.core.oracle();
+        // What retention has just taken need not be there.
+        let log_start = oracle.bounds(at).map_or(i64::MAX, |(log_start, _)| log_start);
+        (offset.max(log_start)..answer.next).find(|offset| !given.contains(offset) && !oracle.is_hole(at, *offset))
+    };
+    if let Some(missing) = missing {
+        world.core.fail(format!(
+            "{}-{}: no record at offset {missing} in an answer of [{offset}, {}), and no hole is known there (I5)",
+            topic.name, at.partition, answer.next
+        ));
+        return None;
     }
     for (offset, record, timestamp_type) in answer.records {
         if let Err(what) = check_record(world, topic, at, offset, &record, timestamp_type) {
@@ -213,6 +229,7 @@ async fn beyond_the_end(world: &World, link: &Link, node: &Arc<Node>, topic: &To
 pub(crate) async fn read_all(world: &World, node: &Node, topic: &TopicInfo, at: TopicPartition, max_bytes: usize) {
     let Some((log_start, end)) = world.core.oracle().bounds(at) else { return };
     let what = format!("{} reading {}-{}", node.name(), topic.name, at.partition);
+    let told = world.core.ledger().acked_from(at, log_start);
     let mut next = log_start;
     while next < end {
         // Its view may be trimmed away under it: it begins anew, and is read then.
@@ -235,15 +252,8 @@ pub(crate) async fn read_all(world: &World, node: &Node, topic: &TopicInfo, at: 
         }
         next = after;
     }
-    let missing: Vec<_> = {
-        let log_start = world.core.oracle().bounds(at).map_or(log_start, |(log_start, _)| log_start);
-        let ledger = world.core.ledger();
-        ledger.acked_from(at, log_start).into_iter().filter(|(offset, _)| !ledger.has_seen(at, *offset)).collect()
-    };
-    if let Some((offset, id)) = missing.first() {
-        world.core.fail(format!(
-            "{what}: offset {offset} was acknowledged to {id:x} and is not there, with {} others (I1)",
-            missing.len() - 1
-        ));
+    // Every answer had all of its offsets, so that all of them were there; but what was acknowledged must lie before the end.
+    if let Some((offset, id)) = told.range(end..).next() {
+        world.core.fail(format!("{what}: offset {offset} was acknowledged to {id:x}, and the log ends at {end} (I1)"));
     }
 }
