@@ -54,6 +54,8 @@ pub enum Rule {
     Manifest,
     /// A sealed file counts as listed only with all of its rows.
     WholeFiles,
+    /// Every record becomes a row.
+    EveryRecord,
 }
 
 #[cfg(feature = "mutations")]

@@ -48,8 +48,14 @@ impl Mutation {
     ];
 
     /// Rules that chance finds, each within so many seeds.
-    pub const BY_CHANCE: [(Rule, u64); 5] =
-        [(Rule::A4, 10), (Rule::B1, 60), (Rule::Duplicates, 5), (Rule::Generation, 20), (Rule::FoldVersion, 20)];
+    pub const BY_CHANCE: [(Rule, u64); 6] = [
+        (Rule::A4, 10),
+        (Rule::B1, 60),
+        (Rule::Duplicates, 5),
+        (Rule::Generation, 20),
+        (Rule::FoldVersion, 20),
+        (Rule::EveryRecord, 3),
+    ];
 
     /// Rules that a script finds: chance seldom comes to where they matter.
     pub const BY_SCRIPT: [(Rule, Script); 38] = [
