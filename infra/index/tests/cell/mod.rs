@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use strandline_commands::*;
-use strandline_index::{Index, Outcome};
-use strandline_types::{ChainHash, TopicId};
+use strandline_index::{Index, Outcome, digest};
+use strandline_types::{ChainHash, Incarnation, TopicId};
 
 pub const ID: TopicId = TopicId([7; 16]);
 
-/// A cell of one node, command by command.
+/// A cell of one node (others may join), command by command.
+#[derive(Clone)]
 pub struct Player {
     pub index: Index,
     incarnation: u64,
@@ -37,6 +38,11 @@ impl Player {
     }
 
     pub fn append(&mut self, commit: Commit) -> Vec<Outcome> {
+        self.try_append(commit).unwrap()
+    }
+
+    /// None if the commit itself was refused.
+    fn try_append(&mut self, commit: Commit) -> Option<Vec<Outcome>> {
         let ChainHash(hash) = self.index.cell.hash;
         let payload_length = commit.payload_length;
         let body = EntryBody {
@@ -52,7 +58,7 @@ impl Player {
         if self.checked {
             assert_eq!(self.index.violations(), Vec::<String>::new());
         }
-        folded.commits[0].outcomes.clone().unwrap()
+        folded.commits[0].outcomes.clone()
     }
 
     pub fn play(&mut self, command: impl Into<Command>) -> Outcome {
@@ -73,6 +79,32 @@ impl Player {
         self.n += 1;
         let (incarnation, n) = (self.incarnation, self.n);
         self.append(Commit { incarnation, n, payload_length, commands, objects, ..Commit::default() })
+    }
+
+    /// The same, where the commit itself may be refused: none, then.
+    pub fn try_play(&mut self, commands: Vec<Command>) -> Option<Vec<Outcome>> {
+        self.n += 1;
+        let (incarnation, n) = (self.incarnation, self.n);
+        self.try_append(Commit { incarnation, n, commands, ..Commit::default() })
+    }
+
+    /// Another node joins; its run.
+    pub fn join(&mut self) -> u64 {
+        let join = Join { nonce: vec![2], fold_version_supported: 2, ..Join::default() };
+        assert!(matches!(self.nobody(join), Outcome::Joined { .. }));
+        self.index.cell.seq.0
+    }
+
+    /// The commits that follow are of that run, which is alive.
+    pub fn act_as(&mut self, incarnation: u64) {
+        (self.incarnation, self.n) = (incarnation, self.index.nodes[&Incarnation(incarnation)].last_n);
+    }
+
+    /// The digest of all but the chain's hash, in which two logs always differ.
+    pub fn digest_without_hash(&self) -> [u8; 32] {
+        let mut index = self.index.clone();
+        index.cell.hash = ChainHash::default();
+        digest(&index)
     }
 
     /// As a rebuild and a node that joins do it: a command of nobody.
