@@ -208,6 +208,45 @@ fn of_a_claim() {
     });
 }
 
+/// A claim is its holder's, and is lost as a lease is (I9): every command of a group says which.
+#[test]
+fn without_the_claim_nothing_of_a_group_changes() {
+    let commands = |index: &Index, claim: u64| -> [Command; 5] {
+        let (group, last_changed) = ("g".to_owned(), index.groups["g"].last_changed.0);
+        let offset = CommittedOffset { topic_id: ID.0.to_vec(), offset: 6, ..CommittedOffset::default() };
+        [
+            StoreGroup { claim, ..stored(index, &["a"]) }.into(),
+            CommitOffsets { group: group.clone(), claim, generation: -1, offsets: vec![offset], ..CommitOffsets::default() }
+                .into(),
+            DeleteOffsets { group: group.clone(), claim, partitions: vec![topic_partition()] }.into(),
+            DeleteGroup { group: group.clone(), claim }.into(),
+            ExpireGroup { group, claim, last_changed }.into(),
+        ]
+    };
+    let demand_refused = |player: &Player, run: u64, claim: u64| {
+        for command in commands(&player.index, claim) {
+            let (mut with, mut without) = (player.clone(), player.clone());
+            with.act_as(run);
+            without.act_as(run);
+            without.play_all(Vec::new(), 10);
+            assert_eq!(with.play(command.clone()), Outcome::Refused(Refusal::NotCoordinator), "{command:?}");
+            assert_eq!(with.digest_without_hash(), without.digest_without_hash(), "{command:?}");
+        }
+    };
+    let mut player = Player::new(2);
+    assert_eq!(player.join(), OTHER);
+    group_with_an_offset(&mut player);
+    let lost = claim_of(&player.index);
+    for command in commands(&player.index, lost) {
+        assert!(!matches!(player.clone().play(command.clone()), Outcome::Refused(_)), "{command:?}");
+    }
+    demand_refused(&player, OTHER, lost);
+    demand_refused(&player, PROPOSER, 0);
+    taken_over(&mut player);
+    demand_refused(&player, PROPOSER, lost);
+    demand_refused(&player, PROPOSER, claim_of(&player.index));
+}
+
 #[test]
 fn of_a_node() {
     play(&Case {
