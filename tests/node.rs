@@ -124,6 +124,28 @@ fn plain(record: &ConsumedRecord) -> Shape {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_dropped_leaves_no_thread_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    for stops in [false, true] {
+        let node = start(folder.path()).await;
+        let log = std::sync::Arc::downgrade(&node.parts().log);
+        if stops {
+            node.stop().await;
+        } else {
+            drop(node);
+        }
+        // Whoever appends to the log holds it, and all that the cell knows.
+        for _ in 0..500 {
+            if log.strong_count() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(log.strong_count(), 0, "stopped: {stops}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_is_the_same_hot_fresh_sealed_and_after_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let node = start(data.path()).await;

@@ -49,14 +49,25 @@ pub struct NodeOptions {
     pub settings: Settings,
 }
 
-/// A node at work.
+/// A node at work. One that is dropped ends as a crash would end it.
 pub struct Node {
+    // Before the folder is let go.
+    _tasks: EndTasks,
     parts: Arc<Parts>,
     server: Server,
     kafka: SocketAddr,
     http: Option<SocketAddr>,
     // Held until the node is gone.
     _folder: Folder,
+}
+
+/// Ends a node's tasks and threads, also where its start fails half-way.
+struct EndTasks(Runtime);
+
+impl Drop for EndTasks {
+    fn drop(&mut self) {
+        self.0.spawner.group().abort_all();
+    }
 }
 
 /// What a node is made of; the HTTP side and the operator's commands work on it.
@@ -91,6 +102,7 @@ impl Node {
     pub async fn start(options: NodeOptions) -> anyhow::Result<Self> {
         let settings = options.settings;
         let runtime = Runtime::system();
+        let tasks = EndTasks(runtime.clone());
         let metrics = Metrics::install().context("metrics could not be started")?;
         let folder = Folder::open(&settings.data)?;
         // The port first: an address that is taken is found before anything is opened.
@@ -166,7 +178,7 @@ impl Node {
         let server = Server::new(services, runtime);
         let kafka = server.listen(listener)?;
         tracing::info!(kafka = %listen, advertised = %format!("{}:{}", advertise.0, advertise.1), http = ?http, data = %parts.settings.data.display(), "serving");
-        Ok(Self { parts, server, kafka, http, _folder: folder })
+        Ok(Self { _tasks: tasks, parts, server, kafka, http, _folder: folder })
     }
 
     /// Where Kafka clients connect.

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
@@ -23,6 +23,10 @@ pub struct BlockingError {
 #[derive(Debug, Default)]
 struct Tasks {
     handles: Vec<Running>,
+    /// They end with this one.
+    parts: Vec<Weak<Mutex<Tasks>>>,
+    /// The group that this is a part of: kept for as long as its parts are, since the way to them leads through it.
+    _whole: Option<TaskGroup>,
     closed: bool,
 }
 
@@ -54,13 +58,34 @@ impl Running {
 pub struct TaskGroup(Arc<Mutex<Tasks>>);
 
 impl TaskGroup {
-    /// Ends every task of the group where it stands, as a crash would, and refuses new ones.
+    /// Ends every task of the group and of its parts where it stands, as a crash would, and refuses new ones.
     pub fn abort_all(&self) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.closed = true;
-        for handle in tasks.handles.drain(..) {
-            handle.abort();
+        let parts = {
+            let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.closed = true;
+            for handle in tasks.handles.drain(..) {
+                handle.abort();
+            }
+            std::mem::take(&mut tasks.parts)
+        };
+        for part in parts.iter().filter_map(Weak::upgrade) {
+            TaskGroup(part).abort_all();
         }
+    }
+
+    /// A group that can be ended by itself, and ends with this one.
+    fn part(&self) -> Self {
+        let part = Self(Arc::new(Mutex::new(Tasks { _whole: Some(self.clone()), ..Tasks::default() })));
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.closed {
+            part.abort_all();
+        }
+        // As in `add`.
+        if tasks.parts.len() == tasks.parts.capacity() {
+            tasks.parts.retain(|part| part.strong_count() > 0);
+        }
+        tasks.parts.push(Arc::downgrade(&part.0));
+        part
     }
 
     /// How many tasks still run.
@@ -131,10 +156,10 @@ impl Spawner {
         Self { group: TaskGroup::default(), in_place: true }
     }
 
-    /// The same way of spawning, with a group of its own.
+    /// The same way of spawning, with a group of its own that is a part of this one: it ends by itself, or with the whole.
     #[must_use]
     pub fn new_group(&self) -> Self {
-        Self { group: TaskGroup::default(), in_place: self.in_place }
+        Self { group: self.group.part(), in_place: self.in_place }
     }
 
     /// The tasks started through this spawner and its clones.
@@ -247,6 +272,30 @@ mod tests {
             let _ = keep.send(()).await;
         });
         assert_eq!(receiver.recv().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_a_group_ends_by_itself_or_with_the_whole() {
+        let whole = Spawner::in_place();
+        let (first, second) = (whole.new_group(), whole.new_group().new_group());
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<()>(1);
+        for spawner in [&whole, &first, &second] {
+            let keep = sender.clone();
+            spawner.spawn("waiter", async move {
+                std::future::pending::<()>().await;
+                drop(keep);
+            });
+        }
+        drop(sender);
+        first.group().abort_all();
+        tokio::task::yield_now().await;
+        assert_eq!((whole.group().running(), first.group().running()), (1, 0));
+        whole.group().abort_all();
+        assert_eq!(receiver.recv().await, None, "every task was dropped");
+        let late = whole.new_group();
+        late.spawn("late", async { panic!("a part of what has ended") });
+        tokio::task::yield_now().await;
+        assert_eq!(late.group().running(), 0);
     }
 
     #[tokio::test]
