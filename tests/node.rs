@@ -11,7 +11,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::path::Path;
 use std::time::Duration;
-use strandline::node::{Folder, Node};
+use strandline::node::{Folder, Node, NodeOptions};
 use strandline_cell::Submission;
 use strandline_client::{
     Client, ClientOptions, Compression, ConsumedRecord, ConsumerOptions, HeaderRef, NewTopic, ProducerOptions, ProducerRecord,
@@ -143,6 +143,27 @@ async fn a_node_that_is_dropped_leaves_no_thread_behind() {
         }
         assert_eq!(log.strong_count(), 0, "stopped: {stops}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_fails_half_way_keeps_nothing_of_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let start = async |http: Option<String>| {
+        let (data, listen) = (folder.path().to_owned(), "127.0.0.1:0".to_owned());
+        Node::start(NodeOptions { settings: Settings { data, listen, http, min_free_bytes: 0, ..Settings::default() } }).await
+    };
+    assert!(start(Some(taken.local_addr().unwrap().to_string())).await.is_err());
+    let mut last = None;
+    // What it had begun ends at once, if not in the same moment.
+    for _ in 0..500 {
+        match start(None).await {
+            Ok(node) => return node.stop().await,
+            Err(error) => last = Some(error),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{last:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -78,9 +78,10 @@ impl Shared {
             let last = view.cell.snapshot.agreed.as_ref().map_or(0, |(seq, ..)| seq.0);
             view.cell.seq.0.saturating_sub(last)
         };
-        let memory = self.memory();
-        since >= self.options.snapshot_entries
-            || memory.log_bytes >= log_bytes_between(self.options.snapshot_log_bytes, memory.snapshot_bytes)
+        let (memory, least) = (self.memory(), self.options.snapshot_log_bytes);
+        // Where there is no room left, what a snapshot lets go of is wanted soon.
+        let enough = if self.cell.log().has_room() { log_bytes_between(least, memory.snapshot_bytes) } else { least };
+        since >= self.options.snapshot_entries || memory.log_bytes >= enough
     }
 
     /// Takes a snapshot (if it is due, or `force`), has it agreed, moves the floor and trims. Returns the seq it holds.
@@ -274,10 +275,10 @@ impl Shared {
     }
 }
 
-/// How long the log grows between two snapshots: at least `least`, and so long that a snapshot of that size stays a small part of what is
+/// How long the log grows between two snapshots: at least `least`, and, within a bound, so long that a snapshot of that size stays a small part of what is
 /// written. A large index under full load would otherwise be encoded several times a second.
 fn log_bytes_between(least: u64, snapshot_bytes: u64) -> u64 {
-    least.max(snapshot_bytes.saturating_mul(limits::SNAPSHOT_LOG_RATIO))
+    least.max(snapshot_bytes.saturating_mul(limits::SNAPSHOT_LOG_RATIO).min(limits::SNAPSHOT_LOG_MOST_BYTES))
 }
 
 /// The oldest inline runs, by partition and offset, up to what one WAL segment takes; `without` those.
@@ -316,7 +317,7 @@ mod tests {
         assert_eq!(log_bytes_between(1_000, 0), 1_000);
         assert_eq!(log_bytes_between(1_000, 1_000 / limits::SNAPSHOT_LOG_RATIO), 1_000);
         assert_eq!(log_bytes_between(1_000, 1_000), 1_000 * limits::SNAPSHOT_LOG_RATIO);
-        assert_eq!(log_bytes_between(1_000, u64::MAX), u64::MAX);
+        assert_eq!(log_bytes_between(1_000, u64::MAX), limits::SNAPSHOT_LOG_MOST_BYTES);
     }
 
     #[test]

@@ -102,9 +102,9 @@ impl Node {
     pub async fn start(options: NodeOptions) -> anyhow::Result<Self> {
         let settings = options.settings;
         let runtime = Runtime::system();
-        let tasks = EndTasks(runtime.clone());
         let metrics = Metrics::install().context("metrics could not be started")?;
         let folder = Folder::open(&settings.data)?;
+        let tasks = EndTasks(runtime.clone());
         // The port first: an address that is taken is found before anything is opened.
         let listener = TcpListener::bind(&settings.listen).await.with_context(|| {
             format!("cannot listen on {} (is another broker running there? choose another with --listen)", settings.listen)

@@ -202,7 +202,7 @@ impl Faults {
             Some(Effect::Late(time)) => {
                 let clock = Arc::clone(&self.runtime.clock);
                 // Spawned outside of the node's own tasks, as the network outlives the node.
-                self.runtime.spawner.new_group().spawn("late request", async move {
+                self.runtime.spawner.detached().spawn("late request", async move {
                     clock.sleep(time).await;
                     let _ = work.await;
                 });

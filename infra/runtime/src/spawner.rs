@@ -26,7 +26,7 @@ struct Tasks {
     /// They end with this one.
     parts: Vec<Weak<Mutex<Tasks>>>,
     /// The group that this is a part of: kept for as long as its parts are, since the way to them leads through it.
-    _whole: Option<TaskGroup>,
+    whole: Option<TaskGroup>,
     closed: bool,
 }
 
@@ -35,6 +35,15 @@ struct Tasks {
 enum Running {
     Task(AbortHandle),
     Thread { abort: futures::future::AbortHandle, ended: Arc<AtomicBool> },
+}
+
+impl Drop for Tasks {
+    /// What still runs when nobody holds the part any more ends with the whole.
+    fn drop(&mut self) {
+        if let Some(whole) = self.whole.take() {
+            self.handles.drain(..).filter(|running| !running.is_finished()).for_each(|running| whole.add(running));
+        }
+    }
 }
 
 impl Running {
@@ -75,7 +84,8 @@ impl TaskGroup {
 
     /// A group that can be ended by itself, and ends with this one.
     fn part(&self) -> Self {
-        let part = Self(Arc::new(Mutex::new(Tasks { _whole: Some(self.clone()), ..Tasks::default() })));
+        let part = Self::default();
+        part.0.lock().unwrap_or_else(PoisonError::into_inner).whole = Some(self.clone());
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.closed {
             part.abort_all();
@@ -160,6 +170,12 @@ impl Spawner {
     #[must_use]
     pub fn new_group(&self) -> Self {
         Self { group: self.group.part(), in_place: self.in_place }
+    }
+
+    /// The same way of spawning, with a group that is no part of this one: for what outlives it.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { group: TaskGroup::default(), in_place: self.in_place }
     }
 
     /// The tasks started through this spawner and its clones.
@@ -290,6 +306,9 @@ mod tests {
         first.group().abort_all();
         tokio::task::yield_now().await;
         assert_eq!((whole.group().running(), first.group().running()), (1, 0));
+        // Nobody holds the part: what runs in it is the whole's.
+        drop(second);
+        assert_eq!(whole.group().running(), 2);
         whole.group().abort_all();
         assert_eq!(receiver.recv().await, None, "every task was dropped");
         let late = whole.new_group();

@@ -363,6 +363,8 @@ pub const SNAPSHOT_ENTRIES: u64 = 10_000;
 pub const SNAPSHOT_LOG_BYTES: u64 = 256 * MIB as u64;
 /// The same for each byte of the last snapshot, so that a large index is not written again and again while much comes in.
 pub const SNAPSHOT_LOG_RATIO: u64 = 64;
+/// Bytes of log between snapshots, at most, however large the index is: until the next one they stay on the disk.
+pub const SNAPSHOT_LOG_MOST_BYTES: u64 = 4_096 * MIB as u64;
 
 /// What a rebuilt cell adds to every next offset and to the next producer id (I10).
 pub const REBUILD_OFFSET_STEP: i64 = 1_000_000_000;

@@ -5,7 +5,7 @@ use super::frame_reader::{Found, FrameReader};
 use crate::disk::{DiskFile, read_exact_at, read_exact_direct};
 use crate::{ReadError, Row};
 use bytes::Bytes;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -148,15 +148,15 @@ impl LogFile {
         }
         let length = (range.end - range.start) as usize;
         let at = position + FRAME_HEADER as u64 + u64::from(header.entry_length) + range.start;
-        let past_cache = if direct { read_exact_direct(&*self.file, length, at) } else { Err(ErrorKind::Unsupported.into()) };
-        let payload = match past_cache {
-            Err(error) if error.kind() == ErrorKind::Unsupported => {
+        // Whatever fails past the cache is asked for in the usual way, whose answer counts.
+        let payload: Bytes = match direct.then(|| read_exact_direct(&*self.file, length, at)) {
+            Some(Ok(payload)) => payload,
+            _ => {
                 let mut payload = vec![0; length];
-                read_exact_at(&*self.file, &mut payload, at).map(|()| payload.into())
+                read_exact_at(&*self.file, &mut payload, at).map_err(|error| self.failed(at, &error))?;
+                payload.into()
             }
-            answer => answer,
         };
-        let payload: Bytes = payload.map_err(|error| self.failed(at, &error))?;
         let whole = range.end - range.start == header.payload_length;
         if whole && super::format::crc32c(&payload) != header.payload_crc {
             return Err(self.corrupt(position, "the payload is not what was written"));
