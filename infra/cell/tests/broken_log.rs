@@ -37,6 +37,10 @@ fn body(hash: ChainHash, incarnation: u64, n: u64) -> EntryBody {
     EntryBody { time_ms: START_MS, hash_before: hash.0.to_vec(), cell_epoch: 1, commits: vec![commit], ..EntryBody::default() }
 }
 
+fn entry(hash_before: ChainHash, bytes: Bytes) -> Entry {
+    Entry { hash_before, bytes, payload: Payload::default() }
+}
+
 /// What is wrong with an entry.
 #[derive(Debug, Clone, Copy)]
 enum Wrong {
@@ -59,7 +63,7 @@ impl Wrong {
             Self::Short => Bytes::from_static(b"\x00"),
             Self::CellEpoch => encode(&EntryBody { cell_epoch: 2, ..good }).unwrap(),
         };
-        Entry { hash_before: hash, bytes, payload: Payload::default() }
+        entry(hash, bytes)
     }
 
     fn error(self, seq: Seq) -> FoldError {
@@ -97,6 +101,11 @@ impl Living {
         self.before.nodes[&self.cell.incarnation()].last_n + 1
     }
 
+    /// The node's next commit, after the entry with that hash.
+    fn good(&self, hash: ChainHash) -> Entry {
+        entry(hash, encode(&body(hash, self.cell.incarnation().0, self.next_n())).unwrap())
+    }
+
     fn wrong(&self, wrong: Wrong) -> Entry {
         wrong.entry(self.before.cell.hash, self.cell.incarnation().0, self.next_n())
     }
@@ -107,8 +116,7 @@ impl Living {
         let hash = chain_hash(self.before.cell.hash, &entry.bytes);
         self.log.append(at, entry).await.unwrap();
         for (at, hash) in [(at.next(), hash), (at.next().next(), self.before.cell.hash)] {
-            let bytes = encode(&body(hash, self.cell.incarnation().0, self.next_n())).unwrap();
-            self.log.append(at, Entry { hash_before: hash, bytes, payload: Payload::default() }).await.unwrap();
+            self.log.append(at, self.good(hash)).await.unwrap();
         }
     }
 
@@ -133,9 +141,8 @@ impl Living {
 #[tokio::test(start_paused = true)]
 async fn the_same_entry_without_a_fault_is_folded() {
     let living = Living::new(false).await;
-    let (hash, at) = (living.before.cell.hash, living.before.cell.seq.next());
-    let bytes = encode(&body(hash, living.cell.incarnation().0, living.next_n())).unwrap();
-    living.log.append(at, Entry { hash_before: hash, bytes, payload: Payload::default() }).await.unwrap();
+    let at = living.before.cell.seq.next();
+    living.log.append(at, living.good(living.before.cell.hash)).await.unwrap();
     living.cell.barrier().await.unwrap();
     assert_eq!((living.cell.seq(), living.cell.view().topics.len()), (at, 2));
     assert!(!living.cell.is_stopped());

@@ -42,18 +42,15 @@ impl Bucket {
     fn note_rows(&self, path: &str, bytes: Bytes) {
         let Some(folder) = path.strip_prefix("bronze/").and_then(|rest| rest.rsplit_once("/ingest_date=")) else { return };
         let mut shown = locked(&self.shown);
-        if shown.values().any(|known| known == path) {
-            return;
-        }
         let noted =
             SegmentFooter::parse(path, bytes.len() as u64, &bytes).map_err(|error| error.to_string()).and_then(|footer| {
                 let rows = SegmentScan::new(&footer, &Fetched::whole(bytes));
                 let noted = rows.for_each_row(|partition, _, record| {
                     match shown.insert((folder.0.to_owned(), partition, record.offset), path.to_owned()) {
-                        Some(other) => {
+                        Some(other) if other != path => {
                             Err(RowError(format!("offset {} of partition {partition} is in {other} too", record.offset)))
                         }
-                        None => Ok(()),
+                        _ => Ok(()),
                     }
                 });
                 noted.map_err(|RowError(error)| error)

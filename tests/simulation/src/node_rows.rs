@@ -19,11 +19,6 @@ pub(crate) struct NodeRows {
     pub failing: u64,
 }
 
-/// The table fails.
-fn broken() -> Arc<dyn std::error::Error + Send + Sync> {
-    Arc::from(Box::<dyn std::error::Error + Send + Sync>::from("ordered by the run"))
-}
-
 impl std::fmt::Debug for NodeRows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("NodeRows")
@@ -38,13 +33,12 @@ impl NodeRows {
         }
     }
 
-    /// Whether this request, or the reply to it, is lost.
-    fn fails(&self) -> bool {
-        !self.core.is_calm() && self.failing > 0 && self.dice.chance(self.failing)
-    }
-
-    fn read<T>(&self, answer: Result<T, ReadError>) -> Result<T, ReadError> {
-        if self.fails() { Err(ReadError::Failed { source: broken() }) } else { answer }
+    /// Now and then this request, or the reply to it, is lost.
+    fn lose<E>(&self, failed: impl FnOnce(Arc<dyn std::error::Error + Send + Sync>) -> E) -> Result<(), E> {
+        if self.core.is_calm() || self.failing == 0 || !self.dice.chance(self.failing) {
+            return Ok(());
+        }
+        Err(failed(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from("ordered by the run"))))
     }
 }
 
@@ -53,9 +47,7 @@ impl SegmentIndex for NodeRows {
     async fn put(&self, rows: Vec<SealedRow>) -> Result<PutOutcome, PutError> {
         self.begin().await;
         self.stops.pass(Place::Rows, "").await;
-        if self.fails() {
-            return Err(PutError::Failed { source: broken() });
-        }
+        self.lose(|source| PutError::Failed { source })?;
         if self.core.mutated(Mutation::RowsForgotten) {
             return Ok(PutOutcome { written: rows.len() as u64, ..PutOutcome::default() });
         }
@@ -70,21 +62,24 @@ impl SegmentIndex for NodeRows {
         }
         let answer = self.core.segment_index.put(rows).await;
         self.gate.pass().await;
-        if self.fails() { Err(PutError::Failed { source: broken() }) } else { answer }
+        self.lose(|source| PutError::Failed { source })?;
+        answer
     }
 
     async fn find(&self, topic_partition: TopicPartition, offset: i64) -> Result<Option<SealedRow>, ReadError> {
         self.begin().await;
         let answer = self.core.segment_index.find(topic_partition, offset).await;
         self.gate.pass().await;
-        self.read(answer)
+        self.lose(|source| ReadError::Failed { source })?;
+        answer
     }
 
     async fn scan(&self, topic_partition: TopicPartition, from_offset: i64, limit: usize) -> Result<Vec<SealedRow>, ReadError> {
         self.begin().await;
         let answer = self.core.segment_index.scan(topic_partition, from_offset, limit).await;
         self.gate.pass().await;
-        self.read(answer)
+        self.lose(|source| ReadError::Failed { source })?;
+        answer
     }
 
     async fn scan_all(&self, after: Option<RowKey>, limit: usize) -> Result<Vec<SealedRow>, ReadError> {
@@ -92,29 +87,29 @@ impl SegmentIndex for NodeRows {
         let answer = self.core.segment_index.scan_all(after, limit).await;
         self.stops.pass(Place::Listed, "").await;
         self.gate.pass().await;
-        self.read(answer)
+        self.lose(|source| ReadError::Failed { source })?;
+        answer
     }
 
     async fn remove(&self, keys: Vec<RowKey>) -> Result<u64, RemoveError> {
         self.begin().await;
-        if self.fails() {
-            return Err(RemoveError::Failed { source: broken() });
-        }
+        self.lose(|source| RemoveError::Failed { source })?;
         let answer = self.core.segment_index.remove(keys).await;
-        if self.fails() { Err(RemoveError::Failed { source: broken() }) } else { answer }
+        self.lose(|source| RemoveError::Failed { source })?;
+        answer
     }
 
     async fn remove_topic(&self, topic_id: TopicId) -> Result<u64, RemoveError> {
         self.begin().await;
-        if self.fails() {
-            return Err(RemoveError::Failed { source: broken() });
-        }
+        self.lose(|source| RemoveError::Failed { source })?;
         let answer = self.core.segment_index.remove_topic(topic_id).await;
-        if self.fails() { Err(RemoveError::Failed { source: broken() }) } else { answer }
+        self.lose(|source| RemoveError::Failed { source })?;
+        answer
     }
 
     async fn count(&self) -> Result<u64, ReadError> {
         self.begin().await;
-        self.read(self.core.segment_index.count().await)
+        self.lose(|source| ReadError::Failed { source })?;
+        self.core.segment_index.count().await
     }
 }

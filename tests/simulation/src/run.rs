@@ -213,20 +213,22 @@ pub(crate) async fn come_to_rest(world: &Arc<World>) {
     world.core.trace("all is quiet");
 }
 
-pub(crate) async fn verify(world: &Arc<World>) {
+/// At all that there is, in answers of so many bytes.
+async fn look(world: &World, max_bytes: usize) {
     agree(world).await;
-    read_everything(world, 40_000).await;
+    read_everything(world, max_bytes).await;
     bucket(world).await;
     manifests(world).await;
+}
+
+pub(crate) async fn verify(world: &Arc<World>) {
+    look(world, 40_000).await;
     if world.core.has_failed() {
         return;
     }
     world.core.trace("sealing everything");
     seal_everything(world).await;
-    agree(world).await;
-    read_everything(world, 5_000).await;
-    bucket(world).await;
-    manifests(world).await;
+    look(world, 5_000).await;
     if world.core.has_failed() {
         return;
     }
@@ -244,8 +246,5 @@ pub(crate) async fn verify(world: &Arc<World>) {
             break;
         }
     }
-    agree(world).await;
-    read_everything(world, 1 << 20).await;
-    bucket(world).await;
-    manifests(world).await;
+    look(world, 1 << 20).await;
 }

@@ -76,14 +76,19 @@ pub(crate) fn read_exact_at(file: &dyn DiskFile, mut buffer: &mut [u8], mut posi
     Ok(())
 }
 
+/// Where in this memory the part begins that may be handed to such calls.
+pub(crate) fn aligned_start(memory: &[u8]) -> usize {
+    // Always below the alignment: the memory's bytes are aligned to one.
+    memory.as_ptr().align_offset(DIRECT_ALIGNMENT).min(DIRECT_ALIGNMENT)
+}
+
 /// Reads `length` bytes past the system's page cache, with those around them in the first and the last block; `UnexpectedEof` if the file ends
 /// before.
 pub(crate) fn read_exact_direct(file: &dyn DiskFile, length: usize, position: u64) -> io::Result<Bytes> {
     let before = (position % DIRECT_ALIGNMENT as u64) as usize;
     let blocks = (before + length).next_multiple_of(DIRECT_ALIGNMENT);
     let mut memory = vec![0; blocks + DIRECT_ALIGNMENT];
-    // Always below the alignment: the memory's bytes are aligned to one.
-    let start = memory.as_ptr().align_offset(DIRECT_ALIGNMENT).min(DIRECT_ALIGNMENT);
+    let start = aligned_start(&memory);
     let (first, needed) = (position - before as u64, before + length);
     let mut read = 0;
     while read < needed {

@@ -6,7 +6,7 @@
 //! ahead: what a crash leaves is what it leaves otherwise.
 
 use super::log_file::LogFile;
-use crate::disk::{DIRECT_ALIGNMENT, DiskFile, read_exact_at};
+use crate::disk::{DIRECT_ALIGNMENT, DiskFile, aligned_start, read_exact_at};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use strandline_types::limits::LOG_DIRECT_BUFFER_BYTES;
@@ -72,8 +72,7 @@ impl DirectWriter {
         if memory.is_empty() {
             memory.resize(LOG_DIRECT_BUFFER_BYTES + DIRECT_ALIGNMENT, 0);
         }
-        // Always below the alignment: the memory's bytes are aligned to one.
-        let start = memory.as_ptr().align_offset(DIRECT_ALIGNMENT).min(DIRECT_ALIGNMENT);
+        let start = aligned_start(&memory);
         let done = work(self, &mut memory[start..start + LOG_DIRECT_BUFFER_BYTES]);
         if done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Unsupported) {
             self.unsupported = true;

@@ -20,6 +20,11 @@ pub struct Player {
     pub checked: bool,
 }
 
+/// Where the first run's n-th fresh segment lies.
+pub fn fresh_path(n: u64) -> String {
+    format!("fresh/t/{}/{:020}-1-{n}.parquet", ID.id8(), 1)
+}
+
 impl Player {
     /// Of that fold version, with a topic of two partitions.
     pub fn new(fold_version: u32) -> Self {
@@ -107,6 +112,14 @@ impl Player {
         digest(&index)
     }
 
+    /// What a command would do now: its outcome, and whether anything would be other than after a commit without it.
+    pub fn effect(&self, command: Command) -> (Outcome, bool) {
+        let (mut with, mut without) = (self.clone(), self.clone());
+        without.play_all(Vec::new(), 10);
+        let outcome = with.play(command);
+        (outcome, with.digest_without_hash() != without.digest_without_hash())
+    }
+
     /// As a rebuild and a node that joins do it: a command of nobody.
     pub fn nobody(&mut self, command: impl Into<Command>) -> Outcome {
         self.append(Commit { commands: vec![command.into()], ..Commit::default() }).remove(0)
@@ -124,16 +137,17 @@ impl Player {
     }
 
     pub fn lease(&mut self, kind: LeaseKind) -> u64 {
-        self.take_lease(kind, ID.0.to_vec())
+        self.take_lease(kind, ID.0.to_vec(), 0)
     }
 
     /// A lease that is the cell's.
     pub fn cell_lease(&mut self, kind: LeaseKind) -> u64 {
-        self.take_lease(kind, Vec::new())
+        self.take_lease(kind, Vec::new(), 0)
     }
 
-    fn take_lease(&mut self, kind: LeaseKind, scope: Vec<u8>) -> u64 {
-        match self.play(TakeLease { kind: kind as i32, scope, replaces: 0 }) {
+    /// A lease in place of the one with that number; 0 for none.
+    pub fn take_lease(&mut self, kind: LeaseKind, scope: Vec<u8>, replaces: u64) -> u64 {
+        match self.play(TakeLease { kind: kind as i32, scope, replaces }) {
             Outcome::Leased(number) => number.0,
             other => panic!("{other:?}"),
         }
@@ -168,12 +182,12 @@ impl Player {
     /// What is above the frontier into a fresh segment.
     pub fn convert_to(&mut self, lease: u64, n: u64, partition: i32, end: i64) -> String {
         assert_eq!(self.try_convert(lease, n, partition, end), Outcome::Done);
-        format!("fresh/t/{}/{:020}-1-{n}.parquet", ID.id8(), 1)
+        fresh_path(n)
     }
 
     pub fn try_convert(&mut self, lease: u64, n: u64, partition: i32, end: i64) -> Outcome {
         let start = self.index.partition(ID, partition).unwrap().frontier;
-        let path = format!("fresh/t/{}/{:020}-1-{n}.parquet", ID.id8(), 1);
+        let path = fresh_path(n);
         let ranges = vec![FileRange { partition, start, end, ..FileRange::default() }];
         let file = NewFile { path, size: 1, ranges, ..NewFile::default() };
         self.play(Convert { lease, topic_id: ID.0.to_vec(), file: Some(file), ..Convert::default() })
