@@ -3,22 +3,19 @@
 use super::Shared;
 use super::answer::{Answer, Close, write_frame};
 use super::dispatch::Session;
-use super::frames::Frames;
+use super::incoming::Incoming;
 use super::pressure::{IDLE, TooSlow, Transfer};
-use bytes::{BufMut, Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_types::limits;
 use strandline_wire::Frame;
 use strandline_wire::frame::frame_length;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 /// A client that sends no more still gets its answers, for so long.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
-/// Small frames come with one read; large ones go past this buffer, straight into their own memory.
-const READ_BUFFER_BYTES: usize = 2 << 10;
 /// Small answers that are there at the same time are written together, up to so many bytes.
 const TOGETHER_BYTES: usize = 16 << 10;
 
@@ -29,7 +26,7 @@ where
 {
     let (answers, queue) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_PER_CONNECTION);
     let session = Session::new(&shared, peer, id);
-    let reading = read_requests(&shared, session, BufReader::with_capacity(READ_BUFFER_BYTES, read), answers);
+    let reading = read_requests(&shared, session, Incoming::new(read), answers);
     let writing = write_answers(&shared, write, queue);
     tokio::pin!(reading, writing);
     // When reading ends (the client closed, a bad frame, draining), what was taken is still answered. When writing ends,
@@ -64,76 +61,31 @@ fn log_write(peer: SocketAddr, result: std::io::Result<()>) {
 async fn read_requests<R: AsyncRead + Unpin>(
     shared: &Shared,
     mut session: Session,
-    mut read: R,
+    mut read: Incoming<R>,
     answers: mpsc::Sender<Answer>,
 ) -> Result<(), Closed> {
     while !shared.draining.is_cancelled() {
-        let mut prefix = [0; 4];
         let first = tokio::select! {
             biased;
-            first = tokio::time::timeout(IDLE, read.read(&mut prefix)) => first,
+            first = tokio::time::timeout(IDLE, read.begins()) => first,
             () = shared.draining.cancelled() => break,
         };
-        let got = first.map_err(|_| Closed::Idle)??;
-        if got == 0 {
+        if !first.map_err(|_| Closed::Idle)?? {
             return Ok(());
         }
-        let rest = tokio::time::timeout(limits::REQUEST_TRANSFER, read.read_exact(&mut prefix[got..])).await;
-        rest.map_err(|_| Closed::Slow)??;
-        let length = frame_length(prefix)?;
+        let prefix = tokio::time::timeout(limits::REQUEST_TRANSFER, read.prefix()).await;
+        let length = frame_length(prefix.map_err(|_| Closed::Slow)??)?;
         // Admission before allocation: while there is no room the socket is not read, and TCP pushes back.
         let admitted = tokio::time::timeout(limits::REQUEST_WAIT, shared.admission.admit(length)).await;
         let Some(permit) = admitted.map_err(|_| Closed::Busy)? else { return Ok(()) };
-        let transfer = Transfer::of_request(&*shared.runtime.clock, length);
-        let frame = read_frame(&shared.frames, &mut read, length, transfer, || shared.admission.is_short()).await?;
+        let mut transfer = Transfer::of_request(&*shared.runtime.clock, length);
+        let frame = read.frame(&shared.frames, length, &mut transfer, || shared.admission.is_short()).await?;
         let Some(answer) = session.take(frame, permit).await? else { continue };
         if answers.send(answer).await.is_err() {
             break;
         }
     }
     Ok(())
-}
-
-/// A sender that holds room and sends too slowly is not waited for.
-async fn read_frame<R: AsyncRead + Unpin>(
-    frames: &Frames,
-    read: &mut R,
-    length: usize,
-    mut transfer: Transfer<'_>,
-    is_needed: impl Fn() -> bool,
-) -> Result<Bytes, Closed> {
-    if let Some(mut frame) = frames.take(length) {
-        while frame.len() < length {
-            let missing = length - frame.len();
-            read_more(read, &mut frame, missing, &mut transfer, &is_needed).await?;
-        }
-        return Ok(frames.freeze(frame));
-    }
-    // Memory grows with what really comes, not with what was announced.
-    let mut frame = BytesMut::with_capacity(length.min(1 << 20));
-    while frame.len() < length {
-        let missing = length - frame.len();
-        if frame.capacity() == frame.len() {
-            frame.reserve(missing.min(frame.len().max(1 << 20)));
-        }
-        read_more(read, &mut frame, missing, &mut transfer, &is_needed).await?;
-    }
-    Ok(frame.freeze())
-}
-
-/// Takes what has come, or waits for it: at most what is `missing`.
-async fn read_more<R: AsyncRead + Unpin>(
-    read: &mut R,
-    frame: &mut impl BufMut,
-    missing: usize,
-    transfer: &mut Transfer<'_>,
-    is_needed: &impl Fn() -> bool,
-) -> Result<(), Closed> {
-    let mut limited = read.take(missing as u64);
-    match transfer.step(limited.read_buf(frame), is_needed).await?? {
-        0 => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
-        _ => Ok(()),
-    }
 }
 
 async fn write_answers<W: AsyncWrite + Unpin>(
@@ -228,6 +180,7 @@ pub(super) enum Closed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
     fn future_bytes<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {

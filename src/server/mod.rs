@@ -7,6 +7,7 @@ mod answer;
 mod connection;
 mod dispatch;
 mod frames;
+mod incoming;
 mod pressure;
 
 pub use dispatch::Services;

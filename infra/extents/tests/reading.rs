@@ -1,14 +1,18 @@
 //! Extents from payloads and WAL segments, with and without a cache, whole and damaged.
 #![allow(clippy::unwrap_used)]
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_cache::Cache;
 use strandline_cell::{Cell, CellOptions, JoinAs, Submission};
 use strandline_commands::{Batch, CreateTopic, NewObject, Produce, Role};
 use strandline_commit_log::memory::ReadFault;
-use strandline_commit_log::{CommitLog, MemoryCommitLog};
+use strandline_commit_log::{
+    AppendError, CommitLog, Entry, Floor, FloorError, MemoryCommitLog, ReadAgain, ReadError, Tail, TrimError,
+};
 use strandline_extents::{ExtentError, ExtentReader};
 use strandline_index::{Extent, ExtentPlace, Index};
 use strandline_object_store::{Objects, Purpose};
@@ -205,4 +209,63 @@ async fn one_of_many_that_fails_says_what_it_is() {
     // A call for several that fails once: each by itself is there.
     world.log.faults().on_read(world.log.faults().reads() + 2, ReadFault::Unavailable);
     assert!(reader.bytes_of(&inline).await.unwrap() == found);
+}
+
+/// A log of which reads past the page cache come with a wrong bit, and the others too if it is told so.
+struct Damaging {
+    log: MemoryCommitLog,
+    all: bool,
+}
+
+fn damaged(bytes: Bytes) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    bytes[90] ^= 4;
+    bytes.into()
+}
+
+#[async_trait]
+impl CommitLog for Damaging {
+    async fn append(&self, at: Seq, entry: Entry) -> Result<(), AppendError> {
+        self.log.append(at, entry).await
+    }
+    async fn read(&self, from: Seq, max_bytes: usize) -> Result<Tail, ReadError> {
+        self.log.read(from, max_bytes).await
+    }
+    async fn read_payload(&self, at: Seq, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let bytes = self.log.read_payload(at, range).await?;
+        Ok(if self.all { damaged(bytes) } else { bytes })
+    }
+    async fn read_payloads(&self, reads: Vec<(Seq, Range<u64>)>, again: ReadAgain) -> Result<Vec<Bytes>, ReadError> {
+        let found = self.log.read_payloads(reads, again).await?;
+        Ok(if again == ReadAgain::No { found.into_iter().map(damaged).collect() } else { found })
+    }
+    async fn floor(&self) -> Result<Floor, ReadError> {
+        self.log.floor().await
+    }
+    async fn raise_floor(&self, expected: Floor, to: Floor) -> Result<(), FloorError> {
+        self.log.raise_floor(expected, to).await
+    }
+    async fn trim(&self, below: Seq) -> Result<(), TrimError> {
+        self.log.trim(below).await
+    }
+    fn takes_any_payload(&self) -> bool {
+        self.log.takes_any_payload()
+    }
+    async fn close(&self) -> Result<(), AppendError> {
+        self.log.close().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_damaged_past_the_page_cache_is_looked_at_once_more() {
+    let world = world(true).await;
+    let wanted = world.fill().await;
+    let extents = world.extents();
+    let reader = |all| {
+        let log: Arc<dyn CommitLog> = Arc::new(Damaging { log: world.log.clone(), all });
+        ExtentReader::new(log, world.objects.clone(), Purpose::Fresh)
+    };
+    assert_eq!(reader(false).bytes_of(&extents).await.unwrap(), wanted);
+    let error = reader(true).bytes_of(&extents).await.unwrap_err();
+    assert!(matches!(error, ExtentError::Damaged { .. }) && !error.is_retriable(), "{error}");
 }
