@@ -11,7 +11,7 @@ use strandline_commit_log::memory::{AppendFault, FaultRates};
 use strandline_commit_log::{CommitLog, MemoryCommitLog};
 use strandline_index::{BatchOutcome, FOLD_VERSION, Index, Outcome, Refusal, digest};
 use strandline_runtime::Runtime;
-use strandline_types::{Seq, TopicId};
+use strandline_types::{Seq, TopicId, limits};
 
 const START_MS: i64 = 1_790_000_000_000;
 
@@ -90,6 +90,26 @@ async fn a_sole_node_commits_and_a_new_run_finds_everything() {
     assert_eq!(again.node_id(), cell.node_id());
     assert_ne!(again.incarnation(), cell.incarnation());
     assert_eq!(again.view().partition(TopicId([1; 16]), 0).unwrap().next_offset, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_node_lets_go_of_what_it_appended_last() {
+    for sole in [true, false] {
+        let runtime = Runtime::simulated(3, START_MS);
+        let cell = node(&runtime, &MemoryCommitLog::new(runtime.clone()), sole, 9092).await;
+        cell.submit(topic(1, "a", 1)).await.unwrap();
+        let first = cell.submit(produce(1, 0, vec![batch(-1, -1, 1, b"abc")], b"abc")).await.unwrap();
+        let idle = limits::RECENT_PAYLOAD_IDLE;
+        runtime.sleep(idle / 2).await;
+        // What carries no records keeps nothing.
+        cell.submit(topic(2, "b", 1)).await.unwrap();
+        runtime.sleep(idle / 2 - Duration::from_millis(1)).await;
+        assert!(cell.recent_payload(first.seq, 0..3).is_some(), "sole: {sole}");
+        runtime.sleep(Duration::from_millis(10)).await;
+        assert!(cell.recent_payload(first.seq, 0..3).is_none(), "sole: {sole}");
+        let second = cell.submit(produce(1, 0, vec![batch(-1, -1, 1, b"de")], b"de")).await.unwrap();
+        assert_eq!(cell.recent_payload(second.seq, 0..2).unwrap().concat(), b"de");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -215,6 +215,8 @@ pub const SEGMENT_INDEX_CACHE_BYTES: usize = 8 * MIB;
 pub const IDLE_FRAME_BYTES: usize = 8 * MIB;
 /// Payloads that a node appended last, kept for readers of the tail.
 pub const RECENT_PAYLOAD_BYTES: u64 = 32 * MIB as u64;
+/// How long they are kept once no more come: whoever reads behind that reads the log.
+pub const RECENT_PAYLOAD_IDLE: Duration = Duration::from_secs(60);
 /// The write-ahead cache and the cache of blocks and rebuilt batches, in memory.
 pub const CACHE_BYTES: usize = 64 * MIB;
 /// The part of the cache that blocks and spans of files may take before batches rebuilt from them give way, in hundredths: what many
