@@ -3,16 +3,20 @@
 use std::path::Path;
 use std::process::ExitCode;
 use strandline_corruption::examine::{State, Verdict, examine};
-use strandline_corruption::sweep::{Choice, sweep};
+use strandline_corruption::sweep::{Choice, Tally, sweep};
 use strandline_corruption::{alarms, sample};
 
 fn main() -> anyhow::Result<ExitCode> {
     let clock = strandline_runtime::Runtime::system().clock;
-    let mut choice = Choice { stride: 1, phase: 0, large_stride: 1_009, only: None };
+    let mut choice = Choice { stride: 1, phase: 0, large_stride: 1_009, only: None, one_of_a_kind: false };
     let mut arguments = std::env::args().skip(1);
     let mut write_to = None;
     let mut states = vec![State::Stopped, State::Killed, State::LogLost];
     while let Some(name) = arguments.next() {
+        if name == "--one-of-a-kind" {
+            choice.one_of_a_kind = true;
+            continue;
+        }
         let value = arguments.next().ok_or_else(|| anyhow::anyhow!("{name} needs a value"))?;
         match name.as_str() {
             "--stride" => choice.stride = value.parse()?,
@@ -22,7 +26,7 @@ fn main() -> anyhow::Result<ExitCode> {
             "--write" => write_to = Some(value),
             "--state" => states.retain(|state| format!("{state:?}").eq_ignore_ascii_case(&value)),
             _ => anyhow::bail!(
-                "there is no {name}; --stride, --phase, --large-stride, --only PART, --write DIR, --state stopped|killed|loglost"
+                "there is no {name}; --stride, --phase, --large-stride, --only PART, --one-of-a-kind, --write DIR, --state stopped|killed|loglost"
             ),
         }
     }
@@ -49,7 +53,7 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("{state:?}, undamaged: {sound:?}");
         anyhow::ensure!(sound == Ok(Verdict::Harmless), "an undamaged folder must be right");
         let begun = clock.monotonic();
-        for (file, tally) in sweep(&sample, state, &choice, root.path()) {
+        let said = |file: &str, tally: &Tally| {
             println!(
                 "{state:?} {file}: {} found, {} harmless, {} torn, {} WRONG",
                 tally.found,
@@ -60,8 +64,8 @@ fn main() -> anyhow::Result<ExitCode> {
             for line in tally.wrong.iter().take(12) {
                 println!("    {line}");
             }
-            wrong += tally.wrong.len();
-        }
+        };
+        wrong += sweep(&sample, state, &choice, root.path(), said).values().map(|tally| tally.wrong.len()).sum::<usize>();
         println!("{state:?}: {:.1} s", (clock.monotonic() - begun).as_secs_f64());
     }
     println!("{wrong} wrong");

@@ -3,7 +3,7 @@
 use crate::examine::{State, Verdict, examine};
 use crate::folder::{Change, Damage, Files};
 use crate::sample::Sample;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Which damages are tried.
@@ -17,6 +17,8 @@ pub struct Choice {
     pub large_stride: usize,
     /// Only files whose path contains this.
     pub only: Option<String>,
+    /// Of each kind of file only the first.
+    pub one_of_a_kind: bool,
 }
 
 /// What was found of one file.
@@ -39,6 +41,7 @@ const LARGE_BYTES: usize = 50_000;
 /// The damages of a state's files.
 pub fn damages(files: &Files, state: State, choice: &Choice) -> Vec<Damage> {
     let mut all = Vec::new();
+    let mut kinds = BTreeSet::new();
     for (file, bytes) in &files.files {
         let wanted = choice.only.as_ref().is_none_or(|part| file.contains(part.as_str()));
         // Without its log a folder is only its store.
@@ -47,7 +50,7 @@ pub fn damages(files: &Files, state: State, choice: &Choice) -> Vec<Damage> {
             State::Killed => file.ends_with(".log"),
             State::Stopped => true,
         };
-        if !wanted || !there {
+        if !wanted || !there || (!kinds.insert(kind(file)) && choice.one_of_a_kind) {
             continue;
         }
         // Megabytes are disk taken ahead, and the segment index.
@@ -65,16 +68,32 @@ pub fn damages(files: &Files, state: State, choice: &Choice) -> Vec<Damage> {
     all
 }
 
-/// Tries them; `root` is a folder that may be filled and emptied.
-pub fn sweep(sample: &Sample, state: State, choice: &Choice, root: &Path) -> BTreeMap<String, Tally> {
+/// Files of one kind have one format: how deep it lies, in which folder, with which extension. Manifests are of several kinds.
+fn kind(file: &str) -> (usize, Vec<&str>, Option<&str>) {
+    let parts: Vec<&str> = file.split('/').collect();
+    let (name, folders) = parts.split_last().unwrap_or((&"", &[]));
+    let told_apart = if file.starts_with("store/manifest/") { 3 } else { 2 };
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    (parts.len(), folders.iter().take(told_apart).copied().collect(), extension)
+}
+
+/// Tries them, and says what became of each file once it is done with it; `root` is a folder that may be filled and emptied.
+pub fn sweep(
+    sample: &Sample,
+    state: State,
+    choice: &Choice,
+    root: &Path,
+    mut done: impl FnMut(&str, &Tally),
+) -> BTreeMap<String, Tally> {
     let files = match state {
         State::Killed => &sample.killed,
         State::Stopped | State::LogLost => &sample.stopped,
     };
     let mut tallies = BTreeMap::<String, Tally>::new();
-    for (number, damage) in damages(files, state, choice).into_iter().enumerate() {
+    let damages = damages(files, state, choice);
+    for (number, damage) in damages.iter().enumerate() {
         let folder = root.join(number.to_string());
-        let verdict = examine(sample, state, Some(&damage), &folder);
+        let verdict = examine(sample, state, Some(damage), &folder);
         // What cannot be removed is found by the next that fills the disk.
         let _ = std::fs::remove_dir_all(&folder);
         let tally = tallies.entry(damage.file.clone()).or_default();
@@ -83,6 +102,9 @@ pub fn sweep(sample: &Sample, state: State, choice: &Choice, root: &Path) -> BTr
             Ok(Verdict::Harmless) => tally.harmless += 1,
             Ok(Verdict::Torn) => tally.torn += 1,
             Err(wrong) => tally.wrong.push(format!("{damage}: {wrong}")),
+        }
+        if damages.get(number + 1).is_none_or(|next| next.file != damage.file) {
+            done(&damage.file, tally);
         }
     }
     tallies
