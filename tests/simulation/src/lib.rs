@@ -19,6 +19,7 @@ mod core;
 mod dice;
 mod directed;
 mod final_checks;
+mod finding;
 mod gate;
 mod ledger;
 mod mutation;
@@ -37,6 +38,7 @@ mod trace;
 mod world;
 
 pub use directed::{Script, run_script};
+pub use finding::Finding;
 pub use mutation::Mutation;
 pub use run::{Finished, run_mutated, run_seed};
 pub use seeds::{check_seeds, seeds_of_each_kind, seeds_or};

@@ -1,6 +1,7 @@
 //! Faults that are planted on purpose: each breaks one rule, and the checks must find it.
 
 use crate::directed::Script;
+use crate::finding::Finding;
 use strandline_types::mutations::Rule;
 
 /// A rule that does not hold in this run. The ids are those of docs/rules.md.
@@ -34,68 +35,68 @@ impl Mutation {
         matches!(self, Self::Rule(Rule::B1 | Rule::B5 | Rule::B3))
     }
 
-    /// Those that need no switch in the code under test, with the number of seeds within which each is found.
-    pub const ALL: [(Mutation, u64); 9] = [
-        (Mutation::LogForgets, 3),
-        (Mutation::StoreForgets, 3),
-        (Mutation::DeletedEarly, 3),
-        (Mutation::StaleReads, 3),
-        (Mutation::TrimAtOnce, 60),
-        (Mutation::EntriesExpire, 10),
-        (Mutation::OldFloor, 30),
-        (Mutation::FloorPassesExtents, 5),
-        (Mutation::RowsForgotten, 5),
+    /// Those that need no switch in the code under test, with the number of seeds within which each is found, and by what.
+    pub const ALL: [(Mutation, u64, Finding); 9] = [
+        (Mutation::LogForgets, 3, Finding::FalseAck),
+        (Mutation::StoreForgets, 3, Finding::Unreadable),
+        (Mutation::DeletedEarly, 3, Finding::Unreadable),
+        (Mutation::StaleReads, 3, Finding::OldAnswer),
+        (Mutation::TrimAtOnce, 60, Finding::FalseAck),
+        (Mutation::EntriesExpire, 10, Finding::Diverged),
+        (Mutation::OldFloor, 30, Finding::Diverged),
+        (Mutation::FloorPassesExtents, 5, Finding::FloorPassesExtents),
+        (Mutation::RowsForgotten, 5, Finding::Unreadable),
     ];
 
-    /// Rules that chance finds, each within so many seeds.
-    pub const BY_CHANCE: [(Rule, u64); 6] = [
-        (Rule::A4, 10),
-        (Rule::B1, 60),
-        (Rule::Duplicates, 5),
-        (Rule::Generation, 20),
-        (Rule::FoldVersion, 20),
-        (Rule::EveryRecord, 3),
+    /// Rules that chance finds, each within so many seeds, and by what.
+    pub const BY_CHANCE: [(Rule, u64, Finding); 6] = [
+        (Rule::A4, 10, Finding::Violation),
+        (Rule::B1, 60, Finding::Unreadable),
+        (Rule::Duplicates, 5, Finding::Twice),
+        (Rule::Generation, 20, Finding::CommittedOffset),
+        (Rule::FoldVersion, 20, Finding::FoldVersion),
+        (Rule::EveryRecord, 3, Finding::Missing),
     ];
 
-    /// Rules that a script finds: chance seldom comes to where they matter.
-    pub const BY_SCRIPT: [(Rule, Script); 38] = [
-        (Rule::A1, Script::SleptInAppend),
-        (Rule::A2, Script::SleptInAppend),
-        (Rule::A3, Script::TwoSlept),
-        (Rule::A4, Script::LandsAgain),
-        (Rule::A5, Script::LostReply),
-        (Rule::A6, Script::LandsAgainFromTheGrave),
-        (Rule::A7, Script::LateIntoTheNextRun),
-        (Rule::A8, Script::LostRequest),
-        (Rule::A9, Script::FloorThenEntries),
-        (Rule::A10, Script::SleptBeforeTheFloor),
-        (Rule::A12, Script::FasterRival),
-        (Rule::A13, Script::ReadAcrossTheFloor),
-        (Rule::A15, Script::LostReply),
-        (Rule::A17, Script::BehindOneInDoubt),
-        (Rule::B1, Script::LateCommit),
-        (Rule::B2, Script::CollectorLags),
-        (Rule::B3, Script::AtTheHorizon),
-        (Rule::B5, Script::LateConvert),
-        (Rule::B6, Script::TwoObjectsAtOnce),
-        (Rule::B7, Script::GarbageBelowTheHorizon),
-        (Rule::B9, Script::CollectorLags),
-        (Rule::B10, Script::GarbageNotCopied),
-        (Rule::C3, Script::DiesPuttingASealedFile),
-        (Rule::C4, Script::OpenPlanTakenOver),
-        (Rule::C5, Script::GarbageOfALiveReader),
-        (Rule::C6, Script::RowsRemovedUnderAReader),
-        (Rule::C7, Script::SealedWhileListed),
-        (Rule::C8, Script::PlanNotCopied),
-        (Rule::C9, Script::MergeBesideAPlan),
-        (Rule::D1, Script::StartAcrossTheFloor),
-        (Rule::D2, Script::DamagedSnapshot),
-        (Rule::D3, Script::DamagedSnapshot),
-        (Rule::D4, Script::SnapshotBeforeTheFloor),
-        (Rule::D5, Script::SleptBeforeRaising),
-        (Rule::Claim, Script::CommitOfAnOldCoordinator),
-        (Rule::Digest, Script::DamagedFile),
-        (Rule::Manifest, Script::ManifestOfAnOldView),
-        (Rule::WholeFiles, Script::RowsWrittenWhileListed),
+    /// Rules that a script finds, and by what: chance seldom comes to where they matter.
+    pub const BY_SCRIPT: [(Rule, Script, Finding); 38] = [
+        (Rule::A1, Script::SleptInAppend, Finding::FalseAck),
+        (Rule::A2, Script::SleptInAppend, Finding::FalseAck),
+        (Rule::A3, Script::TwoSlept, Finding::Diverged),
+        (Rule::A4, Script::LandsAgain, Finding::Twice),
+        (Rule::A5, Script::LostReply, Finding::Twice),
+        (Rule::A6, Script::LandsAgainFromTheGrave, Finding::Twice),
+        (Rule::A7, Script::LateIntoTheNextRun, Finding::FalseAck),
+        (Rule::A8, Script::LostRequest, Finding::FalseAck),
+        (Rule::A9, Script::FloorThenEntries, Finding::OldAnswer),
+        (Rule::A10, Script::SleptBeforeTheFloor, Finding::LoweredFloor),
+        (Rule::A12, Script::FasterRival, Finding::BrokenChain),
+        (Rule::A13, Script::ReadAcrossTheFloor, Finding::OldAnswer),
+        (Rule::A15, Script::LostReply, Finding::FalseAck),
+        (Rule::A17, Script::BehindOneInDoubt, Finding::Order),
+        (Rule::B1, Script::LateCommit, Finding::Unreadable),
+        (Rule::B2, Script::CollectorLags, Finding::DeletedObject),
+        (Rule::B3, Script::AtTheHorizon, Finding::Unreadable),
+        (Rule::B5, Script::LateConvert, Finding::Unreadable),
+        (Rule::B6, Script::TwoObjectsAtOnce, Finding::Unreadable),
+        (Rule::B7, Script::GarbageBelowTheHorizon, Finding::DeletedObject),
+        (Rule::B9, Script::CollectorLags, Finding::DeletedObject),
+        (Rule::B10, Script::GarbageNotCopied, Finding::DeletedObject),
+        (Rule::C3, Script::DiesPuttingASealedFile, Finding::Unreadable),
+        (Rule::C4, Script::OpenPlanTakenOver, Finding::Violation),
+        (Rule::C5, Script::GarbageOfALiveReader, Finding::DeletedObject),
+        (Rule::C6, Script::RowsRemovedUnderAReader, Finding::WrongOffsets),
+        (Rule::C7, Script::SealedWhileListed, Finding::DeletedObject),
+        (Rule::C8, Script::PlanNotCopied, Finding::PutEarly),
+        (Rule::C9, Script::MergeBesideAPlan, Finding::Violation),
+        (Rule::D1, Script::StartAcrossTheFloor, Finding::Snapshot),
+        (Rule::D2, Script::DamagedSnapshot, Finding::Snapshot),
+        (Rule::D3, Script::DamagedSnapshot, Finding::Snapshot),
+        (Rule::D4, Script::SnapshotBeforeTheFloor, Finding::DeletedObject),
+        (Rule::D5, Script::SleptBeforeRaising, Finding::LoweredFloor),
+        (Rule::Claim, Script::CommitOfAnOldCoordinator, Finding::CommittedOffset),
+        (Rule::Digest, Script::DamagedFile, Finding::Changed),
+        (Rule::Manifest, Script::ManifestOfAnOldView, Finding::ListedTwice),
+        (Rule::WholeFiles, Script::RowsWrittenWhileListed, Finding::DeletedObject),
     ];
 }
