@@ -2,6 +2,7 @@
 
 use strandline_index::{Extent, Partition, Topic};
 use strandline_types::ObjectName;
+use strandline_types::mutations::{Rule, holds};
 
 /// What leaves as a whole: a partition's part of a sealed or fresh file, or an extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,10 @@ pub(crate) fn new_log_start(units: &[Unit], log_start: i64, limit: i64, rules: R
             moved = unit.end;
         }
         to = to.max(moved);
+    }
+    if to > log_start && !holds(Rule::Retention) {
+        let next = units.iter().find(|unit| unit.end > to && unit.end <= limit);
+        to = next.map_or(to, |unit| unit.end);
     }
     (to > log_start).then_some(to)
 }

@@ -56,6 +56,8 @@ pub enum Rule {
     WholeFiles,
     /// Every record becomes a row.
     EveryRecord,
+    /// Retention takes what is old or too much, and no more.
+    Retention,
 }
 
 #[cfg(feature = "mutations")]

@@ -65,7 +65,8 @@ impl Bucket {
     fn check_deletion(&self, path: &str) {
         let referred = {
             let oracle = self.core.oracle();
-            oracle.refers_to(path).or_else(|| oracle.must_wait(path))
+            let now_ms = self.core.clock().now_ms();
+            oracle.refers_to(path).or_else(|| oracle.must_wait(path)).or_else(|| oracle.keeps(path, now_ms))
         };
         let reason = referred.or_else(|| self.sealed_row(path)).or_else(|| {
             let floor = self.core.log.for_node().floor().now_or_never()?.ok()?;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_bronze::manifest::{DayManifest, RootManifest, root_path};
 use strandline_bronze::{Fetched, ReadError, SegmentFooter, SegmentScan};
 use strandline_object_store::Purpose;
+use strandline_segment_index::SegmentIndex;
 use strandline_types::{TopicId, TopicPartition};
 
 /// All nodes serve, have folded the same, and it is right. A node under which the floor passed by begins anew first.
@@ -214,4 +215,68 @@ pub(crate) async fn bucket(world: &World) {
             return world.core.fail(what);
         }
     }
+}
+
+/// Rounds until retention has had its turn, without any fault.
+const RETENTION_ROUNDS: usize = 5;
+
+/// The first offset after what leaves the log first, as a whole: the rest of a file, or of a run of batches.
+async fn first_end(world: &World, at: TopicPartition) -> Option<i64> {
+    let (log_start, sealed_end, next) = {
+        let oracle = world.core.oracle();
+        let partition = oracle.index().partition(at.topic_id, at.partition)?;
+        let (start, fresh, extents) = (partition.log_start, &partition.fresh, &partition.extents);
+        let fresh = fresh.iter().map(|range| range.end).find(|end| *end > start);
+        (start, partition.sealed_end, fresh.or_else(|| extents.iter().map(|extent| extent.end).find(|end| *end > start)))
+    };
+    if log_start >= sealed_end {
+        return next;
+    }
+    Some(world.core.segment_index.find(at, log_start).await.ok()??.end_offset)
+}
+
+/// Retention: what was to go is gone, as whole files and runs of batches; sealed files that are kept for ever are there. (That nothing
+/// else went is looked at whenever a log start moves.)
+pub(crate) async fn retention(world: &World) {
+    let now_ms = world.core.clock().now_ms();
+    let mut done = false;
+    let mut errors = Vec::new();
+    for _ in 0..RETENTION_ROUNDS {
+        for node in world.live() {
+            match node.ask(async { (node.cell.barrier().await.is_ok(), node.compactor.retain_once().await) }).await {
+                Some((true, Ok(()))) => done = true,
+                other => errors.push(format!("{}: {other:?}", node.name())),
+            }
+        }
+        if done || world.core.has_failed() {
+            break;
+        }
+        world.core.runtime.sleep(std::time::Duration::from_secs(30)).await;
+    }
+    if !done {
+        return world.core.fail(format!("retention fails without any fault: {}", errors.join("; ")));
+    }
+    for topic in world.topics() {
+        for partition in 0..topic.partitions {
+            let at = TopicPartition { topic_id: topic.id, partition };
+            let first_end = first_end(world, at).await;
+            let wrong = {
+                let oracle = world.core.oracle();
+                let stays = first_end.and_then(|end| Some((end, oracle.retention.must_go(oracle.index(), at, end, now_ms)?)));
+                let stays = stays.map(|(end, why)| format!("retention leaves {}-{partition} up to {end}: {why}", topic.name));
+                oracle.retention.check_log_start(oracle.index(), at).err().or(stays)
+            };
+            if let Some(what) = wrong {
+                return world.core.fail(what);
+            }
+        }
+    }
+    let listed: Vec<_> = world.plain_objects().list(Purpose::Sweep, "bronze").try_collect().await.unwrap();
+    let there: BTreeSet<String> = listed.into_iter().map(|object| object.path).collect();
+    let missing = world.core.oracle().kept_for_ever().find(|path| !there.contains(*path)).cloned();
+    if let Some(path) = missing {
+        world.core.fail(format!("retention has taken {path}, which is kept for ever"));
+    }
+    let moves = world.core.oracle().retention.moves;
+    world.core.trace(format!("retention has moved log starts {} times by age, {} times by size", moves.0, moves.1));
 }

@@ -41,10 +41,16 @@ pub enum Finding {
     CommittedOffset,
     /// A node that folds by rules that its build does not know (I2).
     FoldVersion,
+    /// Retention has taken what is young and not too much.
+    Retention,
+    /// A commit that counts, and what it is about has changed since.
+    LateCommit,
+    /// A node goes on, or tells a client what it cannot know, although others have given it up.
+    VoidNode,
 }
 
 impl Finding {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 22] = [
         Self::FalseAck,
         Self::Unreadable,
         Self::Twice,
@@ -64,12 +70,15 @@ impl Finding {
         Self::Snapshot,
         Self::CommittedOffset,
         Self::FoldVersion,
+        Self::Retention,
+        Self::LateCommit,
+        Self::VoidNode,
     ];
 
     /// Each: all of the words of one of these, in the sentence.
     const fn words(self) -> &'static [&'static [&'static str]] {
         match self {
-            Self::FalseAck => &[&["acknowledged", "(I1)"], &["(A1, A2)"]],
+            Self::FalseAck => &[&["acknowledged", "(I1)"], &["(A1, A2)"], &["was acknowledged to", "and to"]],
             Self::Unreadable => {
                 &[&["could not be read"], &["records cannot be read"], &["records are lost"], &["referred to and not there"]]
             }
@@ -98,8 +107,13 @@ impl Finding {
                 &["the snapshot that the floor names is gone"],
                 &["round and round below the floor"],
             ],
-            Self::CommittedOffset => &[&["has committed of", "goes from"], &["was kept,", "was tried"]],
+            Self::CommittedOffset => {
+                &[&["has committed of", "goes from"], &["was kept,", "was tried"], &["took a commit of generation"]]
+            }
             Self::FoldVersion => &[&["folds by version"]],
+            Self::Retention => &[&["retention takes", "are left"]],
+            Self::LateCommit => &[&["counts, and what it is about is not there any more"]],
+            Self::VoidNode => &[&["a void node"]],
         }
     }
 

@@ -30,6 +30,7 @@ mod node_rows;
 mod oracle;
 mod promised;
 mod record;
+mod retention;
 mod run;
 mod seeds;
 mod shape;

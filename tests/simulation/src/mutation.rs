@@ -49,13 +49,14 @@ impl Mutation {
     ];
 
     /// Rules that chance finds, each within so many seeds, and by what.
-    pub const BY_CHANCE: [(Rule, u64, Finding); 6] = [
-        (Rule::A4, 10, Finding::Violation),
+    pub const BY_CHANCE: [(Rule, u64, Finding); 7] = [
+        (Rule::A4, 10, Finding::Twice),
         (Rule::B1, 60, Finding::Unreadable),
         (Rule::Duplicates, 5, Finding::Twice),
         (Rule::Generation, 20, Finding::CommittedOffset),
         (Rule::FoldVersion, 20, Finding::FoldVersion),
         (Rule::EveryRecord, 3, Finding::Missing),
+        (Rule::Retention, 10, Finding::Retention),
     ];
 
     /// Rules that a script finds, and by what: chance seldom comes to where they matter.

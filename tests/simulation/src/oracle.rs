@@ -1,9 +1,12 @@
 //! Folds the log as it is stored, whoever has read it: what is true at every moment.
 
+use crate::retention::Retention;
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use strandline_commands::{DecodedEntry, decode};
 use strandline_commit_log::MemoryCommitLog;
-use strandline_index::{ExtentPlace, Index, digest};
+use strandline_index::{ExtentPlace, Folded, Index, digest};
 use strandline_types::{Seq, TopicId, TopicPartition};
 
 /// States that are kept, so that a node that lags can be held against what it must be.
@@ -16,6 +19,9 @@ pub(crate) struct Oracle {
     past: VecDeque<Index>,
     /// Offsets that were ever a hole.
     holes: BTreeMap<TopicPartition, BTreeSet<(i64, i64)>>,
+    /// Files that were ever sealed: whose, and when their newest record is from.
+    sealed: BTreeMap<String, (TopicId, i64)>,
+    pub retention: Retention,
 }
 
 impl Oracle {
@@ -23,13 +29,15 @@ impl Oracle {
         while self.index.cell.seq < log.head() {
             let seq = self.index.cell.seq.next();
             let Some(entry) = log.stored(seq) else { return Err(format!("entry {seq} went before it was folded")) };
-            self.index.fold(seq, &entry.bytes).map_err(|error| format!("the log cannot be folded: {error}"))?;
+            let folded = self.index.fold(seq, &entry.bytes).map_err(|error| format!("the log cannot be folded: {error}"))?;
             self.check_groups(seq)?;
+            self.check_retention(&entry.bytes, &folded)?;
             let violations = self.index.violations();
             if !violations.is_empty() {
                 return Err(format!("after entry {seq}: {}", violations.join("; ")));
             }
             self.note_holes();
+            self.note_sealed();
             self.past.push_back(self.index.clone());
             if self.past.len() > KEPT {
                 self.past.pop_front();
@@ -48,6 +56,25 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    fn note_sealed(&mut self) {
+        for topic in self.index.topics.values() {
+            for file in topic.plans.values().filter_map(|plan| plan.file.as_ref()) {
+                let newest_ms = file.ranges.iter().map(|range| range.max_timestamp_ms).max().unwrap_or(-1);
+                self.sealed.insert(file.path.clone(), (topic.id, newest_ms));
+            }
+        }
+    }
+
+    fn check_retention(&mut self, bytes: &Bytes, folded: &Folded) -> Result<(), String> {
+        let Ok(DecodedEntry::Body(body)) = decode(bytes) else { return Ok(()) };
+        for (commit, outcome) in body.commits.iter().zip(&folded.commits) {
+            for (command, outcome) in commit.commands.iter().zip(outcome.outcomes.iter().flatten()) {
+                self.retention.folded(&self.index, command, outcome)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether nothing is to be found at this offset, because what was there cannot be read and the log says so.
@@ -113,6 +140,18 @@ impl Oracle {
         }
         let behind = self.index.nodes.iter().find(|(_, run)| run.folded < garbage.since)?;
         Some(format!("{} has not said to have folded {}, which dropped it", behind.0, garbage.since))
+    }
+
+    /// Why a sealed file must not go yet by what its topic asks for.
+    pub fn keeps(&self, path: &str, now_ms: i64) -> Option<String> {
+        let (topic_id, newest_ms) = self.sealed.get(path)?;
+        let topic = self.index.topics.get(topic_id)?;
+        self.retention.keeps_sealed(&self.index, topic, *newest_ms, now_ms)
+    }
+
+    /// Sealed files that must be there whatever their age is.
+    pub fn kept_for_ever(&self) -> impl Iterator<Item = &String> {
+        self.sealed.keys().filter(|path| self.keeps(path, i64::MAX / 2).is_some())
     }
 
     /// Why an object must not be deleted now, if so.

@@ -49,7 +49,9 @@ impl Record {
         if (word >> 32).is_multiple_of(3) {
             headers.extend([("a".to_owned(), None), ("a".to_owned(), Some(Vec::new()))]);
         }
-        Self { timestamp_ms: start_ms + ((word >> 40) % 1_000) as i64, key, value, headers }
+        // About as old as it is: a producer sends some three a second. Now and then older than the one before.
+        let since_start_ms = (id & 0xffff_ffff) % 1_000 * 300 + (word >> 40) % 1_000;
+        Self { timestamp_ms: start_ms + since_start_ms as i64, key, value, headers }
     }
 
     /// The id that it carries.

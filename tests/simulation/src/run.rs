@@ -5,7 +5,7 @@ use crate::chaos::{chaos, supervise, weather};
 use crate::check::take_cries;
 use crate::clients::{Idempotent, Team, administer, commit_offsets, consume, goes_on, operate, produce, take_part};
 use crate::dice::Dice;
-use crate::final_checks::{agree, bucket, manifests, read_everything, seal_everything};
+use crate::final_checks::{agree, bucket, manifests, read_everything, retention, seal_everything};
 use crate::mutation::Mutation;
 use crate::shape::Shape;
 use crate::world::World;
@@ -216,6 +216,7 @@ pub(crate) async fn come_to_rest(world: &Arc<World>) {
 /// At all that there is, in answers of so many bytes.
 async fn look(world: &World, max_bytes: usize) {
     agree(world).await;
+    retention(world).await;
     read_everything(world, max_bytes).await;
     bucket(world).await;
     manifests(world).await;

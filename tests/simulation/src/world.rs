@@ -233,11 +233,21 @@ impl World {
             ("strandline.bronze.seal.ms", dice.between(5_000, 60_000).to_string()),
             ("strandline.latency", dice.pick(&["standard", "express", "relaxed"]).copied().unwrap_or("standard").to_owned()),
         ];
-        if dice.chance(50) {
-            configs.push(("strandline.bronze.retention.ms", "-2".to_owned()));
-        }
         if dice.chance(30) {
             configs.push(("retention.bytes", (dice.between(8, 64) << 10).to_string()));
+        }
+        let retention_ms = dice.chance(30).then(|| dice.between(15_000, 90_000));
+        if let Some(retention_ms) = retention_ms {
+            configs.push(("retention.ms", retention_ms.to_string()));
+        }
+        match (dice.below(4), retention_ms) {
+            (0, _) => configs.push(("strandline.bronze.retention.ms", "-2".to_owned())),
+            (1, _) => configs.push(("strandline.bronze.retention.ms", "-1".to_owned())),
+            (2, Some(retention_ms)) => {
+                let kept_ms = retention_ms + dice.between(0, 60_000);
+                configs.push(("strandline.bronze.retention.ms", kept_ms.to_string()));
+            }
+            _ => {}
         }
         if log_append_time {
             configs.push(("message.timestamp.type", "LogAppendTime".to_owned()));

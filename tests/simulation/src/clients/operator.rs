@@ -35,6 +35,7 @@ async fn move_log_start(world: &World, dice: &Dice) {
     let Some((log_start, end)) = world.core.oracle().bounds(at) else { return };
     // Mostly a little, now and then all of it.
     let to = if dice.chance(10) { -1 } else { log_start + dice.below(((end - log_start) / 2).max(1) as u64) as i64 };
+    world.core.oracle().retention.ask(at, to);
     let command = MoveLogStart { topic_id: at.topic_id.0.to_vec(), partition: at.partition, to };
     let answer = node.ask(node.cell.submit(Submission::one(command))).await;
     let after = world.core.oracle().bounds(at);

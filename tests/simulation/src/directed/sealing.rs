@@ -5,8 +5,6 @@ use crate::clients::read_all;
 use crate::stops::Place;
 use bytes::Bytes;
 use std::time::Duration;
-use strandline_cell::Submission;
-use strandline_commands::MoveLogStart;
 use strandline_object_store::{Effect, Fault, Operation};
 
 /// A node dies before the store has the file: its plan stays open, and nothing else says that the file is there.
@@ -85,8 +83,7 @@ pub(super) async fn rows_removed_under_a_reader(stage: &Stage) {
     stage.catch_up().await;
     stage.cut_off(2, true);
     let node = stage.node(0);
-    let command = MoveLogStart { topic_id: stage.topic.id.0.to_vec(), partition: 0, to: LARGE as i64 };
-    let _ = node.ask(node.cell.submit(Submission::one(command))).await;
+    stage.move_log_start(0, 0, LARGE as i64).await;
     let done = node.ask(node.compactor.retain_once()).await;
     stage.say(&format!("retain: {done:?}"));
     let reader = stage.node(2);

@@ -116,6 +116,8 @@ impl Stage {
     }
 
     fn log_start(&self, partition: i32, to: i64) -> MoveLogStart {
+        let at = TopicPartition { topic_id: self.topic.id, partition };
+        self.world.core.oracle().retention.ask(at, to);
         MoveLogStart { topic_id: self.topic.id.0.to_vec(), partition, to }
     }
 

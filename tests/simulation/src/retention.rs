@@ -1,0 +1,170 @@
+//! What retention may take and must take, reckoned from the batches as the log has them: not from extents, files or rows, and
+//! by nothing of the code under test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use strandline_commands::{Command, CommandKind, Produce};
+use strandline_index::{BatchOutcome, Index, Outcome, Topic};
+use strandline_types::{TopicId, TopicPartition};
+
+/// Kafka's default of `retention.ms`.
+const WEEK_MS: i64 = 604_800_000;
+
+struct Batch {
+    end: i64,
+    bytes: u64,
+    /// Of its newest record.
+    time_ms: i64,
+}
+
+/// What a topic has asked for; below 0: without a limit.
+struct Limits {
+    ms: i64,
+    bytes: i64,
+}
+
+impl Limits {
+    fn of(topic: &Topic) -> Self {
+        let number = |name, default| topic.configs.get(name).and_then(|value: &String| value.parse().ok()).unwrap_or(default);
+        Self { ms: number("retention.ms", WEEK_MS), bytes: number("retention.bytes", -1) }
+    }
+
+    fn is_old(&self, time_ms: i64, now_ms: i64) -> bool {
+        self.ms >= 0 && now_ms - time_ms > self.ms
+    }
+
+    fn is_enough(&self, bytes: u64) -> bool {
+        u64::try_from(self.bytes).is_ok_and(|wanted| bytes >= wanted)
+    }
+}
+
+/// Every batch that was ever appended, and where logs begin.
+#[derive(Default)]
+pub(crate) struct Retention {
+    batches: BTreeMap<TopicPartition, BTreeMap<i64, Batch>>,
+    log_starts: BTreeMap<TopicPartition, i64>,
+    /// What operators have asked for, as in their commands.
+    asked: BTreeSet<(TopicPartition, i64)>,
+    /// How far the clock of a node was ever ahead.
+    ahead_ms: i64,
+    /// Log starts that retention has moved, by age and by size.
+    pub moves: (u64, u64),
+}
+
+impl Retention {
+    /// An operator is about to ask for this log start.
+    pub fn ask(&mut self, at: TopicPartition, to: i64) {
+        self.asked.insert((at, to));
+    }
+
+    pub fn clock_is_ahead(&mut self, by_ms: i64) {
+        self.ahead_ms = self.ahead_ms.max(by_ms);
+    }
+
+    /// The latest that a node may take the time for.
+    fn latest_ms(&self, index: &Index) -> i64 {
+        index.cell.now_ms + self.ahead_ms
+    }
+
+    /// A command was folded; `index` is what came out of its entry.
+    pub fn folded(&mut self, index: &Index, command: &Command, outcome: &Outcome) -> Result<(), String> {
+        match (&command.kind, outcome) {
+            (Some(CommandKind::Produce(produce)), Outcome::Produced(outcomes)) => self.appended(index, produce, outcomes),
+            (Some(CommandKind::MoveLogStart(command)), Outcome::LogStart(to)) => {
+                let Some(topic_id) = TopicId::from_slice(&command.topic_id) else { return Ok(()) };
+                let at = TopicPartition { topic_id, partition: command.partition };
+                let from = self.log_starts.insert(at, *to).unwrap_or(0);
+                if from < *to && !self.asked.contains(&(at, command.to)) {
+                    return self.check_move(index, at, from, *to);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn appended(&mut self, index: &Index, produce: &Produce, outcomes: &[BatchOutcome]) {
+        let Some(topic_id) = TopicId::from_slice(&produce.topic_id) else { return };
+        let by_log = index.topics.get(&topic_id).is_some_and(|topic| {
+            topic.configs.get("message.timestamp.type").is_some_and(|value: &String| value == "LogAppendTime")
+        });
+        let batches = self.batches.entry(TopicPartition { topic_id, partition: produce.partition }).or_default();
+        for (batch, outcome) in produce.batches.iter().zip(outcomes) {
+            let BatchOutcome::Appended { base_offset, append_time_ms, .. } = outcome else { continue };
+            let end = base_offset + i64::from(batch.last_offset_delta) + 1;
+            let time_ms = if by_log { *append_time_ms } else { batch.max_timestamp_ms };
+            batches.insert(*base_offset, Batch { end, bytes: u64::from(batch.length), time_ms });
+        }
+    }
+
+    /// Bytes of the batches that lie wholly at or above an offset.
+    fn bytes_from(&self, at: TopicPartition, offset: i64) -> u64 {
+        self.batches.get(&at).map_or(0, |batches| batches.range(offset..).map(|(_, batch)| batch.bytes).sum())
+    }
+
+    /// Nobody asked for it, so it was retention: nothing goes that is young, unless enough is left without it.
+    fn check_move(&mut self, index: &Index, at: TopicPartition, from: i64, to: i64) -> Result<(), String> {
+        let Some(topic) = index.topics.get(&at.topic_id) else { return Ok(()) };
+        let (limits, latest_ms) = (Limits::of(topic), self.latest_ms(index));
+        let left = self.bytes_from(at, to);
+        let taken = self.batches.get(&at).into_iter().flat_map(|batches| batches.range(..to));
+        let young = taken.filter(|(_, batch)| batch.end > from && !limits.is_old(batch.time_ms, latest_ms)).next_back();
+        match young {
+            Some((start, batch)) if !limits.is_enough(left) => Err(format!(
+                "entry {}: retention takes {}-{} [{from}, {to}), with a batch at {start} that is {} ms old of {} ms, and {left} \
+                 bytes of {} are left",
+                index.cell.seq,
+                topic.name,
+                at.partition,
+                latest_ms - batch.time_ms,
+                limits.ms,
+                limits.bytes
+            )),
+            Some(_) => {
+                self.moves.1 += 1;
+                Ok(())
+            }
+            None => {
+                self.moves.0 += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a log starts where its moves have put it: nothing else may (I5).
+    pub fn check_log_start(&self, index: &Index, at: TopicPartition) -> Result<(), String> {
+        let Some(partition) = index.partition(at.topic_id, at.partition) else { return Ok(()) };
+        let known = self.log_starts.get(&at).copied().unwrap_or(0);
+        if partition.log_start == known {
+            return Ok(());
+        }
+        Err(format!("the log start of {at:?} is {}, and was moved to {known} by command", partition.log_start))
+    }
+
+    /// Retention has had its turn at `now_ms`, and what leaves first, as a whole, ends at `first_end`. Why it must have left.
+    pub fn must_go(&self, index: &Index, at: TopicPartition, first_end: i64, now_ms: i64) -> Option<String> {
+        let topic = index.topics.get(&at.topic_id)?;
+        let partition = index.partition(at.topic_id, at.partition)?;
+        let limits = Limits::of(topic);
+        let first = self.batches.get(&at)?.range(..first_end).filter(|(_, batch)| batch.end > partition.log_start);
+        let newest_ms = first.map(|(_, batch)| batch.time_ms).max()?;
+        if limits.is_old(newest_ms, now_ms) {
+            return Some(format!("its newest record is {} ms old, of {} ms", now_ms - newest_ms, limits.ms));
+        }
+        let left = self.bytes_from(at, first_end);
+        (left > 0 && limits.is_enough(left)).then(|| format!("{left} bytes are left without it, of {}", limits.bytes))
+    }
+
+    /// Why a sealed file of a topic that lives must not go yet, whatever its log start is.
+    pub fn keeps_sealed(&self, index: &Index, topic: &Topic, newest_ms: i64, now_ms: i64) -> Option<String> {
+        let kept_ms: i64 = topic.configs.get("strandline.bronze.retention.ms").and_then(|value: &String| value.parse().ok())?;
+        let age_ms = now_ms.max(index.cell.now_ms) + self.ahead_ms - newest_ms;
+        match kept_ms {
+            -2 => None,
+            -1 => Some(format!("{} keeps its sealed files for ever", topic.name)),
+            _ if age_ms <= kept_ms => {
+                Some(format!("its newest record is {age_ms} ms old, and {} keeps it {kept_ms} ms", topic.name))
+            }
+            _ => None,
+        }
+    }
+}
