@@ -28,6 +28,10 @@ pub(crate) struct Core {
     calm: AtomicBool,
     /// Trims that wait for their time: (when asked, below).
     pub trims: Mutex<std::collections::VecDeque<(Duration, strandline_types::Seq)>>,
+    /// Bytes of torn frames that were cut off as logs were opened.
+    pub torn_bytes: std::sync::atomic::AtomicU64,
+    /// How the disk comes back the next time, if a script says so.
+    pub crash: Mutex<Option<strandline_commit_log::disk::Crash>>,
     /// Ends of the log: (when, where), for a log whose entries expire.
     pub heads: Mutex<std::collections::VecDeque<(Duration, strandline_types::Seq)>>,
 }
@@ -45,6 +49,8 @@ impl Core {
             failure: Mutex::default(),
             calm: AtomicBool::new(false),
             trims: Mutex::default(),
+            torn_bytes: Default::default(),
+            crash: Mutex::default(),
             heads: Mutex::default(),
         })
     }

@@ -60,7 +60,7 @@ impl Mutation {
     ];
 
     /// Rules that a script finds, and by what: chance seldom comes to where they matter.
-    pub const BY_SCRIPT: [(Rule, Script, Finding); 38] = [
+    pub const BY_SCRIPT: [(Rule, Script, Finding); 42] = [
         (Rule::A1, Script::SleptInAppend, Finding::FalseAck),
         (Rule::A2, Script::SleptInAppend, Finding::FalseAck),
         (Rule::A3, Script::TwoSlept, Finding::Diverged),
@@ -99,5 +99,9 @@ impl Mutation {
         (Rule::Digest, Script::DamagedFile, Finding::Changed),
         (Rule::Manifest, Script::ManifestOfAnOldView, Finding::ListedTwice),
         (Rule::WholeFiles, Script::RowsWrittenWhileListed, Finding::DeletedObject),
+        (Rule::A1, Script::TrimmedNode, Finding::VoidNode),
+        (Rule::B1, Script::LateRehome, Finding::Unreadable),
+        (Rule::B5, Script::LateMerge, Finding::LateCommit),
+        (Rule::Duplicates, Script::GoneNodeUnheard, Finding::Twice),
     ];
 }

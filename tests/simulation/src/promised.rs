@@ -1,7 +1,7 @@
 //! The embedded log on a disk that fails, held against what it has promised: an entry that was acknowledged once is there after
 //! every crash, and no other at its place. The log in memory is the copy that the oracle folds.
 
-use crate::core::Core;
+use crate::core::{Core, locked};
 use crate::dice::Dice;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -37,7 +37,8 @@ pub(crate) fn options(dice: &Dice) -> Options {
 impl Promised {
     /// Opens the log after the life before has ended somehow.
     pub async fn open(disk: &SimulatedDisk, core: Arc<Core>, dice: &Dice, runtime: Runtime) -> Result<Self, String> {
-        let crash = *dice.pick(&[Crash::Killed, Crash::PowerLost, Crash::PowerMixed]).unwrap_or(&Crash::Killed);
+        let drawn = *dice.pick(&[Crash::Killed, Crash::PowerLost, Crash::PowerMixed]).unwrap_or(&Crash::Killed);
+        let crash = locked(&core.crash).take().unwrap_or(drawn);
         disk.restart(crash, &*dice.random());
         core.trace(format!("the disk is back: {crash:?}"));
         let opened = EmbeddedCommitLog::open_on(Arc::new(disk.clone()), Path::new("/log"), options(dice), runtime).await;
@@ -47,6 +48,7 @@ impl Promised {
             what
         })?;
         core.trace(format!("the embedded log: {:?}", inner.recovery()));
+        core.torn_bytes.fetch_add(inner.recovery().torn_bytes, std::sync::atomic::Ordering::Relaxed);
         if inner.head() < core.log.head() {
             core.fail(format!(
                 "the embedded log ends at {} after {crash:?}, {} was promised (I1)",

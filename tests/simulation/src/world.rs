@@ -284,6 +284,16 @@ impl World {
         locked(&self.topics).push(info);
     }
 
+    /// Asks for a topic's deletion once, through this node.
+    pub async fn delete_topic_by(&self, node: &Node, id: TopicId) {
+        for topic in locked(&self.topics).iter_mut().filter(|topic| topic.id == id) {
+            topic.deleted = true;
+        }
+        let command = DeleteTopic { topic_id: id.0.to_vec() };
+        let answer = node.ask(node.cell.submit(Submission::one(command))).await;
+        self.core.trace(format!("{} deletes {id}: {answer:?}", node.name()));
+    }
+
     /// Asks for a topic's deletion; from here on clients may be told that it is gone.
     pub async fn delete_topic(&self, dice: &Dice, id: TopicId) {
         for topic in locked(&self.topics).iter_mut().filter(|topic| topic.id == id) {

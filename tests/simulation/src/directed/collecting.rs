@@ -8,7 +8,7 @@ use strandline_object_store::{Effect, Fault, Operation};
 use strandline_types::ObjectName;
 
 /// Node 1 moves the horizon past everything that was named until now, and sweeps.
-async fn sweep_all(stage: &Stage) {
+pub(super) async fn sweep_all(stage: &Stage) {
     stage.send(1, 2).await;
     stage.send(1, 2).await;
     stage.sweep(1).await;

@@ -4,6 +4,8 @@
 mod collecting;
 mod coordinating;
 mod floors;
+mod late;
+mod leaving;
 mod sealing;
 mod stage;
 mod starting;
@@ -15,9 +17,13 @@ use crate::run::{Finished, come_to_rest, simulate, verify};
 use crate::shape::Shape;
 use crate::world::World;
 use futures::FutureExt;
+use late::Meanwhile;
+use leaving::Void;
 use stage::Stage;
 use std::sync::Arc;
 use std::time::Duration;
+use strandline_commit_log::memory::Semantics;
+use strandline_compactor::CompactorOptions;
 
 /// An interleaving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,11 +96,41 @@ pub enum Script {
     DamagedFile,
     /// A coordinator's commit of offsets lands once another coordinates the group.
     CommitOfAnOldCoordinator,
+    /// A merge's output is PUT, and goes as an orphan before its commit lands.
+    LateMerge,
+    /// A merge's inputs are sealed before its commit lands.
+    MergeAfterSeal,
+    /// The topic is deleted before a merge's commit lands.
+    MergeAfterDeletion,
+    /// Inline batches are PUT as a WAL segment, which goes as an orphan before the commit lands.
+    LateRehome,
+    /// What is rehomed is converted before the commit lands.
+    RehomeAfterConversion,
+    /// The topic is deleted before the commit that rehomes its batches lands.
+    RehomeAfterDeletion,
+    /// Extents are converted before the plan that seals them lands.
+    PlanAfterConversion,
+    /// Another seals the extents before the plan of a node that is gone lands.
+    PlanAfterTakeover,
+    /// The topic is deleted before a plan over its extents lands.
+    PlanAfterDeletion,
+    /// Another completes a plan over extents.
+    PlannedExtentsTakenOver,
+    /// A node is declared gone with a batch on its way.
+    GoneNode,
+    /// A node's batch lands without its hearing so, and it is declared gone.
+    GoneNodeUnheard,
+    /// A node sleeps with a batch on its way until the log is trimmed beyond it.
+    TrimmedNode,
+    /// Clocks differ by more than they may.
+    ClockBehindTheLog,
+    /// A node dies in the middle of a frame.
+    TornWrite,
 }
 
 impl Script {
     /// All of them.
-    pub const ALL: [Script; 34] = [
+    pub const ALL: [Script; 49] = [
         Script::SleptInAppend,
         Script::TwoSlept,
         Script::LandsAgain,
@@ -129,6 +165,21 @@ impl Script {
         Script::RowsWrittenWhileListed,
         Script::DamagedFile,
         Script::CommitOfAnOldCoordinator,
+        Script::LateMerge,
+        Script::MergeAfterSeal,
+        Script::MergeAfterDeletion,
+        Script::LateRehome,
+        Script::RehomeAfterConversion,
+        Script::RehomeAfterDeletion,
+        Script::PlanAfterConversion,
+        Script::PlanAfterTakeover,
+        Script::PlanAfterDeletion,
+        Script::PlannedExtentsTakenOver,
+        Script::GoneNode,
+        Script::GoneNodeUnheard,
+        Script::TrimmedNode,
+        Script::ClockBehindTheLog,
+        Script::TornWrite,
     ];
 
     fn shape(self) -> Shape {
@@ -137,7 +188,16 @@ impl Script {
             Self::ReadAcrossTheFloor | Self::FloorThenEntries | Self::StartAcrossTheFloor => Duration::ZERO,
             _ => Duration::from_secs(45),
         };
-        Shape::directed(3, stay)
+        let shape = Shape::directed(3, stay);
+        match self {
+            Self::TornWrite => Shape { nodes: 1, sole: true, disk: true, semantics: Semantics::Checked, ..shape },
+            // A batch fills a file.
+            Self::PlanAfterConversion | Self::PlanAfterTakeover | Self::PlanAfterDeletion | Self::PlannedExtentsTakenOver => {
+                let compactor = CompactorOptions { sealed_file_bytes: 8 << 10, ..shape.compactor };
+                Shape { compactor, ..shape }
+            }
+            _ => shape,
+        }
     }
 
     async fn play(self, stage: &Stage) {
@@ -176,6 +236,21 @@ impl Script {
             Self::RowsWrittenWhileListed => sealing::rows_written_while_listed(stage).await,
             Self::DamagedFile => sealing::damaged_file(stage).await,
             Self::CommitOfAnOldCoordinator => coordinating::commit_of_an_old_coordinator(stage).await,
+            Self::LateMerge => late::late_merge(stage, Meanwhile::Swept).await,
+            Self::MergeAfterSeal => late::late_merge(stage, Meanwhile::Next).await,
+            Self::MergeAfterDeletion => late::late_merge(stage, Meanwhile::Deleted).await,
+            Self::LateRehome => late::late_rehome(stage, Meanwhile::Swept).await,
+            Self::RehomeAfterConversion => late::late_rehome(stage, Meanwhile::Next).await,
+            Self::RehomeAfterDeletion => late::late_rehome(stage, Meanwhile::Deleted).await,
+            Self::PlanAfterConversion => late::late_seal_extents(stage, Meanwhile::Next).await,
+            Self::PlanAfterTakeover => late::late_seal_extents(stage, Meanwhile::TakenOver).await,
+            Self::PlanAfterDeletion => late::late_seal_extents(stage, Meanwhile::Deleted).await,
+            Self::PlannedExtentsTakenOver => late::planned_extents_taken_over(stage).await,
+            Self::GoneNode => leaving::retried_elsewhere(stage, Void::Gone).await,
+            Self::GoneNodeUnheard => leaving::retried_elsewhere(stage, Void::GoneUnheard).await,
+            Self::TrimmedNode => leaving::retried_elsewhere(stage, Void::Trimmed).await,
+            Self::ClockBehindTheLog => leaving::clock_behind_the_log(stage).await,
+            Self::TornWrite => leaving::torn_write(stage).await,
         }
     }
 }

@@ -3,10 +3,10 @@
 use crate::check::check_now;
 use crate::clients::{Told, answer, send};
 use crate::dice::Dice;
-use crate::ledger::record_id;
+use crate::ledger::{RecordId, record_id};
 use crate::network::Link;
 use crate::node::Node;
-use crate::record::batch;
+use crate::record::{Sender, batch};
 use crate::stops::{Hold, Place};
 use crate::world::{TopicInfo, World};
 use bytes::Bytes;
@@ -87,6 +87,20 @@ impl Stage {
         Self { world: self.world.clone(), topic, dice: self.dice.clone(), number: AtomicU32::new(1 << 20) }
     }
 
+    /// The same, and records have the time at which the log took them.
+    pub async fn on_a_topic_of_log_times(&self, name: &str) -> Self {
+        let configs = vec![("message.timestamp.type", "LogAppendTime".to_owned())];
+        self.world.create_topic_as(&self.dice, name, true, 1, configs).await;
+        self.catch_up().await;
+        let topic = self.world.topics().pop().unwrap();
+        Self { world: self.world.clone(), topic, dice: self.dice.clone(), number: AtomicU32::new(1 << 20) }
+    }
+
+    /// By the second node.
+    pub async fn delete_topic(&self) {
+        self.world.delete_topic_by(&self.node(1), self.topic.id).await;
+    }
+
     /// Produces so many records to the first partition through this node, as one batch.
     pub async fn send(&self, slot: usize, records: usize) -> Told {
         self.send_to(slot, 0, records).await
@@ -94,16 +108,26 @@ impl Stage {
 
     /// The same, to any partition.
     pub async fn send_to(&self, slot: usize, partition: i32, records: usize) -> Told {
+        let ids = self.new_ids(records);
+        self.send_batch(slot, partition, &ids, None).await
+    }
+
+    /// Ids of records that nobody has sent.
+    pub fn new_ids(&self, records: usize) -> Vec<RecordId> {
+        let from = self.number.fetch_add(records as u32, Ordering::Relaxed);
+        (0..records as u32).map(|step| record_id(1, from + step)).collect()
+    }
+
+    /// Produces these records as one batch; an idempotent producer may do so again.
+    pub async fn send_batch(&self, slot: usize, partition: i32, ids: &[RecordId], sender: Option<Sender>) -> Told {
         let at = TopicPartition { topic_id: self.topic.id, partition };
         let node = self.node(slot);
-        let from = self.number.fetch_add(records as u32, Ordering::Relaxed);
-        let ids: Vec<_> = (0..records as u32).map(|step| record_id(1, from + step)).collect();
-        ids.iter().for_each(|id| self.world.core.ledger().tried(*id, false));
-        let bytes = batch(&ids, self.world.start_ms, Compression::None, None);
-        let link = Link::new(&self.world, u64::from(from));
+        ids.iter().for_each(|id| self.world.core.ledger().tried(*id, sender.is_some()));
+        let bytes = batch(ids, self.world.start_ms, Compression::None, sender);
+        let link = Link::new(&self.world, ids[0] & 0xffff_ffff);
         let sent = send(&node, &link, &self.topic, at, bytes, false).await;
-        let told = answer(&self.world, &node, sent, &self.topic, at, &ids).await;
-        self.say(&format!("{} {:x}+{records}: {told}", node.name(), ids[0]));
+        let told = answer(&self.world, &node, sent, &self.topic, at, ids).await;
+        self.say(&format!("{} {:x}+{}: {told}", node.name(), ids[0], ids.len()));
         told
     }
 
