@@ -24,6 +24,23 @@ pub(crate) struct AnswerRoom {
 pub(crate) struct Room {
     permit: OwnedSemaphorePermit,
     total: usize,
+    /// After the permit: what is shown then is what is left.
+    _shown: Shown,
+}
+
+/// Shows what is held once more when a room is given back.
+#[derive(Debug)]
+struct Shown(Arc<Semaphore>, usize);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        report(&self.0, self.1);
+    }
+}
+
+fn report(free: &Semaphore, total: usize) {
+    let held = total.saturating_sub(free.available_permits());
+    metrics::gauge!("strandline_fetch_answers_bytes").set(held as f64);
 }
 
 impl AnswerRoom {
@@ -86,9 +103,8 @@ impl AnswerRoom {
     }
 
     fn room(&self, permit: OwnedSemaphorePermit) -> Room {
-        let room = Room { permit, total: self.total };
-        room.report();
-        room
+        report(&self.free, self.total);
+        Room { permit, total: self.total, _shown: Shown(self.free.clone(), self.total) }
     }
 }
 
@@ -107,12 +123,8 @@ impl Room {
     /// Room for `bytes` of it, or for all that it is.
     pub(crate) fn split(&mut self, bytes: usize) -> Option<Room> {
         let permit = self.permit.split(bytes.min(self.bytes()))?;
-        Some(Self { permit, total: self.total })
-    }
-
-    fn report(&self) {
-        let held = self.total.saturating_sub(self.permit.semaphore().available_permits());
-        metrics::gauge!("strandline_fetch_answers_bytes").set(held as f64);
+        let shown = Shown(self.permit.semaphore().clone(), self.total);
+        Some(Self { permit, total: self.total, _shown: shown })
     }
 }
 

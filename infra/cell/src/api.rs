@@ -193,7 +193,33 @@ pub(crate) struct Queued {
     /// Of its commands, as the entry will have them.
     pub(crate) command_bytes: usize,
     pub(crate) reply: oneshot::Sender<Result<Submitted, SubmitError>>,
-    pub(crate) _room: OwnedSemaphorePermit,
+    pub(crate) _room: QueueRoom,
+}
+
+/// Room in the commit queue; given back, and shown to be, when it is dropped.
+pub(crate) struct QueueRoom {
+    permit: Option<OwnedSemaphorePermit>,
+    queue: Arc<Semaphore>,
+}
+
+impl QueueRoom {
+    fn new(permit: OwnedSemaphorePermit, queue: Arc<Semaphore>) -> Self {
+        let room = Self { permit: Some(permit), queue };
+        room.report();
+        room
+    }
+
+    fn report(&self) {
+        let held = limits::COMMIT_QUEUE_BYTES.saturating_sub(self.queue.available_permits());
+        metrics::gauge!("strandline_commit_queue_bytes").set(held as f64);
+    }
+}
+
+impl Drop for QueueRoom {
+    fn drop(&mut self) {
+        self.permit = None;
+        self.report();
+    }
 }
 
 impl Cell {
@@ -287,8 +313,7 @@ impl Cell {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = tokio::time::timeout(limits::REQUEST_WAIT, self.shared.queue.clone().acquire_many_owned(permits));
         let room = room.await.map_err(|_| SubmitError::QueueFull)?.map_err(|_| SubmitError::Stopped)?;
-        metrics::gauge!("strandline_commit_queue_bytes")
-            .set((limits::COMMIT_QUEUE_BYTES - self.shared.queue.available_permits().min(limits::COMMIT_QUEUE_BYTES)) as f64);
+        let room = QueueRoom::new(room, self.shared.queue.clone());
         let (reply, receiver) = oneshot::channel();
         let queued = Queued { submission, command_bytes: commands, reply, _room: room };
         self.shared.requests.send(Request::Submit(queued)).await.map_err(|_| SubmitError::Stopped)?;

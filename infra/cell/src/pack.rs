@@ -1,6 +1,6 @@
 //! Many submissions, one commit: positions and object numbers move with the bytes.
 
-use crate::api::{Queued, Submission, SubmitError, Submitted};
+use crate::api::{QueueRoom, Queued, Submission, SubmitError, Submitted};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use strandline_commands::{Command, CommandKind, Commit, NewObject};
@@ -14,7 +14,7 @@ pub(crate) struct Waiter {
     /// Carries record bytes: the first to be refused when there is no room.
     pub(crate) produces: bool,
     reply: oneshot::Sender<Result<Submitted, SubmitError>>,
-    _room: tokio::sync::OwnedSemaphorePermit,
+    _room: QueueRoom,
 }
 
 /// Submissions that were packed, before they have a place in the log.

@@ -7,6 +7,9 @@ use strandline_index::digest;
 /// Holds every node against the log, and takes in what was cried.
 pub(crate) fn check_now(world: &World) {
     take_cries(world);
+    if let Some(what) = world.core.gauges.beyond_bounds() {
+        world.core.fail(what);
+    }
     for node in world.live() {
         let (seq, own, version) = {
             let view = node.cell.view();

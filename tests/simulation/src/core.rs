@@ -1,5 +1,6 @@
 //! What everything in a run shares: the truth about the log, the history, and the first thing that went wrong.
 
+use crate::gauges::Gauges;
 use crate::ledger::Ledger;
 use crate::mutation::Mutation;
 use crate::oracle::Oracle;
@@ -21,6 +22,7 @@ pub(crate) struct Core {
     pub log: MemoryCommitLog,
     pub segment_index: MemorySegmentIndex,
     pub mutation: Option<Mutation>,
+    pub gauges: Gauges,
     oracle: Mutex<Oracle>,
     ledger: Mutex<Ledger>,
     trace: Mutex<Trace>,
@@ -37,12 +39,13 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub fn new(runtime: Runtime, log: MemoryCommitLog, mutation: Option<Mutation>) -> Arc<Self> {
+    pub fn new(runtime: Runtime, log: MemoryCommitLog, mutation: Option<Mutation>, gauges: Gauges) -> Arc<Self> {
         Arc::new(Self {
             runtime,
             log,
             segment_index: MemorySegmentIndex::new(),
             mutation,
+            gauges,
             oracle: Mutex::default(),
             ledger: Mutex::default(),
             trace: Mutex::new(Trace::new()),

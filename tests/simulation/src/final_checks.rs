@@ -1,17 +1,20 @@
 //! What holds when all is quiet: everything acknowledged, through every node, hot and from Parquet.
 
 use crate::check::check_now;
-use crate::clients::read_all;
-use crate::ledger::Seen;
-use crate::record::Record;
+use crate::clients::{answer, read_all, read_last, send};
+use crate::ledger::{Seen, record_id};
+use crate::network::Link;
+use crate::record::{Record, batch};
 use crate::world::World;
 use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use strandline_bronze::manifest::{DayManifest, RootManifest, root_path};
 use strandline_bronze::{Fetched, ReadError, SegmentFooter, SegmentScan};
 use strandline_object_store::Purpose;
 use strandline_segment_index::SegmentIndex;
 use strandline_types::{TopicId, TopicPartition};
+use strandline_wire::records::Compression;
 
 /// All nodes serve, have folded the same, and it is right. A node under which the floor passed by begins anew first.
 pub(crate) async fn agree(world: &World) {
@@ -279,4 +282,44 @@ pub(crate) async fn retention(world: &World) {
     }
     let moves = world.core.oracle().retention.moves;
     world.core.trace(format!("retention has moved log starts {} times by age, {} times by size", moves.0, moves.1));
+}
+
+/// Looks until what is held has been given back: upkeep goes on by itself.
+const GIVES_BACK: usize = 60;
+/// The producer and consumer of these checks.
+const LAST_CLIENT: u32 = 9_000;
+
+/// At rest a node holds nothing of what it counts (I11): each is the last to take a batch in, to serve it and to convert it, and
+/// then shows zero.
+pub(crate) async fn nothing_is_held(world: &Arc<World>) {
+    let Some(topic) = world.topics().into_iter().next() else { return };
+    let at = TopicPartition { topic_id: topic.id, partition: 0 };
+    for (node, number) in world.live().into_iter().zip(0..) {
+        let id = record_id(LAST_CLIENT, number);
+        let link = Link::new(world, u64::from(LAST_CLIENT + number));
+        // It comes to agree with the others first: no time is counted then.
+        let _ = node.ask(node.cell.barrier()).await;
+        world.core.ledger().tried(id, false);
+        let sent = send(&node, &link, &topic, at, batch(&[id], world.start_ms, Compression::Zstd, None), false).await;
+        let told = answer(world, &node, sent, &topic, at, &[id]).await;
+        read_last(world, &link, &node, &topic, at).await;
+        let _ = node.ask(node.compactor.convert_once(topic.id)).await;
+        drop(link);
+        let mut held = Vec::new();
+        for _ in 0..GIVES_BACK {
+            world.core.runtime.sleep(std::time::Duration::from_millis(500)).await;
+            held = world.core.gauges.held();
+            if held.is_empty() || world.core.has_failed() {
+                break;
+            }
+        }
+        world.core.trace(format!(
+            "{} was told {told}, and holds {held:?}; {} gauges have moved",
+            node.name(),
+            world.core.gauges.moved()
+        ));
+        if !held.is_empty() {
+            world.core.fail(format!("{} does not give back what it holds: {} (I11)", node.name(), held.join(", ")));
+        }
+    }
 }

@@ -21,6 +21,7 @@ mod directed;
 mod final_checks;
 mod finding;
 mod gate;
+mod gauges;
 mod ledger;
 mod mutation;
 mod network;

@@ -5,7 +5,8 @@ use crate::chaos::{chaos, supervise, weather};
 use crate::check::take_cries;
 use crate::clients::{Idempotent, Team, administer, commit_offsets, consume, goes_on, operate, produce, take_part};
 use crate::dice::Dice;
-use crate::final_checks::{agree, bucket, manifests, read_everything, retention, seal_everything};
+use crate::final_checks::{agree, bucket, manifests, nothing_is_held, read_everything, retention, seal_everything};
+use crate::gauges::Gauges;
 use crate::mutation::Mutation;
 use crate::shape::Shape;
 use crate::world::World;
@@ -57,6 +58,8 @@ pub(crate) fn simulate(
     work: impl FnOnce(Arc<World>) -> LocalBoxFuture<'static, ()>,
 ) -> Result<Finished, String> {
     let _listening = Listening::start();
+    let gauges = Gauges::default();
+    let _shown = metrics::set_default_local_recorder(&gauges);
     #[cfg(feature = "mutations")]
     strandline_types::mutations::switch_off(match mutation {
         Some(Mutation::Rule(rule)) => Some(rule),
@@ -68,7 +71,7 @@ pub(crate) fn simulate(
         .build()
         .map_err(|error| error.to_string())?;
     let result = runtime.block_on(async {
-        let world = World::new(seed, mutation, shape);
+        let world = World::new(seed, mutation, shape, gauges.clone());
         if tokio::time::timeout(LONGEST, work(world.clone())).await.is_err() {
             world.core.fail("the run does not end: something waits for ever (I11)");
         }
@@ -223,6 +226,7 @@ async fn look(world: &World, max_bytes: usize) {
 }
 
 pub(crate) async fn verify(world: &Arc<World>) {
+    nothing_is_held(world).await;
     look(world, 40_000).await;
     if world.core.has_failed() {
         return;

@@ -4,6 +4,7 @@ use crate::bucket::Bucket;
 use crate::core::{Core, locked};
 use crate::dice::Dice;
 use crate::gate::Gate;
+use crate::gauges::Gauges;
 use crate::mutation::Mutation;
 use crate::node::Node;
 use crate::shape::Shape;
@@ -52,13 +53,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, mutation: Option<Mutation>, shape: Shape) -> Arc<Self> {
+    pub fn new(seed: u64, mutation: Option<Mutation>, shape: Shape, gauges: Gauges) -> Arc<Self> {
         let start_ms = shape.start_ms;
         let clocks: Vec<_> = (0..shape.nodes).map(|_| Arc::new(VirtualClock::new(start_ms))).collect();
         let random: Arc<SeededRandom> = Dice::new(seed, 2).random();
         let runtime = Runtime { clock: Arc::new(VirtualClock::new(start_ms)), random, spawner: Spawner::in_place() };
         let log = MemoryCommitLog::with_semantics(runtime.clone(), shape.semantics).taking_any_payload(shape.sole);
-        let core = Core::new(runtime, log, mutation);
+        let core = Core::new(runtime, log, mutation, gauges);
         let bucket = Bucket::new(core.clone(), Dice::new(seed, 3));
         Arc::new(Self {
             seed,

@@ -68,6 +68,14 @@ async fn read_once(world: &World, link: &Link, node: &Arc<Node>, topic: &TopicIn
     check_fetched(world, node, topic, at, offset, (log_start, end), data);
 }
 
+/// Reads the last record, as clients do.
+pub(crate) async fn read_last(world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo, at: TopicPartition) {
+    let Some((log_start, end)) = world.known_bounds(node, at) else { return };
+    let offset = end.saturating_sub(1).max(log_start);
+    let Some(data) = fetch(link, node, topic, at, offset, 40_000, 0).await else { return };
+    check_fetched(world, node, topic, at, offset, (log_start, end), data);
+}
+
 /// What may be told, by what was and is true.
 fn check_fetched(
     world: &World,
