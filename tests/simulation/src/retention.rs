@@ -106,8 +106,8 @@ impl Retention {
         let Some(topic) = index.topics.get(&at.topic_id) else { return Ok(()) };
         let (limits, latest_ms) = (Limits::of(topic), self.latest_ms(index));
         let left = self.bytes_from(at, to);
-        let taken = self.batches.get(&at).into_iter().flat_map(|batches| batches.range(..to));
-        let young = taken.filter(|(_, batch)| batch.end > from && !limits.is_old(batch.time_ms, latest_ms)).next_back();
+        let mut taken = self.batches.get(&at).into_iter().flat_map(|batches| batches.range(..to));
+        let young = taken.rfind(|(_, batch)| batch.end > from && !limits.is_old(batch.time_ms, latest_ms));
         match young {
             Some((start, batch)) if !limits.is_enough(left) => Err(format!(
                 "entry {}: retention takes {}-{} [{from}, {to}), with a batch at {start} that is {} ms old of {} ms, and {left} \
