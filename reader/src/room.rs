@@ -21,26 +21,17 @@ pub(crate) struct AnswerRoom {
 
 /// Part of it; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Room {
-    permit: OwnedSemaphorePermit,
-    total: usize,
-    /// After the permit: what is shown then is what is left.
-    _shown: Shown,
-}
+pub(crate) struct Room(OwnedSemaphorePermit);
 
-/// Shows what is held once more when a room is given back.
-#[derive(Debug)]
-struct Shown(Arc<Semaphore>, usize);
-
-impl Drop for Shown {
+impl Drop for Room {
     fn drop(&mut self) {
-        report(&self.0, self.1);
+        held().decrement(self.bytes() as f64);
     }
 }
 
-fn report(free: &Semaphore, total: usize) {
-    let held = total.saturating_sub(free.available_permits());
-    metrics::gauge!("strandline_fetch_answers_bytes").set(held as f64);
+/// What all rooms are together.
+fn held() -> metrics::Gauge {
+    metrics::gauge!("strandline_fetch_answers_bytes")
 }
 
 impl AnswerRoom {
@@ -74,7 +65,7 @@ impl AnswerRoom {
         let _counted = Waiting::new(&self.waiting);
         let permit = self.free.clone().acquire_many_owned(permits(bytes));
         let permit = tokio::time::timeout(patience, permit).await.ok()?.ok()?;
-        Some(self.room(permit))
+        Some(Room::new(permit))
     }
 
     /// More room for the same answer, if there is some right now.
@@ -83,14 +74,11 @@ impl AnswerRoom {
         if more == 0 {
             return true;
         }
-        match self.try_take(more) {
-            Some(taken) => {
-                // Both are of the one semaphore.
-                room.permit.merge(taken.permit);
-                true
-            }
-            None => false,
-        }
+        let Ok(taken) = self.free.clone().try_acquire_many_owned(permits(more)) else { return false };
+        held().increment(more as f64);
+        // Both are of the one semaphore.
+        room.0.merge(taken);
+        true
     }
 
     #[cfg(test)]
@@ -99,12 +87,7 @@ impl AnswerRoom {
     }
 
     fn try_take(&self, bytes: usize) -> Option<Room> {
-        self.free.clone().try_acquire_many_owned(permits(bytes)).ok().map(|permit| self.room(permit))
-    }
-
-    fn room(&self, permit: OwnedSemaphorePermit) -> Room {
-        report(&self.free, self.total);
-        Room { permit, total: self.total, _shown: Shown(self.free.clone(), self.total) }
+        self.free.clone().try_acquire_many_owned(permits(bytes)).ok().map(Room::new)
     }
 }
 
@@ -116,15 +99,18 @@ fn permits(bytes: usize) -> u32 {
 }
 
 impl Room {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        held().increment(permit.num_permits() as f64);
+        Self(permit)
+    }
+
     pub(crate) fn bytes(&self) -> usize {
-        self.permit.num_permits()
+        self.0.num_permits()
     }
 
     /// Room for `bytes` of it, or for all that it is.
     pub(crate) fn split(&mut self, bytes: usize) -> Option<Room> {
-        let permit = self.permit.split(bytes.min(self.bytes()))?;
-        let shown = Shown(self.permit.semaphore().clone(), self.total);
-        Some(Self { permit, total: self.total, _shown: shown })
+        self.0.split(bytes.min(self.bytes())).map(Self)
     }
 }
 

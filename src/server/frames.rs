@@ -11,7 +11,7 @@ use strandline_types::limits;
 /// Smaller ones are the allocator's: it has them at hand.
 const SMALLEST_BYTES: usize = 32 << 10;
 /// Larger ones grow as their bytes come.
-const LARGEST_BYTES: usize = 1 << 20;
+pub(super) const LARGEST_BYTES: usize = 1 << 20;
 
 /// Buffers that nobody uses, at most [`limits::IDLE_FRAME_BYTES`] of them.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,7 @@
 //! Frames out of a stream: a system call for each, or less.
 
 use super::connection::Closed;
-use super::frames::Frames;
+use super::frames::{Frames, LARGEST_BYTES};
 use super::pressure::Transfer;
 use bytes::{BufMut, Bytes};
 use std::io;
@@ -65,8 +65,12 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
         transfer: &mut Transfer<'_>,
         is_needed: impl Fn() -> bool,
     ) -> Result<Bytes, Closed> {
-        // A frame that is here whole is copied, and nothing is read.
-        let behind = if self.to - self.from < length { AHEAD_BYTES.min(length / 8) } else { 0 };
+        let behind = match LARGEST_BYTES.checked_sub(length) {
+            // A frame that is here whole is copied, and nothing is read.
+            _ if self.to - self.from >= length => 0,
+            Some(left) => AHEAD_BYTES.min(length / 8).min(left),
+            None => AHEAD_BYTES,
+        };
         let kept = frames.take(length + behind);
         let is_kept = kept.is_some();
         // Memory grows with what really comes, not with what was announced.
@@ -126,13 +130,16 @@ mod tests {
     }
 
     async fn read_all(incoming: &mut Incoming<Pieces>) -> Result<Vec<Bytes>, Closed> {
+        read_all_into(&Frames::default(), incoming).await
+    }
+
+    async fn read_all_into(frames: &Frames, incoming: &mut Incoming<Pieces>) -> Result<Vec<Bytes>, Closed> {
         let clock = strandline_runtime::Runtime::system().clock;
-        let frames = Frames::default();
         let mut all = Vec::new();
         while incoming.begins().await? {
             let length = u32::from_be_bytes(incoming.prefix().await?) as usize;
             let mut transfer = Transfer::of_request(&*clock, length);
-            all.push(incoming.frame(&frames, length, &mut transfer, || false).await?);
+            all.push(incoming.frame(frames, length, &mut transfer, || false).await?);
         }
         Ok(all)
     }
@@ -166,6 +173,39 @@ mod tests {
             let reads = incoming.read.reads;
             assert!(reads <= 53, "{reads} reads of frames of {length}");
         }
+    }
+
+    #[test]
+    fn large_frames_are_kept_up_to_their_bound_and_grow_beyond() {
+        for (length, is_kept) in [
+            (LARGEST_BYTES - 2_048, true),
+            (LARGEST_BYTES - 5, true),
+            (LARGEST_BYTES, true),
+            (LARGEST_BYTES + 1, false),
+            (3_500_000, false),
+        ] {
+            let sent = vec![frame(length), frame(90)];
+            for piece in [usize::MAX, 65_521] {
+                let frames = Frames::default();
+                let mut incoming = Incoming::new(Pieces::of(&sent, vec![piece]));
+                let read = block_on(read_all_into(&frames, &mut incoming)).unwrap();
+                assert!(read == sent, "{length}");
+                let place = read[0].as_ptr();
+                drop(read);
+                assert_eq!(frames.take(length).is_some_and(|buffer| buffer.as_ptr() == place), is_kept, "{length}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_for_a_frame_loses_nothing_of_it() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut incoming = Incoming::new(server);
+        assert!(futures::poll!(std::pin::pin!(incoming.begins())).is_pending());
+        tokio::io::AsyncWriteExt::write_all(&mut client, &[0, 0, 0, 1, 7]).await.unwrap();
+        assert!(incoming.begins().await.unwrap());
+        assert!(incoming.begins().await.unwrap(), "it says so again");
+        assert_eq!(incoming.prefix().await.unwrap(), [0, 0, 0, 1]);
     }
 
     #[test]

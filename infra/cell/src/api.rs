@@ -196,29 +196,29 @@ pub(crate) struct Queued {
     pub(crate) _room: QueueRoom,
 }
 
-/// Room in the commit queue; given back, and shown to be, when it is dropped.
-pub(crate) struct QueueRoom {
-    permit: Option<OwnedSemaphorePermit>,
-    queue: Arc<Semaphore>,
-}
+/// Room in the commit queue; given back when it is dropped.
+pub(crate) struct QueueRoom(OwnedSemaphorePermit);
 
 impl QueueRoom {
-    fn new(permit: OwnedSemaphorePermit, queue: Arc<Semaphore>) -> Self {
-        let room = Self { permit: Some(permit), queue };
-        room.report();
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        let room = Self(permit);
+        Self::held().increment(room.bytes());
         room
     }
 
-    fn report(&self) {
-        let held = limits::COMMIT_QUEUE_BYTES.saturating_sub(self.queue.available_permits());
-        metrics::gauge!("strandline_commit_queue_bytes").set(held as f64);
+    fn bytes(&self) -> f64 {
+        self.0.num_permits() as f64
+    }
+
+    /// What all rooms are together.
+    fn held() -> metrics::Gauge {
+        metrics::gauge!("strandline_commit_queue_bytes")
     }
 }
 
 impl Drop for QueueRoom {
     fn drop(&mut self) {
-        self.permit = None;
-        self.report();
+        Self::held().decrement(self.bytes());
     }
 }
 
@@ -313,7 +313,7 @@ impl Cell {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = tokio::time::timeout(limits::REQUEST_WAIT, self.shared.queue.clone().acquire_many_owned(permits));
         let room = room.await.map_err(|_| SubmitError::QueueFull)?.map_err(|_| SubmitError::Stopped)?;
-        let room = QueueRoom::new(room, self.shared.queue.clone());
+        let room = QueueRoom::new(room);
         let (reply, receiver) = oneshot::channel();
         let queued = Queued { submission, command_bytes: commands, reply, _room: room };
         self.shared.requests.send(Request::Submit(queued)).await.map_err(|_| SubmitError::Stopped)?;

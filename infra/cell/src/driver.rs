@@ -227,32 +227,24 @@ impl Driver {
 
     /// Waits for a request, and meanwhile does what an idle node does: it looks what others append, and lets go of what it keeps.
     async fn wait(&mut self) -> Result<(), Halt> {
-        let now = self.shared.runtime.clock.monotonic();
-        let until_idle = self.shared.recent.until_idle(now);
-        let look = if self.shared.sole { until_idle } else { Some(until_idle.map_or(self.poll, |idle| idle.min(self.poll))) };
-        let received = match look {
-            None => Some(self.requests.recv().await),
-            Some(wait) => {
-                let waited = self.shared.runtime.clock.sleep(wait);
-                tokio::select! {
-                    biased;
-                    request = self.requests.recv() => Some(request),
-                    () = waited => None,
-                }
-            }
+        let clock = self.shared.runtime.clock.clone();
+        let until_idle = self.shared.recent.until_idle(clock.monotonic());
+        let until_poll = (!self.shared.sole).then_some(self.poll);
+        let after = async |wait: Option<Duration>| match wait {
+            Some(wait) => clock.sleep(wait).await,
+            None => std::future::pending().await,
         };
-        match received {
-            Some(Some(request)) => self.take(request),
-            Some(None) => self.stops.push(oneshot::channel().0),
-            None => {
-                self.shared.recent.let_go_if_idle(self.shared.runtime.clock.monotonic());
-                if !self.shared.sole {
-                    return match self.read_to_head().await {
-                        Ok(()) | Err(Halt::Log(ReadError::Unavailable { .. })) => Ok(()),
-                        Err(halt) => Err(halt),
-                    };
-                }
-            }
+        tokio::select! {
+            biased;
+            request = self.requests.recv() => match request {
+                Some(request) => self.take(request),
+                None => self.stops.push(oneshot::channel().0),
+            },
+            () = after(until_poll) => match self.read_to_head().await {
+                Ok(()) | Err(Halt::Log(ReadError::Unavailable { .. })) => {}
+                Err(halt) => return Err(halt),
+            },
+            () = after(until_idle) => self.shared.recent.let_go_if_idle(clock.monotonic()),
         }
         Ok(())
     }

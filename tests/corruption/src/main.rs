@@ -30,6 +30,7 @@ fn main() -> anyhow::Result<ExitCode> {
             ),
         }
     }
+    anyhow::ensure!(!states.is_empty(), "--state is one of stopped, killed and loglost");
     alarms::listen();
     // Panics of the Parquet library on damaged bytes are caught; their messages are not wanted here.
     std::panic::set_hook(Box::new(|_| {}));
