@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use strandline_runtime::Held;
 use strandline_types::limits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -20,19 +21,7 @@ pub(crate) struct AnswerRoom {
 }
 
 /// Part of it; given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Room(OwnedSemaphorePermit);
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        held().decrement(self.bytes() as f64);
-    }
-}
-
-/// What all rooms are together.
-fn held() -> metrics::Gauge {
-    metrics::gauge!("strandline_fetch_answers_bytes")
-}
+pub(crate) type Room = Held;
 
 impl AnswerRoom {
     pub(crate) fn new(bytes: usize) -> Self {
@@ -65,7 +54,7 @@ impl AnswerRoom {
         let _counted = Waiting::new(&self.waiting);
         let permit = self.free.clone().acquire_many_owned(permits(bytes));
         let permit = tokio::time::timeout(patience, permit).await.ok()?.ok()?;
-        Some(Room::new(permit))
+        Some(room(permit))
     }
 
     /// More room for the same answer, if there is some right now.
@@ -75,9 +64,7 @@ impl AnswerRoom {
             return true;
         }
         let Ok(taken) = self.free.clone().try_acquire_many_owned(permits(more)) else { return false };
-        held().increment(more as f64);
-        // Both are of the one semaphore.
-        room.0.merge(taken);
+        room.grow(taken);
         true
     }
 
@@ -87,7 +74,7 @@ impl AnswerRoom {
     }
 
     fn try_take(&self, bytes: usize) -> Option<Room> {
-        self.free.clone().try_acquire_many_owned(permits(bytes)).ok().map(Room::new)
+        self.free.clone().try_acquire_many_owned(permits(bytes)).ok().map(room)
     }
 }
 
@@ -98,20 +85,8 @@ fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-impl Room {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        held().increment(permit.num_permits() as f64);
-        Self(permit)
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.num_permits()
-    }
-
-    /// Room for `bytes` of it, or for all that it is.
-    pub(crate) fn split(&mut self, bytes: usize) -> Option<Room> {
-        self.0.split(bytes.min(self.bytes())).map(Self)
-    }
+fn room(permit: OwnedSemaphorePermit) -> Room {
+    Held::new(permit, metrics::gauge!("strandline_fetch_answers_bytes"))
 }
 
 struct Waiting<'a>(&'a AtomicUsize);

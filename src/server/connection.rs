@@ -78,8 +78,8 @@ async fn read_requests<R: AsyncRead + Unpin>(
         // Admission before allocation: while there is no room the socket is not read, and TCP pushes back.
         let admitted = tokio::time::timeout(limits::REQUEST_WAIT, shared.admission.admit(length)).await;
         let Some(permit) = admitted.map_err(|_| Closed::Busy)? else { return Ok(()) };
-        let mut transfer = Transfer::of_request(&*shared.runtime.clock, length);
-        let frame = read.frame(&shared.frames, length, &mut transfer, || shared.admission.is_short()).await?;
+        let transfer = Transfer::of_request(&*shared.runtime.clock, length);
+        let frame = read.frame(&shared.frames, length, transfer, || shared.admission.is_short()).await?;
         let Some(answer) = session.take(frame, permit).await? else { continue };
         if answers.send(answer).await.is_err() {
             break;

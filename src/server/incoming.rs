@@ -62,7 +62,7 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
         &mut self,
         frames: &Frames,
         length: usize,
-        transfer: &mut Transfer<'_>,
+        mut transfer: Transfer<'_>,
         is_needed: impl Fn() -> bool,
     ) -> Result<Bytes, Closed> {
         let behind = match LARGEST_BYTES.checked_sub(length) {
@@ -138,8 +138,8 @@ mod tests {
         let mut all = Vec::new();
         while incoming.begins().await? {
             let length = u32::from_be_bytes(incoming.prefix().await?) as usize;
-            let mut transfer = Transfer::of_request(&*clock, length);
-            all.push(incoming.frame(frames, length, &mut transfer, || false).await?);
+            let transfer = Transfer::of_request(&*clock, length);
+            all.push(incoming.frame(frames, length, transfer, || false).await?);
         }
         Ok(all)
     }

@@ -10,9 +10,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use strandline_runtime::Clock;
+use strandline_runtime::{Clock, Held};
 use strandline_types::limits;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// How often a transfer that makes no progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -112,26 +112,10 @@ pub(super) struct Admission {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
     waiting: AtomicUsize,
-    in_flight_bytes: Arc<AtomicUsize>,
 }
 
 /// Room of a request; given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Admitted {
-    permit: OwnedSemaphorePermit,
-    in_flight_bytes: Arc<AtomicUsize>,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let bytes = self.permit.num_permits();
-        report_in_flight(self.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes));
-    }
-}
-
-fn report_in_flight(bytes: usize) {
-    metrics::gauge!("strandline_requests_in_flight_bytes").set(bytes as f64);
-}
+pub(super) type Admitted = Held;
 
 impl Default for Admission {
     fn default() -> Self {
@@ -139,7 +123,6 @@ impl Default for Admission {
             small: Arc::new(Semaphore::new(limits::SMALL_REQUESTS_IN_FLIGHT_BYTES)),
             large: Arc::new(Semaphore::new(LARGE_BYTES)),
             waiting: AtomicUsize::new(0),
-            in_flight_bytes: Arc::default(),
         }
     }
 }
@@ -153,8 +136,7 @@ impl Admission {
         let (room, bytes) = if is_small { (&self.small, length) } else { (&self.large, length.min(LARGE_BYTES)) };
         let _counted = (room.available_permits() < bytes).then(|| Counted::new(&self.waiting));
         let permit = room.clone().acquire_many_owned(u32::try_from(bytes).ok()?).await.ok()?;
-        report_in_flight(self.in_flight_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes);
-        Some(Admitted { permit, in_flight_bytes: Arc::clone(&self.in_flight_bytes) })
+        Some(Held::new(permit, metrics::gauge!("strandline_requests_in_flight_bytes")))
     }
 
     /// Someone waits for room.

@@ -10,10 +10,10 @@ use std::time::Duration;
 use strandline_commands::{Command, NewObject, Role};
 use strandline_commit_log::CommitLog;
 use strandline_index::{FOLD_VERSION, Index, Outcome};
-use strandline_runtime::Runtime;
+use strandline_runtime::{Held, Runtime};
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, NodeId, ObjectName, Seq, limits};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Commands that belong together, with the bytes and objects that they speak of. Positions of inline runs count from
@@ -193,33 +193,7 @@ pub(crate) struct Queued {
     /// Of its commands, as the entry will have them.
     pub(crate) command_bytes: usize,
     pub(crate) reply: oneshot::Sender<Result<Submitted, SubmitError>>,
-    pub(crate) _room: QueueRoom,
-}
-
-/// Room in the commit queue; given back when it is dropped.
-pub(crate) struct QueueRoom(OwnedSemaphorePermit);
-
-impl QueueRoom {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        let room = Self(permit);
-        Self::held().increment(room.bytes());
-        room
-    }
-
-    fn bytes(&self) -> f64 {
-        self.0.num_permits() as f64
-    }
-
-    /// What all rooms are together.
-    fn held() -> metrics::Gauge {
-        metrics::gauge!("strandline_commit_queue_bytes")
-    }
-}
-
-impl Drop for QueueRoom {
-    fn drop(&mut self) {
-        Self::held().decrement(self.bytes());
-    }
+    pub(crate) _room: Held,
 }
 
 impl Cell {
@@ -313,7 +287,7 @@ impl Cell {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = tokio::time::timeout(limits::REQUEST_WAIT, self.shared.queue.clone().acquire_many_owned(permits));
         let room = room.await.map_err(|_| SubmitError::QueueFull)?.map_err(|_| SubmitError::Stopped)?;
-        let room = QueueRoom::new(room);
+        let room = Held::new(room, metrics::gauge!("strandline_commit_queue_bytes"));
         let (reply, receiver) = oneshot::channel();
         let queued = Queued { submission, command_bytes: commands, reply, _room: room };
         self.shared.requests.send(Request::Submit(queued)).await.map_err(|_| SubmitError::Stopped)?;

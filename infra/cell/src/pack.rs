@@ -1,10 +1,11 @@
 //! Many submissions, one commit: positions and object numbers move with the bytes.
 
-use crate::api::{QueueRoom, Queued, Submission, SubmitError, Submitted};
+use crate::api::{Queued, Submission, SubmitError, Submitted};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use strandline_commands::{Command, CommandKind, Commit, NewObject};
 use strandline_index::Outcome;
+use strandline_runtime::Held;
 use strandline_types::{Incarnation, Seq, limits};
 use tokio::sync::oneshot;
 
@@ -14,7 +15,7 @@ pub(crate) struct Waiter {
     /// Carries record bytes: the first to be refused when there is no room.
     pub(crate) produces: bool,
     reply: oneshot::Sender<Result<Submitted, SubmitError>>,
-    _room: QueueRoom,
+    _room: Held,
 }
 
 /// Submissions that were packed, before they have a place in the log.

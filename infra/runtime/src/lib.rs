@@ -4,15 +4,19 @@
 //! generator seeded by the operating system and tokio's tasks; in a simulation it is a virtual clock, a
 //! seed and a set of tasks that can be killed at once, as a crash kills them.
 //!
+//! [`Held`] is what all bounded rooms hand out: bytes that a gauge shows for as long as they are held.
+//!
 //! What it must never do: offer a way around itself. `clippy.toml` forbids the global clock, the global
 //! random numbers and bare spawning everywhere else.
 
 mod background;
 mod clock;
+mod held;
 mod random;
 mod spawner;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
+pub use held::Held;
 pub use random::{Random, SeededRandom, system_random};
 pub use spawner::{BlockingError, Spawner, TaskGroup, after_blocking};
 

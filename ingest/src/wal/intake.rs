@@ -3,12 +3,13 @@
 //! One lock over all of it, held for a moment: what was taken in and what was lost have one order, so that no batch slips past
 //! an earlier one that is being refused.
 
-use super::item::{Item, Share};
+use super::item::Item;
 use crate::door::Taken;
 use crate::failure::Failure;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use strandline_index::BatchOutcome;
+use strandline_runtime::Held;
 use strandline_topic_config::LatencyClass;
 use strandline_types::{FixedHashMap, TopicPartition};
 use tokio::sync::{Notify, oneshot};
@@ -64,7 +65,7 @@ pub(crate) struct Stay {
 }
 
 /// A batch with the one who waits for it.
-pub(crate) type Entry = (Taken, oneshot::Sender<Result<BatchOutcome, Failure>>, Share);
+pub(crate) type Entry = (Taken, oneshot::Sender<Result<BatchOutcome, Failure>>, Held);
 
 impl Intake {
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use std::sync::Arc;
 use strandline_commands::Batch;
 use strandline_index::BatchOutcome;
+use strandline_runtime::Held;
 use strandline_types::{TopicPartition, limits};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 /// A batch counts with at least this: it is more than its bytes.
 const LEAST_SHARE_BYTES: usize = 1_024;
@@ -16,34 +17,18 @@ const LEAST_SHARE_BYTES: usize = 1_024;
 /// The bytes that buffers may hold together (I11).
 pub(crate) struct Room(Arc<Semaphore>);
 
-/// A batch's share of it.
-pub(crate) struct Share(Option<OwnedSemaphorePermit>, Arc<Semaphore>);
-
 impl Room {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Semaphore::new(limits::INGEST_BUFFER_BYTES)))
     }
 
     /// Room for a batch; none if the buffers stay full for too long.
-    pub(crate) async fn take(&self, bytes: usize) -> Option<Share> {
+    pub(crate) async fn take(&self, bytes: usize) -> Option<Held> {
         let bytes = u32::try_from(bytes.clamp(LEAST_SHARE_BYTES, limits::INGEST_BUFFER_BYTES)).ok()?;
         let permit = self.0.clone().acquire_many_owned(bytes);
         let permit = tokio::time::timeout(limits::REQUEST_WAIT, permit).await.ok()?.ok()?;
-        report(&self.0);
-        Some(Share(Some(permit), self.0.clone()))
+        Some(Held::new(permit, metrics::gauge!("strandline_ingest_buffer_bytes")))
     }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.0 = None;
-        report(&self.1);
-    }
-}
-
-fn report(room: &Semaphore) {
-    let held = limits::INGEST_BUFFER_BYTES.saturating_sub(room.available_permits());
-    metrics::gauge!("strandline_ingest_buffer_bytes").set(held as f64);
 }
 
 /// A batch that waits, with the one who waits for it. Dropping it without a word leaves its outcome in doubt.
@@ -53,11 +38,11 @@ pub(crate) struct Item {
     pub(crate) batch: Batch,
     reply: Option<oneshot::Sender<Result<BatchOutcome, Failure>>>,
     _stay: Stay,
-    _share: Share,
+    _share: Held,
 }
 
 impl Item {
-    pub(crate) fn new(taken: Taken, stay: Stay, reply: oneshot::Sender<Result<BatchOutcome, Failure>>, share: Share) -> Self {
+    pub(crate) fn new(taken: Taken, stay: Stay, reply: oneshot::Sender<Result<BatchOutcome, Failure>>, share: Held) -> Self {
         Self {
             partition: taken.partition,
             bytes: taken.bytes,

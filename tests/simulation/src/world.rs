@@ -285,26 +285,25 @@ impl World {
         locked(&self.topics).push(info);
     }
 
+    /// From here on clients may be told that it is gone.
+    fn expect_deletion(&self, id: TopicId) {
+        locked(&self.topics).iter_mut().filter(|topic| topic.id == id).for_each(|topic| topic.deleted = true);
+    }
+
     /// Asks for a topic's deletion once, through this node.
     pub async fn delete_topic_by(&self, node: &Node, id: TopicId) {
-        for topic in locked(&self.topics).iter_mut().filter(|topic| topic.id == id) {
-            topic.deleted = true;
-        }
+        self.expect_deletion(id);
         let command = DeleteTopic { topic_id: id.0.to_vec() };
         let answer = node.ask(node.cell.submit(Submission::one(command))).await;
         self.core.trace(format!("{} deletes {id}: {answer:?}", node.name()));
     }
 
-    /// Asks for a topic's deletion; from here on clients may be told that it is gone.
+    /// Asks for it until it is gone, some times.
     pub async fn delete_topic(&self, dice: &Dice, id: TopicId) {
-        for topic in locked(&self.topics).iter_mut().filter(|topic| topic.id == id) {
-            topic.deleted = true;
-        }
+        self.expect_deletion(id);
         for _ in 0..10 {
             if let Some(node) = self.any_node(dice) {
-                let command = DeleteTopic { topic_id: id.0.to_vec() };
-                let answer = node.ask(node.cell.submit(Submission::one(command))).await;
-                self.core.trace(format!("{} deletes {id}: {answer:?}", node.name()));
+                self.delete_topic_by(&node, id).await;
                 if !self.core.oracle().has_topic(id) {
                     return;
                 }

@@ -31,9 +31,7 @@ pub(super) async fn commit_of_an_old_coordinator(stage: &Stage) {
     commit(stage, old, &group, 1).await;
     let hold = stage.hold(old, Place::Append, "");
     let takes_over = async {
-        if !stage.is_reached(&hold).await {
-            stage.world.core.fail("the old coordinator commits nothing");
-        }
+        stage.reach(&hold, "the old coordinator commits nothing").await;
         stage.start(2).await;
         commit(stage, 2, &group, 3).await;
         hold.release();

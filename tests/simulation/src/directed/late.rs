@@ -44,9 +44,7 @@ pub(super) async fn late_merge(stage: &Stage, what: Meanwhile) {
     let node = stage.node(0);
     let hold = stage.hold(0, Place::PutDone, "fresh/");
     let others = async {
-        if !stage.is_reached(&hold).await {
-            stage.world.core.fail("a merge puts nothing");
-        }
+        stage.reach(&hold, "a merge puts nothing").await;
         meanwhile(stage, what, async || stage.seal(1).await).await;
         stage.say("the merge goes on");
         hold.release();
@@ -68,9 +66,7 @@ pub(super) async fn late_rehome(stage: &Stage, what: Meanwhile) {
     let node = stage.node(0);
     let hold = stage.hold(0, Place::PutDone, "wal/");
     let others = async {
-        if !stage.is_reached(&hold).await {
-            stage.world.core.fail("nothing is rehomed");
-        }
+        stage.reach(&hold, "nothing is rehomed").await;
         meanwhile(stage, what, async || stage.convert(1).await).await;
         stage.say("the rehoming goes on");
         hold.release();
@@ -88,14 +84,10 @@ pub(super) async fn late_seal_extents(stage: &Stage, what: Meanwhile) {
     let node = stage.node(0);
     let lease = stage.hold(0, Place::Append, "");
     let others = async {
-        if !stage.is_reached(&lease).await {
-            stage.world.core.fail("no lease is taken");
-        }
+        stage.reach(&lease, "no lease is taken").await;
         let plan = stage.hold(0, Place::Append, "");
         lease.release();
-        if !stage.is_reached(&plan).await {
-            stage.world.core.fail("nothing is planned");
-        }
+        stage.reach(&plan, "nothing is planned").await;
         meanwhile(stage, what, async || {
             stage.convert(1).await;
             stage.seal(1).await;
@@ -120,9 +112,7 @@ pub(super) async fn planned_extents_taken_over(stage: &Stage) {
     stage.send(0, LARGE).await;
     let hold = stage.hold(0, Place::Put, "bronze/");
     let crash = async {
-        if !stage.is_reached(&hold).await {
-            stage.world.core.fail("no sealed file is put straight from extents");
-        }
+        stage.reach(&hold, "no sealed file is put straight from extents").await;
         stage.bury(0).await;
     };
     let work = async {

@@ -47,9 +47,7 @@ pub(super) async fn retried_elsewhere(stage: &Stage, void: Void) {
     let node = stage.node(0);
     let hold = stage.hold(0, Place::Append, "");
     let others = async {
-        if !stage.is_reached(&hold).await {
-            stage.world.core.fail("a batch is not on its way");
-        }
+        stage.reach(&hold, "a batch is not on its way").await;
         let declare = async || stage.world.declare_gone(&stage.node(1), node.cell.incarnation()).await;
         match void {
             Void::Trimmed => stage.pass_floor(1).await,

@@ -136,9 +136,7 @@ pub(super) async fn rows_written_while_listed(stage: &Stage) {
     let node = stage.node(1);
     let hold = stage.hold(1, Place::Listed, "");
     let sealed = async {
-        if !stage.is_reached(&hold).await {
-            stage.world.core.fail("no rows are listed");
-        }
+        stage.reach(&hold, "no rows are listed").await;
         fill().await;
         hold.release();
     };

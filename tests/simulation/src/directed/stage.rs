@@ -80,19 +80,19 @@ impl Stage {
 
     /// The same cell, and another topic of so many partitions.
     pub async fn on_another_topic(&self, name: &str, partitions: i32) -> Self {
-        self.world.create_topic_as(&self.dice, name, true, partitions, configs()).await;
-        self.catch_up().await;
-        let topic = self.world.topics().pop().unwrap();
-        // Records are told apart by their numbers.
-        Self { world: self.world.clone(), topic, dice: self.dice.clone(), number: AtomicU32::new(1 << 20) }
+        self.on_a_topic(name, partitions, configs()).await
     }
 
     /// The same, and records have the time at which the log took them.
     pub async fn on_a_topic_of_log_times(&self, name: &str) -> Self {
-        let configs = vec![("message.timestamp.type", "LogAppendTime".to_owned())];
-        self.world.create_topic_as(&self.dice, name, true, 1, configs).await;
+        self.on_a_topic(name, 1, vec![("message.timestamp.type", "LogAppendTime".to_owned())]).await
+    }
+
+    async fn on_a_topic(&self, name: &str, partitions: i32, configs: Vec<(&'static str, String)>) -> Self {
+        self.world.create_topic_as(&self.dice, name, true, partitions, configs).await;
         self.catch_up().await;
         let topic = self.world.topics().pop().unwrap();
+        // Records are told apart by their numbers.
         Self { world: self.world.clone(), topic, dice: self.dice.clone(), number: AtomicU32::new(1 << 20) }
     }
 
@@ -173,6 +173,13 @@ impl Stage {
     /// Whether it is there within a while.
     pub async fn is_reached(&self, hold: &Hold) -> bool {
         tokio::time::timeout(Duration::from_secs(20), hold.reached()).await.is_ok()
+    }
+
+    /// Waits until it is there; the script fails as said if it never is.
+    pub async fn reach(&self, hold: &Hold, otherwise: &str) {
+        if !self.is_reached(hold).await {
+            self.world.core.fail(otherwise);
+        }
     }
 
     /// Cut off from the log, or no longer.
