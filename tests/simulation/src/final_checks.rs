@@ -8,6 +8,7 @@ use crate::record::{Record, batch};
 use crate::world::World;
 use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use strandline_bronze::manifest::{DayManifest, RootManifest, root_path};
 use strandline_bronze::{Fetched, ReadError, SegmentFooter, SegmentScan};
@@ -223,19 +224,21 @@ pub(crate) async fn bucket(world: &World) {
 /// Rounds until retention has had its turn, without any fault.
 const RETENTION_ROUNDS: usize = 5;
 
-/// The first offset after what leaves the log first, as a whole: the rest of a file, or of a run of batches.
-async fn first_end(world: &World, at: TopicPartition) -> Option<i64> {
+/// The offsets of what leaves the log first, as a whole: a partition's part of a file, or a run of batches. It may begin below the log
+/// start, where an operator has moved that into it.
+async fn first_unit(world: &World, at: TopicPartition) -> Option<Range<i64>> {
     let (log_start, sealed_end, next) = {
         let oracle = world.core.oracle();
         let partition = oracle.index().partition(at.topic_id, at.partition)?;
-        let (start, fresh, extents) = (partition.log_start, &partition.fresh, &partition.extents);
-        let fresh = fresh.iter().map(|range| range.end).find(|end| *end > start);
-        (start, partition.sealed_end, fresh.or_else(|| extents.iter().map(|extent| extent.end).find(|end| *end > start)))
+        let fresh = partition.fresh.iter().map(|range| range.start..range.end);
+        let mut units = fresh.chain(partition.extents.iter().map(|extent| extent.start..extent.end));
+        (partition.log_start, partition.sealed_end, units.find(|unit| unit.end > partition.log_start))
     };
     if log_start >= sealed_end {
         return next;
     }
-    Some(world.core.segment_index.find(at, log_start).await.ok()??.end_offset)
+    let row = world.core.segment_index.find(at, log_start).await.ok()??;
+    Some(row.start_offset..row.end_offset)
 }
 
 /// Retention: what was to go is gone, as whole files and runs of batches; sealed files that are kept for ever are there. (That nothing
@@ -262,10 +265,10 @@ pub(crate) async fn retention(world: &World) {
     for topic in world.topics() {
         for partition in 0..topic.partitions {
             let at = TopicPartition { topic_id: topic.id, partition };
-            let first_end = first_end(world, at).await;
+            let first = first_unit(world, at).await;
             let wrong = {
                 let oracle = world.core.oracle();
-                let stays = first_end.and_then(|end| Some((end, oracle.retention.must_go(oracle.index(), at, end, now_ms)?)));
+                let stays = first.and_then(|unit| Some((unit.end, oracle.retention.must_go(oracle.index(), at, unit, now_ms)?)));
                 let stays = stays.map(|(end, why)| format!("retention leaves {}-{partition} up to {end}: {why}", topic.name));
                 oracle.retention.check_log_start(oracle.index(), at).err().or(stays)
             };

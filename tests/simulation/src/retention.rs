@@ -2,6 +2,7 @@
 //! by nothing of the code under test.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use strandline_commands::{Command, CommandKind, Produce};
 use strandline_index::{BatchOutcome, Index, Outcome, Topic};
 use strandline_types::{TopicId, TopicPartition};
@@ -140,17 +141,17 @@ impl Retention {
         Err(format!("the log start of {at:?} is {}, and was moved to {known} by command", partition.log_start))
     }
 
-    /// Retention has had its turn at `now_ms`, and what leaves first, as a whole, ends at `first_end`. Why it must have left.
-    pub fn must_go(&self, index: &Index, at: TopicPartition, first_end: i64, now_ms: i64) -> Option<String> {
+    /// Retention has had its turn at `now_ms`, and `unit` is what leaves first, as a whole. Why it must have left. Its age is that of its
+    /// newest record, also where that lies below the log start: as in Kafka, whose segments keep their largest timestamp.
+    pub fn must_go(&self, index: &Index, at: TopicPartition, unit: Range<i64>, now_ms: i64) -> Option<String> {
         let topic = index.topics.get(&at.topic_id)?;
-        let partition = index.partition(at.topic_id, at.partition)?;
         let limits = Limits::of(topic);
-        let first = self.batches.get(&at)?.range(..first_end).filter(|(_, batch)| batch.end > partition.log_start);
-        let newest_ms = first.map(|(_, batch)| batch.time_ms).max()?;
+        let batches = self.batches.get(&at)?.range(..unit.end).filter(|(_, batch)| batch.end > unit.start);
+        let newest_ms = batches.map(|(_, batch)| batch.time_ms).max()?;
         if limits.is_old(newest_ms, now_ms) {
             return Some(format!("its newest record is {} ms old, of {} ms", now_ms - newest_ms, limits.ms));
         }
-        let left = self.bytes_from(at, first_end);
+        let left = self.bytes_from(at, unit.end);
         (left > 0 && limits.is_enough(left)).then(|| format!("{left} bytes are left without it, of {}", limits.bytes))
     }
 
