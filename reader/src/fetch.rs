@@ -131,40 +131,40 @@ impl Shared {
         }
     }
 
+    /// Records that are in the log lie there in the order in which they came, those of all partitions side by side. So where there is more
+    /// than an answer holds, each partition gives its share, and few large pieces are read, instead of many small ones time and again.
     fn plan_all(&self, wanted: &[Wanted], terms: Terms) -> Round {
         let index = self.cell.view();
-        let mut round =
-            Round { items: Vec::with_capacity(wanted.len()), bytes: 0, read: 0, least: 0, doubtful: false, failed: false };
         let mut left = terms.max_bytes;
+        // At least a byte, so that the first batch of somebody goes.
+        let share = (terms.max_bytes / wanted.len().max(1)).max(1);
+        let mut items = Vec::with_capacity(wanted.len());
         for wanted in wanted {
-            let limit = partition_limit(wanted, terms).min(left);
-            let planned = plan_one(&index, wanted, terms.isolation, limit);
-            match &planned {
-                Ok((_, plan)) => {
-                    let bytes = plan.available.min(limit as u64);
-                    round.bytes += bytes;
-                    // Extents are read whole, however little of them is wanted: what is read is what is bounded.
-                    let read = if matches!(plan.source, Source::Hot(_)) { plan.available } else { bytes };
-                    if limit > 0 {
-                        round.read += read;
-                    }
-                    if round.least == 0 {
-                        round.least = match &plan.source {
-                            Source::Nothing => 0,
-                            Source::Hot(extents) => extents.first().map_or(1, |extent| extent.length.max(1)),
-                            Source::Segment(_) | Source::SegmentIndex => bytes.clamp(1, limits::HISTORY_CHUNK_BYTES as u64),
-                        };
-                    }
-                    left -= usize::try_from(read).unwrap_or(left).min(left);
-                }
-                Err(error) => {
-                    round.failed = true;
-                    round.doubtful |= matches!(error, ServeError::Refused(_));
-                }
-            }
-            round.items.push(Item { wanted: wanted.clone(), planned, limit });
+            let item = Item::plan(&index, wanted, terms, left, share);
+            left = left.saturating_sub(item.read());
+            items.push(item);
         }
-        round
+        // What others leave of theirs goes to those that have more: alike, then to the first that can take it.
+        for alike in [true, false] {
+            let cut: Vec<usize> = (0..items.len()).filter(|at| items[*at].is_cut(terms)).collect();
+            for (number, at) in cut.iter().copied().enumerate() {
+                let more = if alike { left / (cut.len() - number) } else { left };
+                if more == 0 {
+                    continue;
+                }
+                let before = items[at].read();
+                let item = Item::plan(
+                    &index,
+                    &items[at].wanted.clone(),
+                    terms,
+                    before.saturating_add(left),
+                    before.saturating_add(more),
+                );
+                left = left.saturating_sub(item.read().saturating_sub(before));
+                items[at] = item;
+            }
+        }
+        Round::of(items)
     }
 
     /// The answers, with room for what is in them.
@@ -303,6 +303,32 @@ impl Shared {
 }
 
 impl Item {
+    /// Planned with what is left of the answer, and no more than its share from the log.
+    fn plan(index: &Index, wanted: &Wanted, terms: Terms, left: usize, share: usize) -> Self {
+        let limit = partition_limit(wanted, terms).min(left);
+        let planned = plan_one(index, wanted, terms.isolation, limit.min(share));
+        let is_hot = matches!(&planned, Ok((_, Plan { source: Source::Hot(_), .. })));
+        Self { wanted: wanted.clone(), planned, limit: if is_hot { limit.min(share) } else { limit } }
+    }
+
+    /// Bytes that its answer may take. Extents are read whole, however little of them is wanted: what is read is what is bounded.
+    fn read(&self) -> usize {
+        match &self.planned {
+            Ok((_, plan)) if self.limit > 0 => match plan.source {
+                Source::Hot(_) => to_usize(plan.available),
+                _ => to_usize(plan.available).min(self.limit),
+            },
+            _ => 0,
+        }
+    }
+
+    /// Whether it has more in the log than its share, and could take it.
+    fn is_cut(&self, terms: Terms) -> bool {
+        let Ok((_, Plan { source: Source::Hot(extents), watermarks, available, .. })) = &self.planned else { return false };
+        let end = watermarks.served_end(terms.isolation);
+        extents.last().is_some_and(|last| last.end < end) && to_usize(*available) < partition_limit(&self.wanted, terms)
+    }
+
     /// Extents that there is room for.
     fn extents(&self) -> Option<&[Extent]> {
         match &self.planned {
@@ -320,6 +346,31 @@ impl Item {
 }
 
 impl Round {
+    fn of(items: Vec<Item>) -> Self {
+        let mut round = Self { items, bytes: 0, read: 0, least: 0, doubtful: false, failed: false };
+        for item in &round.items {
+            round.read += item.read() as u64;
+            match &item.planned {
+                Ok((_, plan)) => {
+                    let bytes = plan.available.min(item.limit as u64);
+                    round.bytes += bytes;
+                    if round.least == 0 {
+                        round.least = match &plan.source {
+                            Source::Nothing => 0,
+                            Source::Hot(extents) => extents.first().map_or(1, |extent| extent.length.max(1)),
+                            Source::Segment(_) | Source::SegmentIndex => bytes.clamp(1, limits::HISTORY_CHUNK_BYTES as u64),
+                        };
+                    }
+                }
+                Err(error) => {
+                    round.failed = true;
+                    round.doubtful |= matches!(error, ServeError::Refused(_));
+                }
+            }
+        }
+        round
+    }
+
     fn partitions(&self) -> Vec<TopicPartition> {
         self.items.iter().filter_map(|item| item.planned.as_ref().ok().map(|(at, _)| *at)).collect()
     }

@@ -261,6 +261,44 @@ async fn limits_hold_but_the_first_batch_goes_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn partitions_whose_records_are_in_the_log_share_an_answer_and_none_of_it_is_left_unused() {
+    let (mut node, topic) = node_with(4).await;
+    // As producers send them: a batch of each partition after the other. The last one has little, the first is empty.
+    for round in 0..20 {
+        for partition in 1..4 {
+            if partition < 3 || round == 0 {
+                node.produce(at(topic, partition), &one(&[1; 1_000]), Home::Inline, Compression::None).await;
+            }
+        }
+    }
+    let batch = {
+        let response = node.reader.fetch(&caller(), 12, request("t", 3, 0, i32::MAX), 1).await;
+        response.responses[0].partitions[0].records.as_ref().unwrap().len() as i32
+    };
+    let ask = |max_bytes, min_bytes| {
+        let mut asked = request("t", 0, 0, i32::MAX);
+        (asked.max_bytes, asked.min_bytes, asked.max_wait_ms) = (max_bytes, min_bytes, 60_000);
+        for partition in 1..4 {
+            let partition_max_bytes = i32::MAX;
+            asked.topics[0].partitions.push(FetchPartition { partition, partition_max_bytes, ..FetchPartition::default() });
+        }
+        let (reader, clock) = (node.reader.clone(), node.world.runtime.clock.clone());
+        async move {
+            let began = clock.monotonic();
+            let response = reader.fetch(&caller(), 12, asked, 1).await;
+            assert!(clock.monotonic() - began < Duration::from_secs(1), "there is enough");
+            let counts = response.responses.into_iter().flat_map(|topic| topic.partitions);
+            counts.map(|data| data.records.unwrap().len() as i32 / batch).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(ask(i32::MAX, 1).await, [0, 20, 20, 1]);
+    assert_eq!(ask(21 * batch, 21 * batch).await, [0, 10, 10, 1]);
+    assert_eq!(ask(31 * batch, 31 * batch).await, [0, 15, 15, 1]);
+    assert_eq!(ask(41 * batch, 41 * batch).await, [0, 20, 20, 1]);
+    assert_eq!(ask(1, 1).await, [0, 1, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn zstd_needs_version_10() {
     let (mut node, topic) = node_with(1).await;
     node.produce(at(topic, 0), &one(b"plain"), Home::Inline, Compression::Lz4).await;
