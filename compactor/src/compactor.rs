@@ -41,7 +41,8 @@ impl Compactor {
         spawn("convert", Box::pin(tasks::convert(self.shared.clone())));
         spawn("seal and merge", Box::pin(tasks::upkeep(self.shared.clone())));
         spawn("manifests", Box::pin(tasks::manifests(self.shared.clone())));
-        spawn("log copies and snapshots", Box::pin(tasks::log(self.shared.clone())));
+        spawn("log copies", Box::pin(tasks::log_copies(self.shared.clone())));
+        spawn("snapshots", Box::pin(tasks::snapshots(self.shared.clone())));
         spawn("retention", Box::pin(tasks::retention(self.shared.clone())));
         spawn("garbage", Box::pin(tasks::garbage(self.shared.clone())));
     }
@@ -99,30 +100,50 @@ impl Compactor {
     /// produced meanwhile is not waited for.
     ///
     /// # Errors
-    /// As above.
+    /// As above; [`WorkError::HeldBack`]: what could be sealed is.
     pub async fn seal_everything(&self, topic_id: TopicId) -> Result<SealProgress, WorkError> {
         let ends: Vec<i64> = {
             let topic = self.shared.topic(topic_id);
             let ends = topic.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.last_stable_offset());
             ends.collect()
         };
-        let is_behind = || {
-            let topic = self.shared.topic(topic_id);
-            topic.is_some_and(|topic| topic.partitions.iter().zip(&ends).any(|(partition, end)| partition.frontier < *end))
-        };
         let mut progress = SealProgress::default();
         loop {
-            while is_behind() && self.shared.convert_once(topic_id).await? {}
-            let sealed = self.shared.seal_once(topic_id, true).await?.sealed;
-            let done = sealed.is_empty();
-            progress.sealed.extend(sealed);
-            // Extents that were sealed as they are may have held back what follows them.
-            if done || !is_behind() {
+            let before = self.reached(topic_id, &ends);
+            // Where it comes no further, a partition is held back, and the others may be written without an end.
+            let mut reached = before.clone();
+            while reached.behind.is_some() && self.shared.convert_once(topic_id).await? {
+                let now = self.reached(topic_id, &ends);
+                if now == std::mem::replace(&mut reached, now.clone()) {
+                    break;
+                }
+            }
+            progress.sealed.extend(self.shared.seal_once(topic_id, true).await?.sealed);
+            // Extents that were sealed as they are, by this or by the node's own task, may have held back what follows them.
+            let reached = self.reached(topic_id, &ends);
+            if reached.behind.is_none() || reached == before {
                 break;
             }
         }
         self.shared.write_manifest_once(topic_id).await?;
-        Ok(progress)
+        match self.reached(topic_id, &ends).behind {
+            None => Ok(progress),
+            Some((partition, offset)) => Err(WorkError::HeldBack { partition, offset }),
+        }
+    }
+
+    /// How far the partitions of a topic have come of what lies below `ends`.
+    fn reached(&self, topic_id: TopicId, ends: &[i64]) -> Reached {
+        let Some(topic) = self.shared.topic(topic_id) else { return Reached::default() };
+        let partitions = (0..).zip(&topic.partitions).zip(ends);
+        let mut reached = Reached { plans: topic.plans.keys().cloned().collect(), ..Reached::default() };
+        for ((number, partition), end) in partitions {
+            reached.offsets += partition.frontier.min(*end);
+            if partition.frontier < *end {
+                reached.behind.get_or_insert((number, partition.frontier));
+            }
+        }
+        reached
     }
 
     /// Brings a topic's manifests up to date. False if they were.
@@ -191,4 +212,15 @@ impl Compactor {
     pub async fn clear_disagreement_once(&self) -> Result<bool, WorkError> {
         self.shared.clear_disagreement_once().await
     }
+}
+
+/// How far a seal of everything has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Reached {
+    /// Of all partitions together, offsets that are in files.
+    offsets: i64,
+    /// Files that are planned and not done.
+    plans: Vec<String>,
+    /// A partition that is not done, and the first offset of it that is in no file.
+    behind: Option<(i32, i64)>,
 }

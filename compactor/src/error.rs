@@ -90,6 +90,16 @@ pub enum WorkError {
         /// What happened.
         reason: String,
     },
+    /// Not all that a seal was asked for is sealed: a conversion of the partition has failed, and is tried again later.
+    #[error(
+        "partition {partition} is in files up to offset {offset} only: what follows cannot be converted for now, see the node's log"
+    )]
+    HeldBack {
+        /// Which partition.
+        partition: i32,
+        /// The first offset that is in no file.
+        offset: i64,
+    },
     /// A file could not be written: a bug, or no memory.
     #[error("the Parquet file {path} could not be written: {reason}")]
     Write {

@@ -1,6 +1,7 @@
 //! Manifests: the exact list of files that answer for a topic, for readers that know nothing of the index.
 
 use crate::error::WorkError;
+use crate::sealed::SealedFiles;
 use crate::shared::Shared;
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -23,8 +24,25 @@ pub(crate) struct Written {
     pub changed: Seq,
     /// Days that were written or checked by this run, with a checksum of their list.
     days: BTreeMap<Day, u32>,
-    /// Days that an earlier run's root names: files, rows, bytes.
-    earlier: BTreeMap<Day, (u64, u64, u64)>,
+    /// Days that an earlier run's root names.
+    earlier: BTreeMap<Day, Sums>,
+}
+
+/// What a root says of a day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sums {
+    files: u64,
+    rows: u64,
+    bytes: u64,
+}
+
+/// One day, as it is to be.
+struct DayNow {
+    day: Day,
+    sums: Sums,
+    checksum: u32,
+    /// What its manifest lists, unless the one in the bucket says the same.
+    list: Option<Vec<ManifestFile>>,
 }
 
 /// What a manifest is made of, taken from the index at one seq.
@@ -71,7 +89,7 @@ impl Shared {
     pub async fn write_manifest_once(&self, topic_id: TopicId) -> Result<bool, WorkError> {
         let _one = self.manifests.lock().await;
         let known = self.memory().manifests.get(&topic_id).cloned();
-        let mut written = match known {
+        let written = match known {
             Some(written) => written,
             None => self.read_root(topic_id).await?,
         };
@@ -79,29 +97,33 @@ impl Shared {
             self.memory().manifests.insert(topic_id, written);
             return Ok(false);
         };
-        let days = self.files_by_day(topic_id, &shown).await?;
+        let sealed = self.sealed_files(topic_id).await?;
+        let spawner = &self.cell.runtime().spawner;
+        // A topic that keeps its files for years has many: they are not looked through while clients wait.
+        let look = move || {
+            let days = days_now(&shown, &sealed, &written);
+            (days, shown, written)
+        };
+        let (days, shown, mut written) = spawner.background("manifest", look).await?;
         let mut root = RootManifest::new(&shown.topic, topic_id, shown.applied.0);
         root.partitions.clone_from(&shown.partitions);
-        for (day, files) in &days {
-            let mut manifest = DayManifest::new(&shown.topic, topic_id, *day, shown.applied.0);
-            manifest.files = files.iter().map(manifest_file).collect();
-            let list = serde_json::to_vec(&manifest.files).map_err(ManifestError::from)?;
-            let checksum = crc_fast::crc32_iscsi(&list);
-            let path = day_path(&shown.topic, topic_id, *day);
-            let sums = (files.len() as u64, files.iter().map(|file| file.rows).sum(), files.iter().map(|file| file.size).sum());
-            let (count, rows, bytes) = sums;
-            // A day of sealed files alone that an earlier run wrote with the same sums says the same.
-            let all_sealed = files.iter().all(|file| file.path.starts_with("bronze/"));
-            let same = written.days.get(day) == Some(&checksum) || (all_sealed && written.earlier.get(day) == Some(&sums));
-            if !same {
-                self.replace(&path, manifest.encode()?, shown.applied).await?;
+        let mut named = BTreeSet::new();
+        for DayNow { day, sums, checksum, list } in days {
+            let path = day_path(&shown.topic, topic_id, day);
+            if let Some(list) = list {
+                let mut manifest = DayManifest::new(&shown.topic, topic_id, day, shown.applied.0);
+                manifest.files = list;
+                let json = spawner.background("manifest", move || manifest.encode()).await??;
+                self.replace(&path, json, shown.applied).await?;
             }
-            written.days.insert(*day, checksum);
-            root.days.push(ManifestDay { day: day.to_string(), path, files: count, rows, bytes });
+            written.days.insert(day, checksum);
+            named.insert(day);
+            let Sums { files, rows, bytes } = sums;
+            root.days.push(ManifestDay { day: day.to_string(), path, files, rows, bytes });
         }
         self.replace(&root_path(&shown.topic, topic_id), root.encode()?, shown.applied).await?;
         let gone: Vec<Day> =
-            written.days.keys().chain(written.earlier.keys()).filter(|day| !days.contains_key(day)).copied().collect();
+            written.days.keys().chain(written.earlier.keys()).filter(|day| !named.contains(day)).copied().collect();
         for day in gone {
             self.objects.delete(Purpose::Manifest, &day_path(&shown.topic, topic_id, day)).await?;
             written.days.remove(&day);
@@ -133,7 +155,8 @@ impl Shared {
             Err(error) => return Err(error.into()),
         };
         let Ok(root) = RootManifest::parse(&json) else { return Ok(Written::default()) };
-        let earlier = root.days.iter().filter_map(|day| Some((day.day.parse().ok()?, (day.files, day.rows, day.bytes))));
+        let sums = |day: &ManifestDay| Sums { files: day.files, rows: day.rows, bytes: day.bytes };
+        let earlier = root.days.iter().filter_map(|day| Some((day.day.parse().ok()?, sums(day))));
         self.delete_left_days(&topic, topic_id, &root).await?;
         Ok(Written { changed: Seq(root.applied_seq), days: BTreeMap::new(), earlier: earlier.collect() })
     }
@@ -160,25 +183,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Every file that answers, once: fresh, sealed but not yet listed, sealed and listed.
-    async fn files_by_day(&self, topic_id: TopicId, shown: &Shown) -> Result<BTreeMap<Day, Vec<NewFile>>, WorkError> {
-        let sealed = self.sealed_files(topic_id).await?;
-        let mut files: BTreeMap<&str, &NewFile> = shown.files.iter().map(|file| (file.path.as_str(), file)).collect();
-        for (path, file) in &sealed.files {
-            // Rows of a file that this view does not know as sealed yet: its inputs are in the list.
-            let known =
-                file.ranges.iter().all(|range| shown.sealed_ends.get(&range.partition).is_some_and(|end| range.end <= *end));
-            if (known && !shown.garbage.contains(path)) || !holds(Rule::Manifest) {
-                files.entry(path).or_insert(file);
-            }
-        }
-        let mut days: BTreeMap<Day, Vec<NewFile>> = BTreeMap::new();
-        for file in files.into_values() {
-            days.entry(Day(file.ingest_day)).or_default().push(file.clone());
-        }
-        Ok(days)
-    }
-
     /// Puts a manifest over the one that is there, unless that one is as new.
     async fn replace(&self, path: &str, json: Vec<u8>, applied: Seq) -> Result<(), WorkError> {
         let existing = match self.objects.get(Purpose::Manifest, path).await {
@@ -191,6 +195,55 @@ impl Shared {
         }
         Ok(self.objects.put_replace(Purpose::Manifest, path, Bytes::from(json)).await?)
     }
+}
+
+/// Every file that answers, once, by day: fresh, sealed but not yet listed, sealed and listed.
+fn files_by_day<'a>(shown: &'a Shown, sealed: &'a SealedFiles) -> BTreeMap<Day, Vec<&'a NewFile>> {
+    let mut files: BTreeMap<&str, &NewFile> = shown.files.iter().map(|file| (file.path.as_str(), file)).collect();
+    for (path, file) in &sealed.files {
+        // Rows of a file that this view does not know as sealed yet: its inputs are in the list.
+        let known = file.ranges.iter().all(|range| shown.sealed_ends.get(&range.partition).is_some_and(|end| range.end <= *end));
+        if (known && !shown.garbage.contains(path)) || !holds(Rule::Manifest) {
+            files.entry(path).or_insert(file);
+        }
+    }
+    let mut days: BTreeMap<Day, Vec<&NewFile>> = BTreeMap::new();
+    for file in files.into_values() {
+        days.entry(Day(file.ingest_day)).or_default().push(file);
+    }
+    days
+}
+
+fn days_now(shown: &Shown, sealed: &SealedFiles, written: &Written) -> Vec<DayNow> {
+    let days = files_by_day(shown, sealed).into_iter().map(|(day, files)| {
+        let checksum = checksum_of(&files);
+        let sums = Sums {
+            files: files.len() as u64,
+            rows: files.iter().map(|file| file.rows).sum(),
+            bytes: files.iter().map(|file| file.size).sum(),
+        };
+        // A day of sealed files alone that an earlier run wrote with the same sums says the same.
+        let all_sealed = files.iter().all(|file| file.path.starts_with("bronze/"));
+        let same = written.days.get(&day) == Some(&checksum) || (all_sealed && written.earlier.get(&day) == Some(&sums));
+        let list = (!same).then(|| files.into_iter().map(manifest_file).collect());
+        DayNow { day, sums, checksum, list }
+    });
+    days.collect()
+}
+
+/// Of all that a manifest says of these files.
+fn checksum_of(files: &[&NewFile]) -> u32 {
+    let mut text = Vec::new();
+    for file in files {
+        text.extend_from_slice(file.path.as_bytes());
+        let numbers = [file.size, file.rows, u64::from(file.crc32c), file.ranges.len() as u64];
+        numbers.iter().for_each(|number| text.extend_from_slice(&number.to_le_bytes()));
+        for range in &file.ranges {
+            text.extend_from_slice(&range.partition.to_le_bytes());
+            [range.start, range.end].iter().for_each(|offset| text.extend_from_slice(&offset.to_le_bytes()));
+        }
+    }
+    crc_fast::crc32_iscsi(&text)
 }
 
 fn manifest_file(file: &NewFile) -> ManifestFile {

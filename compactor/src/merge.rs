@@ -172,17 +172,16 @@ fn live_cover(topic: &Topic, inputs: &BTreeSet<ObjectName>) -> Vec<CoveredRange>
 impl Shared {
     /// Whether the topic has segments to merge.
     pub fn merge_wanted(&self, topic_id: TopicId) -> bool {
-        let view = self.cell.view();
-        let topic = view.topics.get(&topic_id).filter(|topic| topic.fresh.len() >= self.options.merge_segments);
-        topic.is_some_and(|topic| !choose_merge(topic, self.options.merge_segments, self.options.sealed_file_bytes).is_empty())
+        // Not under the view: the fold would wait for it.
+        let topic = self.topic(topic_id).filter(|topic| topic.fresh.len() >= self.options.merge_segments);
+        topic.is_some_and(|topic| !choose_merge(&topic, self.options.merge_segments, self.options.sealed_file_bytes).is_empty())
     }
 
     /// Merges one run of small neighbours, if there is one. False if not.
     pub async fn merge_once(&self, topic_id: TopicId) -> Result<bool, WorkError> {
         let _one = self.sealing.lock().await;
         let planned = {
-            let view = self.cell.view();
-            view.topics.get(&topic_id).and_then(|topic| {
+            self.topic(topic_id).as_deref().and_then(|topic| {
                 let inputs: BTreeSet<ObjectName> =
                     choose_merge(topic, self.options.merge_segments, self.options.sealed_file_bytes).into_iter().collect();
                 let files: Vec<NewFile> = inputs.iter().filter_map(|name| Some(topic.fresh.get(name)?.file.clone())).collect();
@@ -208,10 +207,9 @@ impl Shared {
         }
         let lease = self.lease(LeaseKind::Merge, &topic_id.0).await?;
         let started = self.cell.runtime().clock.monotonic();
-        let paths: Vec<String> = specs.iter().map(|spec| spec.plan.clone()).collect();
         let inputs: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
         let segments = self.rewrite_into(Purpose::Fresh, files, specs, keep_from, PutRule::New).await?;
-        let outputs = paths.iter().zip(&segments).map(|(path, segment)| new_file(path, day, segment, &sent));
+        let outputs = segments.iter().map(|(path, segment)| new_file(path, day, segment, &sent));
         let command = Merge { lease: lease.0, topic_id: topic_id.0.to_vec(), inputs, outputs: outputs.collect() };
         self.commit_one(command).await?;
         let elapsed = self.cell.runtime().clock.monotonic().saturating_sub(started);

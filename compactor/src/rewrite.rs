@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::ops::Range;
 use strandline_bronze::{
     CoveredRange, Fetched, FinishedSegment, FooterError, Merge, MergeStep, PushError, ReadError, SegmentFooter, SegmentScan,
-    SegmentSpec, SegmentWriter, TAIL_GUESS_BYTES, join_ranges,
+    SegmentSpec, SegmentWriter, TAIL_GUESS_BYTES, fresh_path, join_ranges,
 };
 use strandline_commands::NewFile;
 use strandline_object_store::{GetError, NewObject, Purpose, PutRule, TailError, crc32c};
@@ -73,18 +73,19 @@ impl Shared {
         let path = spec.plan.clone();
         let segments = self.rewrite_into(purpose, files, vec![spec], keep_from, rule).await?;
         let missing = || WorkError::Write { path, reason: "there is no output".to_owned() };
-        segments.into_iter().next().ok_or_else(missing)
+        segments.into_iter().next().map(|(_, segment)| segment).ok_or_else(missing)
     }
 
-    /// The same into several files, whose partitions ascend from file to file; one for each of `specs`, in their order.
+    /// The same into one or several files, whose partitions ascend from file to file; one for each of `specs`, in their order, each with its
+    /// path. Several are fresh files, and their paths are others than their specs say where an attempt was given up.
     pub(crate) async fn rewrite_into(
         &self,
         purpose: Purpose,
         files: Vec<NewFile>,
-        specs: Vec<SegmentSpec>,
+        mut specs: Vec<SegmentSpec>,
         keep_from: Vec<(i32, i64)>,
         rule: PutRule,
-    ) -> Result<Vec<FinishedSegment>, WorkError> {
+    ) -> Result<Vec<(String, FinishedSegment)>, WorkError> {
         let bytes: u64 = files.iter().map(|file| file.size).sum();
         let record_bytes: u64 = files.iter().map(|file| file.record_bytes).sum();
         let whole = bytes <= self.options.whole_input_bytes;
@@ -98,13 +99,13 @@ impl Shared {
                 Err(reason) => self.keep_damaged(purpose, &file, &reason).await?,
             }
         }
-        let path = specs.first().map(|spec| spec.plan.clone()).unwrap_or_default();
         let covered: Vec<CoveredRange> = specs.iter().flat_map(|spec| &spec.covered).copied().collect();
         let keep = Keep::new(&covered, &keep_from);
         // An input whose digests fail only when it is read is found, left out, and the files are begun anew.
         loop {
+            let path = specs.first().map(|spec| spec.plan.clone()).unwrap_or_default();
             match self.rewrite_inputs(purpose, &inputs, specs.clone(), keep.clone(), &rule).await {
-                Ok(segments) => return Ok(segments),
+                Ok(segments) => return Ok(specs.into_iter().map(|spec| spec.plan).zip(segments).collect()),
                 Err(Attempt::Work(error)) => return Err(error),
                 Err(Attempt::Rewrite(RewriteError::Push(error))) => {
                     return Err(WorkError::Write { path, reason: error.to_string() });
@@ -115,6 +116,12 @@ impl Shared {
                     };
                     let input = inputs.remove(at);
                     self.keep_damaged(purpose, &input.file, &error.to_string()).await?;
+                    // The first of several may be in the store already, with rows of that input: what is made now is another file. One
+                    // alone is put once it is whole.
+                    if specs.len() > 1 {
+                        let anew = |spec: &SegmentSpec| fresh_path(&spec.topic, spec.topic_id, self.cell.name_object());
+                        specs.iter_mut().for_each(|spec| spec.plan = anew(spec));
+                    }
                 }
             }
         }

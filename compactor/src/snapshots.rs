@@ -93,6 +93,8 @@ impl Shared {
         lease?;
         self.rehome_once().await?;
         let index = self.cell.view().clone();
+        // What is copied meanwhile counts for the next one.
+        let log_bytes = self.memory().log_bytes;
         let started = self.cell.runtime().clock.monotonic();
         let (cell_epoch, seq, fold_version) = (index.cell.cell_epoch, index.cell.seq, index.cell.fold_version);
         let encode = move || (encode_snapshot(&index), digest(&index));
@@ -112,7 +114,8 @@ impl Shared {
         metrics::histogram!("strandline_snapshot_seconds").record(elapsed.as_secs_f64());
         {
             let mut memory = self.memory();
-            (memory.log_bytes, memory.snapshot_bytes) = (0, snapshot_bytes);
+            memory.log_bytes = memory.log_bytes.saturating_sub(log_bytes);
+            memory.snapshot_bytes = snapshot_bytes;
         }
         if !holds(Rule::D4) {
             self.delete_old_snapshots().await?;

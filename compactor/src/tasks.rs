@@ -188,10 +188,14 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
     }
 }
 
-/// Copies of the log, and snapshots.
-async fn log_upkeep(shared: &Shared, first_seen_ms: &mut Option<i64>) -> Result<(), WorkError> {
+/// Copies the log if it is time.
+async fn copy_log(shared: &Shared, first_seen_ms: &mut Option<i64>) -> Result<(), WorkError> {
     shared.measure_index();
-    let uncopied = shared.uncopied().await?;
+    let uncopied = match shared.uncopied().await {
+        // The task of the snapshots copied and trimmed it meanwhile.
+        Err(WorkError::Trimmed) => return Ok(()),
+        uncopied => uncopied?,
+    };
     if uncopied.worth_it {
         let since_ms = *first_seen_ms.get_or_insert(shared.steady_ms());
         let late = shared.steady_ms().saturating_sub(since_ms) >= millis(shared.options.log_copy_interval);
@@ -202,27 +206,21 @@ async fn log_upkeep(shared: &Shared, first_seen_ms: &mut Option<i64>) -> Result<
     } else {
         *first_seen_ms = None;
     }
-    shared.snapshot_once(false).await?;
     Ok(())
 }
 
-/// The task around [`log_upkeep`].
-pub(crate) async fn log(shared: Arc<Shared>) {
+/// Copies of the log. By themselves: a snapshot that is slow or fails does not keep them waiting.
+pub(crate) async fn log_copies(shared: Arc<Shared>) {
     let mut watch = shared.cell.watch_everything();
     let mut backoffs = Backoffs::default();
     let mut first_seen_ms = None;
-    let mut measured = false;
     loop {
         let mut next_ms = None;
         if backoffs.until_ms(TopicId::ZERO) > shared.steady_ms() {
             next_ms = Some(backoffs.until_ms(TopicId::ZERO));
         } else {
-            if !measured {
-                measured =
-                    backoffs.note(&shared, "a look at the log's length", TopicId::ZERO, shared.measure_log().await).is_some();
-            }
-            let result = log_upkeep(&shared, &mut first_seen_ms).await;
-            if backoffs.note(&shared, "a copy of the log or a snapshot", TopicId::ZERO, result).is_none() {
+            let result = copy_log(&shared, &mut first_seen_ms).await;
+            if backoffs.note(&shared, "a copy of the log", TopicId::ZERO, result).is_none() {
                 next_ms = Some(backoffs.until_ms(TopicId::ZERO));
             }
         }
@@ -231,6 +229,27 @@ pub(crate) async fn log(shared: Arc<Shared>) {
             next_ms = Some(next_ms.map_or(copy_ms, |next: i64| next.max(copy_ms)));
         }
         if !wait(&shared, &mut watch, next_ms).await {
+            return;
+        }
+    }
+}
+
+/// Snapshots, when enough was written.
+pub(crate) async fn snapshots(shared: Arc<Shared>) {
+    let mut watch = shared.cell.watch_everything();
+    let mut backoffs = Backoffs::default();
+    let mut measured = false;
+    loop {
+        if backoffs.until_ms(TopicId::ZERO) <= shared.steady_ms() {
+            if !measured {
+                measured =
+                    backoffs.note(&shared, "a look at the log's length", TopicId::ZERO, shared.measure_log().await).is_some();
+            }
+            let result = shared.snapshot_once(false).await;
+            backoffs.note(&shared, "a snapshot", TopicId::ZERO, result);
+        }
+        let until_ms = backoffs.until_ms(TopicId::ZERO);
+        if !wait(&shared, &mut watch, (until_ms > shared.steady_ms()).then_some(until_ms)).await {
             return;
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use strandline_cell::Submission;
 use strandline_commands::{DeleteTopic, MoveLogStart};
+use strandline_compactor::WorkError;
 use strandline_object_store::{Effect, Fault, Operation, Purpose};
 use strandline_types::{TopicId, limits};
 use world::World;
@@ -76,6 +77,41 @@ async fn a_merge_before_a_seal_cuts_rows_into_runs_of_partitions() {
     node.compactor.seal_everything(topic).await.unwrap();
     world.check(&node, false).await;
     world.check_manifest(&node, topic).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_into_several_files_that_finds_damage_after_the_first_one_is_begun_anew_under_other_names() {
+    // Wherever it is found: the first output may be in the store by then.
+    let mut left = 0;
+    for eighth in 1..8 {
+        let mut world = World::new(14);
+        let node = world.start().await;
+        let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
+        for _ in 0..4 {
+            for partition in 0..3 {
+                world.produce(&node, topic, partition, 4_000).await;
+            }
+            assert!(node.compactor.convert_once(topic).await.unwrap());
+        }
+        let bytes: u64 = node.cell.view().topics[&topic].fresh.values().map(|segment| segment.file.size).sum();
+        node.kill();
+        world.options.merge_segments = 4;
+        world.options.sealed_file_bytes = bytes * 6 / 5;
+        world.options.whole_input_bytes = 0;
+        let path = world.paths("fresh").await[1].clone();
+        let mut damaged = world.plain_objects().get(Purpose::Read, &path).await.unwrap().to_vec();
+        let at = damaged.len() * eighth / 8;
+        damaged[at] ^= 0xff;
+        world.plain_objects().put_replace(Purpose::Fresh, &path, Bytes::from(damaged)).await.unwrap();
+        let node = world.start().await;
+        assert!(node.compactor.merge_once(topic).await.unwrap(), "{eighth}");
+        world.check(&node, true).await;
+        let named: Vec<String> =
+            node.cell.view().topics[&topic].fresh.values().map(|segment| segment.file.path.clone()).collect();
+        let garbage: Vec<String> = node.cell.view().garbage.keys().cloned().collect();
+        left += world.paths("fresh").await.iter().filter(|path| !named.contains(path) && !garbage.contains(path)).count();
+    }
+    assert!(left > 0, "in none of them an output was there when the damage was found");
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,6 +263,43 @@ async fn a_forced_seal_of_a_topic_that_is_being_written_ends() {
     let view = node.cell.view();
     let partition = &view.topics[&topic].partitions[0];
     assert!(partition.sealed_end >= 8 && partition.sealed_end < partition.next_offset, "{}", partition.sealed_end);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_seal_ends_while_one_partition_is_held_back_and_another_is_written() {
+    let mut world = World::new(15);
+    world.options.conversion_bytes = 1;
+    world.options.sealed_file_bytes = 1;
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 2, &[]).await;
+    world.produce(&node, topic, 0, 3).await;
+    world.runtime.sleep(Duration::from_secs(61)).await;
+    node.compactor.snapshot_once(true).await.unwrap();
+    world.faults.add(Fault::every(Operation::Get, Effect::Before).below("wal"));
+    world.produce(&node, topic, 1, 2).await;
+    while node.compactor.convert_once(topic).await.is_ok_and(|converted| converted) {}
+    world.produce(&node, topic, 1, 1).await;
+    let mut work = Box::pin(node.compactor.seal_everything(topic));
+    let mut rounds = 0;
+    let result = loop {
+        if let std::task::Poll::Ready(result) = futures::poll!(&mut work) {
+            break result;
+        }
+        world.produce(&node, topic, 1, 1).await;
+        rounds += 1;
+        assert!(rounds < 1_000, "the seal runs after what is produced");
+        // Retries of what cannot be read take time.
+        world.runtime.sleep(Duration::from_millis(20)).await;
+    };
+    // And what is not sealed is not passed over in silence.
+    assert!(
+        matches!(
+            result,
+            Err(WorkError::HeldBack { partition: 0, offset: 0 } | WorkError::Extents { partition: 0, start: 0, .. })
+        ),
+        "{result:?}"
+    );
+    assert_eq!(node.cell.view().topics[&topic].partitions[0].frontier, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -107,6 +107,25 @@ async fn a_snapshot_whose_put_or_agreement_fails_moves_nothing_and_the_next_one_
 }
 
 #[tokio::test(start_paused = true)]
+async fn copies_of_the_log_do_not_wait_for_snapshots_that_fail() {
+    let mut world = World::new(33);
+    world.options.snapshot_entries = 1;
+    let node = world.start().await;
+    world.faults.add(Fault::every(Operation::Put, Effect::Before).below("index"));
+    node.compactor.run();
+    world.create_topic(&node, 7, "t", 1, &[]).await;
+    // By now it is tried once a minute.
+    world.runtime.sleep(Duration::from_secs(400)).await;
+    for id in 8..12 {
+        world.create_topic(&node, id, &format!("t{id}"), 1, &[]).await;
+        let seq = node.cell.seq();
+        world.runtime.sleep(Duration::from_secs(13)).await;
+        let copied = node.cell.view().cell.log_copied;
+        assert!(copied >= seq, "{copied} of {seq}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_that_cannot_be_read_holds_the_floor_and_stops_no_snapshot() {
     let mut world = World::new(12);
     let node = world.start().await;

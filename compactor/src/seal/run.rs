@@ -104,14 +104,14 @@ impl Shared {
     fn next_seal(&self, topic_id: TopicId, forced: Option<&[i64]>) -> Option<Vec<String>> {
         let now_ms = self.now_ms();
         let seen = self.memory().seal_boundaries.get(&topic_id).copied();
-        let view = self.cell.view();
-        let topic = view.topics.get(&topic_id)?;
+        // What follows looks at every file of every partition: not while the fold waits for the view.
+        let topic = &*self.topic(topic_id)?;
         if topic.fresh.is_empty() {
             return None;
         }
         let timing = self.timing(topic);
         // Where the index has no room for much more, a seal is what makes some: nothing waits for its hour then.
-        let crowded = view.fill.file_bytes >= limits::FILES_BYTES / 2;
+        let crowded = self.cell.view().fill.file_bytes >= limits::FILES_BYTES / 2;
         let everything = vec![i64::MAX; if crowded { topic.partitions.len() } else { 0 }];
         let forced = forced.or(crowded.then_some(everything.as_slice()));
         let (day, _) = seal_due(topic, timing, now_ms, seen, forced)?;
