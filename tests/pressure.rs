@@ -17,8 +17,12 @@ use strandline_runtime::{Clock, Runtime, SystemClock};
 use strandline_telemetry::resident_bytes;
 use strandline_types::limits;
 use strandline_wire::frame::{decode_response, encode_request};
+use strandline_wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use strandline_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use strandline_wire::messages::offset_fetch::OffsetFetchRequestGroup;
 use strandline_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use strandline_wire::messages::{DescribeGroupsRequest, OffsetFetchRequest};
 use strandline_wire::records::{BatchBuilder, BatchOptions, Compression, split_batches};
 use strandline_wire::{ErrorCode, Request};
 use support::start_with;
@@ -277,5 +281,43 @@ async fn what_many_fetches_hold_stays_within_its_bound() {
     assert!(grown < 2 * (limits::FETCH_ANSWERS_BYTES / MIB) as u64, "{grown} MiB");
     // And all of them are served in the end, those that lost their connection after they have asked again.
     assert!(read_all(address, "t", end).await < Duration::from_secs(20));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_small_request_names_again_and_again_is_answered_once() {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let node = start(data.path()).await;
+    topic(&node, "wide", 1_000).await;
+    let mut raw = Raw::connect(node.kafka_address()).await;
+    let before = resident_bytes().unwrap();
+    let wide = MetadataRequestTopic { name: Some("wide".to_owned()), ..MetadataRequestTopic::default() };
+    let unknown = MetadataRequestTopic { name: Some("unknown".to_owned()), ..MetadataRequestTopic::default() };
+    let mut topics = vec![wide; 10_000];
+    topics.push(unknown);
+    let request = MetadataRequest { topics: Some(topics), allow_auto_topic_creation: false, ..MetadataRequest::default() };
+    raw.send(9, &request).await;
+    let answer = raw.receive::<MetadataRequest>(9).await;
+    let answered: Vec<_> = answer.topics.iter().map(|topic| (topic.name.as_deref(), topic.partitions.len())).collect();
+    assert_eq!(answered, [(Some("wide"), 1_000), (Some("unknown"), 0)]);
+    let resource = |name: &str| DescribeConfigsResource {
+        resource_type: 2,
+        resource_name: name.to_owned(),
+        ..DescribeConfigsResource::default()
+    };
+    let resources = [vec![resource("wide"); 10_000], vec![resource("unknown")]].concat();
+    raw.send(4, &DescribeConfigsRequest { resources, ..DescribeConfigsRequest::default() }).await;
+    let answer = raw.receive::<DescribeConfigsRequest>(4).await;
+    assert_eq!(answer.results.iter().map(|result| result.resource_name.as_str()).collect::<Vec<_>>(), ["wide", "unknown"]);
+    let groups = vec!["nobody".to_owned(); 10_000];
+    raw.send(5, &DescribeGroupsRequest { groups, ..DescribeGroupsRequest::default() }).await;
+    assert_eq!(raw.receive::<DescribeGroupsRequest>(5).await.groups.len(), 1);
+    let all_offsets =
+        OffsetFetchRequestGroup { group_id: "nobody".to_owned(), topics: None, ..OffsetFetchRequestGroup::default() };
+    raw.send(8, &OffsetFetchRequest { groups: vec![all_offsets; 10_000], ..OffsetFetchRequest::default() }).await;
+    assert_eq!(raw.receive::<OffsetFetchRequest>(8).await.groups.len(), 1);
+    let grown = resident_bytes().unwrap().saturating_sub(before);
+    assert!(grown < 64 * MIB as u64, "{} MiB", grown >> 20);
     node.stop().await;
 }

@@ -43,7 +43,10 @@ impl Failure {
     }
 
     pub(crate) fn no_room() -> Self {
-        Self::new(ErrorCode::KafkaStorageError, "no room for the log: free some space, or let retention or deletes do so")
+        Self::new(
+            ErrorCode::KafkaStorageError,
+            "no room: less disk is free than `min_free_bytes` asks for, or none; free some space, or lower that setting",
+        )
     }
 
     /// An earlier batch of the partition was lost, and this one must not overtake it.
@@ -63,6 +66,8 @@ impl Failure {
         match refusal {
             Refusal::UnknownTopic => Self::unknown_topic(by_id),
             Refusal::UnknownPartition => Self::unknown_partition(),
+            // Back-pressure. librdkafka takes the code for quotas for a final one and fails the message.
+            Refusal::Limit { what: "extents" | "garbage" } => Self::new(ErrorCode::KafkaStorageError, refusal.to_string()),
             other => Self::new(other.code(), other.to_string()),
         }
     }

@@ -64,7 +64,7 @@ impl Session {
     /// rest is in the answer.
     pub(super) async fn take(&mut self, frame: Bytes, permit: Admitted) -> Result<Option<Answer>, Closed> {
         let frame_bytes = frame.len();
-        let budget = frame_bytes.saturating_mul(8).max(limits::DECODED_REQUEST_BYTES);
+        let budget = frame_bytes.saturating_mul(8).clamp(limits::DECODED_REQUEST_BYTES, limits::DECODED_MESSAGE_BYTES);
         let mut reader = strandline_wire::Reader::with_budget(frame, budget);
         let header = RequestHeader::decode(&mut reader)?;
         let (api, version, correlation_id) = (header.api_key, header.api_version, header.correlation_id);

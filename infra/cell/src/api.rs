@@ -285,13 +285,16 @@ impl Cell {
             return Err(SubmitError::TooLarge);
         }
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let room = tokio::time::timeout(limits::REQUEST_WAIT, self.shared.queue.clone().acquire_many_owned(permits));
-        let room = room.await.map_err(|_| SubmitError::QueueFull)?.map_err(|_| SubmitError::Stopped)?;
-        let room = Held::new(room, metrics::gauge!("strandline_commit_queue_bytes"));
-        let (reply, receiver) = oneshot::channel();
-        let queued = Queued { submission, command_bytes: commands, reply, _room: room };
-        self.shared.requests.send(Request::Submit(queued)).await.map_err(|_| SubmitError::Stopped)?;
-        Ok(receiver)
+        // The queue is bounded in bytes and in submissions: while the log stands still either may be full.
+        let enqueue = async {
+            let room = self.shared.queue.clone().acquire_many_owned(permits).await.map_err(|_| SubmitError::Stopped)?;
+            let room = Held::new(room, metrics::gauge!("strandline_commit_queue_bytes"));
+            let (reply, receiver) = oneshot::channel();
+            let queued = Queued { submission, command_bytes: commands, reply, _room: room };
+            self.shared.requests.send(Request::Submit(queued)).await.map_err(|_| SubmitError::Stopped)?;
+            Ok(receiver)
+        };
+        tokio::time::timeout(limits::REQUEST_WAIT, enqueue).await.map_err(|_| SubmitError::QueueFull)?
     }
 
     /// Waits until the index holds everything that was in the log when this was called. Needed before a client is told
@@ -302,12 +305,11 @@ impl Cell {
             return if self.is_stopped() { Err(BarrierError::Stopped) } else { Ok(()) };
         }
         let (reply, receiver) = oneshot::channel();
-        self.shared.requests.send(Request::Barrier(reply)).await.map_err(|_| BarrierError::Stopped)?;
-        match tokio::time::timeout(limits::REQUEST_WAIT, receiver).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(BarrierError::Stopped),
-            Err(_) => Err(BarrierError::Unavailable),
-        }
+        let asked = async {
+            self.shared.requests.send(Request::Barrier(reply)).await.map_err(|_| BarrierError::Stopped)?;
+            receiver.await.map_err(|_| BarrierError::Stopped)?
+        };
+        tokio::time::timeout(limits::REQUEST_WAIT, asked).await.map_err(|_| BarrierError::Unavailable)?
     }
 
     /// A wait for changes of these partitions: new records, a log start that moved, a deletion.
@@ -339,8 +341,11 @@ impl Cell {
     /// Commits what is queued and a `Leave`, and closes the log, so that the next start has nothing to recover.
     pub async fn stop(&self) {
         let (reply, receiver) = oneshot::channel();
-        if self.shared.requests.send(Request::Stop(reply)).await.is_ok() {
-            let _ = tokio::time::timeout(limits::SHUTDOWN, receiver).await;
-        }
+        let stopped = async {
+            if self.shared.requests.send(Request::Stop(reply)).await.is_ok() {
+                let _ = receiver.await;
+            }
+        };
+        let _ = tokio::time::timeout(limits::SHUTDOWN, stopped).await;
     }
 }

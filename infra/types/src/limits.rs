@@ -26,7 +26,8 @@ pub const REQUEST_BYTES_PER_SECOND: usize = 64 * KIB;
 pub const CONTESTED_BYTES_PER_SECOND: usize = 64 * KIB;
 /// Requests of one connection that are worked on at once; answers keep their order.
 pub const REQUESTS_IN_FLIGHT_PER_CONNECTION: usize = 64;
-/// What decoding one request may build beside the frame itself, at least; larger frames get eight times their size.
+/// What decoding one request may build beside the frame itself, at least; larger frames get eight times their size, up to
+/// `DECODED_MESSAGE_BYTES`.
 pub const DECODED_REQUEST_BYTES: usize = 4 * MIB;
 /// Connections at once.
 pub const CONNECTIONS: usize = 20_000;

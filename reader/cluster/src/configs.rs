@@ -38,7 +38,12 @@ impl Cluster {
         request: DescribeConfigsRequest,
     ) -> DescribeConfigsResponse {
         let mut results = Vec::new();
+        // Each once: a small request cannot have one resource's configs answered a thousand times.
+        let mut seen = BTreeSet::new();
         for resource in &request.resources {
+            if !seen.insert((resource.resource_type, &resource.resource_name)) {
+                continue;
+            }
             let described = self.describe_resource(resource, request.include_synonyms, request.include_documentation).await;
             let (code, error_message, configs) = match described {
                 Ok(configs) => (ErrorCode::None, None, configs),

@@ -3,6 +3,7 @@
 use crate::Cluster;
 use crate::cluster::Refused;
 use crate::placement::{ServingNode, leader, replicas, serving_nodes};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use strandline_index::Topic;
 use strandline_topic_config::topic_name;
@@ -52,7 +53,12 @@ enum Found {
 
 impl Cluster {
     /// Metadata (3).
-    pub async fn metadata(&self, caller: &Caller, version: i16, request: MetadataRequest) -> MetadataResponse {
+    pub async fn metadata(&self, caller: &Caller, version: i16, mut request: MetadataRequest) -> MetadataResponse {
+        if let Some(topics) = &mut request.topics {
+            // Asked for once or often, as in Kafka: a small request cannot have one topic's partitions answered a thousand times.
+            let mut seen = BTreeSet::new();
+            topics.retain(|topic| seen.insert((topic.topic_id, topic.name.clone())));
+        }
         let all = match &request.topics {
             None => true,
             Some(topics) => version == 0 && topics.is_empty(),

@@ -46,7 +46,7 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Groups {
-    /// A coordinator on this node's cell. Starts its timers and its housekeeping; they end with the cell.
+    /// A coordinator on this node's cell. Starts its timers and its housekeeping, unless they are not wanted; they end with the cell.
     pub fn new(options: GroupsOptions, cell: Cell) -> Self {
         let settings = Settings {
             initial_rebalance_delay: options.initial_rebalance_delay,
@@ -66,7 +66,9 @@ impl Groups {
             members: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         });
-        crate::housekeeping::start(&shared);
+        if shared.options.housekeeping {
+            crate::housekeeping::start(&shared);
+        }
         Self { shared }
     }
 
@@ -76,6 +78,20 @@ impl Groups {
         self.shared.stopping.store(true, Ordering::Relaxed);
         // A group whose commit hangs answers when that ends; the node does not wait for it.
         let _ = tokio::time::timeout(limits::SHUTDOWN / 4, self.shared.give_up_all(ErrorCode::CoordinatorNotAvailable)).await;
+    }
+}
+
+/// A slot whose machine is being loaded; finished when that ends in any way but with the machine.
+struct Loading<'a> {
+    shared: &'a Shared,
+    held: Option<Held>,
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = &mut self.held {
+            self.shared.finish(held);
+        }
     }
 }
 
@@ -153,16 +169,18 @@ impl Shared {
                 return Ok(None);
             }
             let slot = locked(&self.slots).entry(group.to_owned()).or_insert_with(|| Arc::new(Slot::new(group))).clone();
-            let mut held = slot.lock().await;
+            let held = slot.lock().await;
             if held.contents.closed {
                 // Whoever closes a slot takes it out of the map in the same breath: the next look finds another.
                 continue;
             }
-            let loaded = self.load(&mut held, create).await;
-            if loaded != Ok(true) {
-                self.finish(&mut held);
-            }
-            return loaded.map(|exists| exists.then_some(held));
+            // Whoever asked may go away while the group is claimed: a slot without a machine must not stay, or the group would never expire.
+            let mut loading = Loading { shared: self, held: Some(held) };
+            let loaded = match &mut loading.held {
+                Some(held) => self.load(held, create).await?,
+                None => false,
+            };
+            return Ok(if loaded { loading.held.take() } else { None });
         }
     }
 

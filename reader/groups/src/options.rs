@@ -21,6 +21,8 @@ pub struct GroupsOptions {
     pub offsets_retention: Duration,
     /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`, 10 minutes).
     pub offsets_retention_check: Duration,
+    /// Whether groups with members are taken over, sessions end and offsets expire. Not where a folder is only looked at.
+    pub housekeeping: bool,
 }
 
 impl Default for GroupsOptions {
@@ -33,6 +35,7 @@ impl Default for GroupsOptions {
             max_members: limits::GROUP_MEMBERS,
             offsets_retention: Duration::from_secs(7 * 24 * 3_600),
             offsets_retention_check: Duration::from_secs(10 * 60),
+            housekeeping: true,
         }
     }
 }

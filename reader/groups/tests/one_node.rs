@@ -405,6 +405,19 @@ async fn a_client_that_goes_away_in_the_midst_of_it_disturbs_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_goes_away_while_its_group_is_claimed_leaves_nothing_for_ever() {
+    let world = World::new(14);
+    let node = Node::start(&world, true, 9092).await;
+    let mut gone = Member::new("g");
+    // Begun, and dropped in the same moment.
+    assert!(tokio::time::timeout(Duration::ZERO, gone.join_and_sync(&node.groups)).await.is_err());
+    sleep(1).await;
+    assert!(node.cell.view().groups.contains_key("g"), "the claim was on its way");
+    sleep(3_600).await;
+    assert!(node.cell.view().groups.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_graceful_stop_lets_parked_members_go() {
     let world = World::new(13);
     let node = Node::start(&world, true, 9092).await;

@@ -30,6 +30,9 @@ use strandline_types::mutations::{Rule, holds};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::{JoinGroupResponse, SyncGroupResponse};
 
+/// The shortest rebalance time-out that acts, whatever a client asks for.
+const LEAST_REBALANCE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A state of Kafka's classic protocol. `Dead` is what a group is that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -344,9 +347,10 @@ impl ClassicGroup {
         }
     }
 
-    /// The longest of the members' rebalance time-outs.
+    /// The longest of the members' rebalance time-outs. Never none: a timer that is due in the moment in which it is set would be due again
+    /// and again.
     fn rebalance_timeout(&self) -> Duration {
-        self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
+        self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default().max(LEAST_REBALANCE_TIMEOUT)
     }
 }
 

@@ -384,6 +384,31 @@ fn a_static_member_comes_back_without_a_rebalance_and_fences_the_old_one() {
 }
 
 #[test]
+fn a_rebalance_timeout_of_nothing_does_not_keep_the_machine_busy() {
+    let mut harness = Harness::new();
+    harness.join(static_consumer("one", "one-1"));
+    harness.join(JoinInput {
+        rebalance_timeout: Duration::ZERO,
+        session_timeout: 60 * SECOND,
+        ..static_consumer("two", "two-1")
+    });
+    harness.wait(7 * SECOND);
+    harness.sync("two-1", &[]);
+    harness.sync("one-1", &[("one-1", b"1"), ("two-1", b"2")]);
+    assert_eq!(harness.group.state(), State::Stable);
+    // The other one is asked to join again, and nobody is left who does.
+    harness.leave("one-1");
+    let mut ticks = 0;
+    while let Some(at) = harness.group.wake_at().filter(|_| harness.group.member_count() > 0) {
+        assert!(at > harness.now, "due in the moment in which it was set");
+        (harness.now, ticks) = (at, ticks + 1);
+        harness.group.tick(harness.now);
+        harness.settle();
+    }
+    assert!(harness.group.member_count() == 0 && ticks < 100, "{ticks}");
+}
+
+#[test]
 fn a_static_member_that_is_slow_to_join_keeps_its_place() {
     let mut harness = Harness::new();
     let with = |instance: &str, id: &str| JoinInput { session_timeout: 200 * SECOND, ..static_consumer(instance, id) };

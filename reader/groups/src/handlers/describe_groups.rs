@@ -2,6 +2,7 @@
 
 use crate::coordinator::{Groups, Shared, locked};
 use crate::group::{ClassicGroup, Described, State};
+use std::collections::BTreeSet;
 use strandline_types::Caller;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::describe_groups::{DescribedGroup, DescribedGroupMember};
@@ -15,8 +16,13 @@ impl Groups {
     /// State, members and assignments of groups that this node coordinates.
     pub async fn describe_groups(&self, _: &Caller, version: i16, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
         let barrier = self.shared.barrier().await;
-        let mut groups = Vec::with_capacity(request.groups.len());
+        let mut groups = Vec::new();
+        // Each once: a small request cannot have one group's members answered a thousand times.
+        let mut seen = BTreeSet::new();
         for name in request.groups {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
             let mut group = match barrier {
                 Ok(()) => self.shared.describe(&name, version).await,
                 Err(error) => failed(error, None),

@@ -1,7 +1,7 @@
 //! OffsetFetch (9) 1 to 10.
 
 use crate::coordinator::{Groups, Shared};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use strandline_index::{Group, Index};
 use strandline_types::{Caller, TopicId, TopicPartition};
 use strandline_wire::ErrorCode;
@@ -17,7 +17,10 @@ impl Groups {
     pub async fn offset_fetch(&self, _: &Caller, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
         let barrier = self.shared.barrier().await;
         if version >= 8 {
-            let groups = request.groups.into_iter().map(|group| self.shared.fetch_offsets(version, group, barrier));
+            // All offsets of a group once: a small request cannot have them answered a thousand times.
+            let mut seen = BTreeSet::new();
+            let once = request.groups.into_iter().filter(|group| group.topics.is_some() || seen.insert(group.group_id.clone()));
+            let groups = once.map(|group| self.shared.fetch_offsets(version, group, barrier));
             return OffsetFetchResponse { groups: groups.collect(), ..OffsetFetchResponse::default() };
         }
         let topics = request.topics.map(|topics| {
