@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
-use strandline::node::{Folder, Node, NodeOptions};
+use strandline::node::{Folder, Node, NodeOptions, Upkeep};
 use strandline_cell::Submission;
 use strandline_client::{
     Client, ClientOptions, Compression, ConsumedRecord, ConsumerOptions, HeaderRef, NewTopic, ProducerOptions, ProducerRecord,
@@ -26,6 +27,7 @@ use strandline_index::Outcome;
 use strandline_runtime::Runtime;
 use strandline_types::{ChainHash, Seq};
 use support::start_with;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn start(data: &Path) -> Node {
     start_with(Settings { data: data.to_owned(), ..Settings::default() }).await
@@ -148,22 +150,75 @@ async fn a_node_that_is_dropped_leaves_no_thread_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_fails_half_way_keeps_nothing_of_the_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let start = async |http: Option<String>| {
+    let start = async || {
         let (data, listen) = (folder.path().to_owned(), "127.0.0.1:0".to_owned());
-        Node::start(NodeOptions { settings: Settings { data, listen, http, min_free_bytes: 0, ..Settings::default() } }).await
+        let settings = Settings { data, listen, http: None, min_free_bytes: 0, ..Settings::default() };
+        Node::start(NodeOptions { settings, ..NodeOptions::default() }).await
     };
-    assert!(start(Some(taken.local_addr().unwrap().to_string())).await.is_err());
+    // Found when the rows are made, with the cell at work.
+    let no_folder = folder.path().join("store/bronze");
+    std::fs::create_dir(folder.path().join("store")).unwrap();
+    std::os::unix::fs::symlink("bronze", &no_folder).unwrap();
+    let error = start().await.err().unwrap();
+    assert!(format!("{error:#}").starts_with("the segment index"), "{error:#}");
+    std::fs::remove_file(&no_folder).unwrap();
     let mut last = None;
     // What it had begun ends at once, if not in the same moment.
     for _ in 0..500 {
-        match start(None).await {
+        match start().await {
             Ok(node) => return node.stop().await,
             Err(error) => last = Some(error),
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_the_http_side_that_stays_keeps_nothing_of_a_node_that_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = async || {
+        let (data, listen, http) = (folder.path().to_owned(), "127.0.0.1:0".to_owned(), Some("127.0.0.1:0".to_owned()));
+        let settings = Settings { data, listen, http, min_free_bytes: 0, ..Settings::default() };
+        Node::start(NodeOptions { settings, ..NodeOptions::default() }).await
+    };
+    let node = start().await.unwrap();
+    let mut client = tokio::net::TcpStream::connect(node.http_address().unwrap()).await.unwrap();
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let parts = Arc::downgrade(node.parts());
+    node.stop().await;
+    for _ in 0..500 {
+        if parts.strong_count() == 0 {
+            return start().await.unwrap().stop().await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} still hold its parts", parts.strong_count());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_at_a_folder_does_what_it_is_asked_for_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path()).await;
+    let client = client(&node);
+    client.admin().create_topic(keeps_all("t")).await.unwrap();
+    produce(&client, "t", &shapes(50), Compression::None).await;
+    node.stop().await;
+    let (data, listen) = (folder.path().to_owned(), "127.0.0.1:0".to_owned());
+    let settings = Settings { data, listen, http: None, min_free_bytes: 0, ..Settings::default() };
+    let node = Node::start(NodeOptions { settings, upkeep: Upkeep::Asked }).await.unwrap();
+    let frontiers = || -> i64 {
+        node.parts().cell.view().topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.frontier).sum()
+    };
+    let before = frontiers();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(frontiers(), before, "a node at work would have converted what is left by now");
+    node.seal_all().await.unwrap();
+    assert_eq!(frontiers(), 50);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,11 @@
 //! `strandline bronze` and `strandline index`: of a running node over its HTTP port, or of a folder that no node holds.
 
-use crate::http::{BronzeTopic, IndexReport, VerifyResult};
-use crate::node::{Node, NodeOptions};
+use crate::http::{BronzeTopic, IndexReport, VerifyLine};
+use crate::node::{Node, NodeOptions, Upkeep};
 use anyhow::{Context as _, bail};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub(super) struct Where {
     /// A running node's HTTP address
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644", conflicts_with = "data")]
     http: String,
-    /// A folder that no node works on just now
+    /// A folder that no node works on just now: one is started on it for this command alone, which does no upkeep of its own
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -54,9 +55,9 @@ pub(super) enum BronzeCommand {
     Head {
         /// The topic
         topic: String,
-        /// How many
-        #[arg(long, default_value_t = 10)]
-        rows: usize,
+        /// How many, at most 1,000
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+        rows: u16,
         #[command(flatten)]
         at: Where,
     },
@@ -117,9 +118,7 @@ pub(super) fn bronze(command: BronzeCommand) -> anyhow::Result<ExitCode> {
             out = serde_json::to_string_pretty(&manifest)? + "\n";
         }
         BronzeCommand::Verify { topic, at } => {
-            let results: Vec<VerifyResult> =
-                serde_json::from_str(&at.ask(Method::Post, &with_topic("/bronze/verify", topic.as_deref()))?)?;
-            (out, code) = verified_lines(&results);
+            (out, code) = at.ask_with(Method::Post, &with_topic("/bronze/verify", topic.as_deref()), verified)?;
         }
     }
     say(&out)?;
@@ -166,14 +165,19 @@ enum Method {
 impl Where {
     /// Asks the node; with `--data`, one that is started on the folder for this question alone and serves no Kafka client.
     fn ask(&self, method: Method, path: &str) -> anyhow::Result<String> {
+        self.ask_with(method, path, text)
+    }
+
+    /// The same, and `read` takes the answer as it comes.
+    fn ask_with<T>(&self, method: Method, path: &str, read: impl FnOnce(ureq::Body) -> anyhow::Result<T>) -> anyhow::Result<T> {
         match &self.data {
-            None => request(&self.http, method, path),
-            Some(data) => with_node(data, |address| request(&address, method, path)),
+            None => read(request(&self.http, method, path)?),
+            Some(data) => with_node(data, |address| read(request(&address, method, path)?)),
         }
     }
 }
 
-fn with_node(data: &Path, ask: impl FnOnce(String) -> anyhow::Result<String>) -> anyhow::Result<String> {
+fn with_node<T>(data: &Path, ask: impl FnOnce(String) -> anyhow::Result<T>) -> anyhow::Result<T> {
     if !data.join("format").exists() {
         bail!("{} is no folder of strandline (it has no file `format`)", data.display());
     }
@@ -185,14 +189,14 @@ fn with_node(data: &Path, ask: impl FnOnce(String) -> anyhow::Result<String>) ->
         http: Some("127.0.0.1:0".to_owned()),
         ..Settings::default()
     };
-    let node = runtime.block_on(Node::start(NodeOptions { settings }))?;
+    let node = runtime.block_on(Node::start(NodeOptions { settings, upkeep: Upkeep::Asked }))?;
     let address = node.http_address().context("the node has no HTTP port")?.to_string();
     let answer = ask(address);
     runtime.block_on(node.stop());
     answer
 }
 
-fn request(address: &str, method: Method, path: &str) -> anyhow::Result<String> {
+fn request(address: &str, method: Method, path: &str) -> anyhow::Result<ureq::Body> {
     let url = format!("http://{address}{path}");
     // A seal of everything takes as long as it takes; a node that is gone is found by the connection.
     let agent = ureq::Agent::config_builder()
@@ -204,14 +208,19 @@ fn request(address: &str, method: Method, path: &str) -> anyhow::Result<String> 
         Method::Get => agent.get(&url).call(),
         Method::Post => agent.post(&url).send_empty(),
     };
-    let mut response = sent.with_context(|| {
+    let response = sent.with_context(|| {
         format!("no node answers on http://{address}: start one with `strandline run`, name it with --http, or name a folder with --data")
     })?;
-    let text = response.body_mut().with_config().limit(1 << 30).read_to_string().context("the answer could not be read")?;
-    if !response.status().is_success() {
-        bail!("{}", text.trim());
+    let succeeded = response.status().is_success();
+    let body = response.into_body();
+    if !succeeded {
+        bail!("{}", text(body)?.trim());
     }
-    Ok(text)
+    Ok(body)
+}
+
+fn text(mut body: ureq::Body) -> anyhow::Result<String> {
+    body.with_config().limit(1 << 30).read_to_string().context("the answer could not be read")
 }
 
 fn with_topic(path: &str, topic: Option<&str>) -> String {
@@ -243,14 +252,33 @@ fn topic_lines(topics: &[BronzeTopic]) -> String {
     topics.iter().map(of_topic).collect()
 }
 
-fn verified_lines(results: &[VerifyResult]) -> (String, ExitCode) {
-    let problems =
-        results.iter().flat_map(|result| result.problems.iter().map(|problem| format!("{}: {problem}\n", result.path)));
-    let bad = results.iter().filter(|result| !result.problems.is_empty()).count();
-    let rows: u64 = results.iter().map(|result| result.rows).sum();
-    let summary = format!("{} files, {rows} rows, {bad} of the files damaged\n", results.len());
-    let code = if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    (problems.collect::<String>() + &summary, code)
+/// Shows what is wrong as it is found, and on a terminal how far it has come.
+fn verified(mut body: ureq::Body) -> anyhow::Result<(String, ExitCode)> {
+    // Nothing is drawn where standard error is no terminal.
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan/blue} {pos} of {len} files, {msg} rows  {eta} left") {
+        bar.set_style(style);
+    }
+    let (mut files, mut bad, mut rows) = (0_u64, 0_u64, 0_u64);
+    let lines = BufReader::new(body.with_config().limit(u64::MAX).reader()).lines();
+    for line in lines {
+        match serde_json::from_str(&line.context("the answer ended in the middle: not all was checked")?)? {
+            VerifyLine::Files(count) => bar.set_length(count),
+            VerifyLine::Checked(result) => {
+                files += 1;
+                rows += result.rows;
+                bad += u64::from(!result.problems.is_empty());
+                let problems = result.problems.iter().map(|problem| format!("{}: {problem}\n", result.path));
+                bar.suspend(|| say(&problems.collect::<String>()))?;
+                bar.set_message(rows.to_string());
+                bar.set_position(files);
+            }
+            VerifyLine::Failed(reason) => bail!("{reason}"),
+        }
+    }
+    bar.finish_and_clear();
+    let summary = format!("{files} files, {rows} rows, {bad} of the files damaged\n");
+    Ok((summary, if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
 }
 
 fn index_lines(report: &IndexReport) -> (String, ExitCode) {

@@ -57,8 +57,10 @@ impl RunArgs {
         for setting in &self.settings {
             let (key, value) = setting.split_once('=').with_context(|| format!("--set takes KEY=VALUE, not `{setting}`"))?;
             let known = strandline_config::SETTINGS.iter().find(|known| known.key == key);
-            let known =
-                known.with_context(|| format!("there is no setting `{key}`; `strandline run --print-config` lists them all"))?;
+            let known = known.with_context(|| {
+                let hint = strandline_config::hint_for_setting(key);
+                format!("there is no setting `{key}`{hint}; `strandline run --print-config` lists them all")
+            })?;
             flags.push(Flag { name: "set", key: known.key, value: value.to_owned() });
         }
         Ok(load(self.config.as_deref(), std::env::vars(), &flags)?)
@@ -75,7 +77,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     strandline_telemetry::start_logs(&settings.log, settings.log_format)?;
     let runtime = node_runtime()?;
     runtime.block_on(async move {
-        let node = Node::start(NodeOptions { settings }).await?;
+        let node = Node::start(NodeOptions { settings, ..NodeOptions::default() }).await?;
         let stop = stop_signal()?;
         tokio::select! {
             () = stop => {}

@@ -50,7 +50,7 @@ pub struct ConsumeArgs {
     /// End when nothing came for so long
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     idle: Option<Duration>,
-    /// How records are printed
+    /// How records are printed. A null is the word null in text; `json` tells the two apart
     #[arg(long, value_enum, default_value = "text", conflicts_with = "template")]
     format: FormatArg,
     /// A template, see below

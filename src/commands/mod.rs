@@ -48,9 +48,11 @@ fn explain(error: ClientError) -> anyhow::Error {
             "the group has members: stop its consumers first (`strandline group describe` shows them)"
         }
         Some(ErrorCode::MessageTooLarge) => {
-            "raise the topic's max.message.bytes (`strandline topic alter --set`), or send less at once"
+            "raise the topic's max.message.bytes (`strandline topic alter --set`; 64 MiB is the most), or send less at once"
         }
-        Some(ErrorCode::PolicyViolation) => "the cluster's rules forbid it",
+        Some(ErrorCode::PolicyViolation) => {
+            "a limit is reached (`strandline index inspect` shows how full each part is), or the topic's cleanup.policy does not allow it"
+        }
         _ => return anyhow!(error),
     };
     anyhow!("{error}\n  {advice}")

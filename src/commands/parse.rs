@@ -72,7 +72,7 @@ fn partition_list(text: &str) -> Result<Vec<i32>, String> {
     numbers.collect::<Result<_, _>>().map_err(|_| format!("`{text}` are no partitions; write 0,1,2"))
 }
 
-/// What `\n`, `\t`, `\\`, `\0` and `\xHH` stand for.
+/// What `\n`, `\t`, `\r`, `\0` and `\\` stand for.
 pub(super) fn unescape(text: &str) -> String {
     let mut unescaped = String::new();
     let mut rest = text.chars();

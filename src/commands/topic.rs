@@ -45,7 +45,7 @@ pub enum TopicCommand {
     },
     /// Lists topics
     List {
-        /// The cluster's own as well
+        /// Those that a cluster keeps for itself, too; Strandline has none
         #[arg(long)]
         internal: bool,
     },

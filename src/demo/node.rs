@@ -18,7 +18,7 @@ impl DemoNode {
             group_initial_rebalance_delay_ms: 0,
             ..Settings::default()
         };
-        Node::start(NodeOptions { settings }).await.map(Self).context("the node did not start")
+        Node::start(NodeOptions { settings, ..NodeOptions::default() }).await.map(Self).context("the node did not start")
     }
 
     pub(super) fn kafka(&self) -> SocketAddr {

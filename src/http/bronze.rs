@@ -1,8 +1,6 @@
 //! `strandline bronze`: the Parquet, as the node knows it.
 
 use super::Failure;
-use super::verify_manifests::verify_manifests;
-use super::verify_unknown::{listed, verify_gaps, verify_unknown};
 use crate::node::{Parts, answering_fresh};
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -45,20 +43,9 @@ pub struct BronzeFile {
     pub crc32c: u32,
 }
 
-/// What `bronze verify` found in one file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct VerifyResult {
-    /// The file.
-    pub path: String,
-    /// Its rows, as far as they could be read.
-    pub rows: u64,
-    /// What is wrong; empty when all is right.
-    pub problems: Vec<String>,
-}
-
 #[derive(Debug, Deserialize)]
 pub(super) struct TopicQuery {
-    topic: Option<String>,
+    pub topic: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,7 +53,7 @@ pub(super) struct HeadQuery {
     rows: Option<usize>,
 }
 
-fn find(parts: &Parts, name: &str) -> Result<TopicId, Failure> {
+pub(super) fn find(parts: &Parts, name: &str) -> Result<TopicId, Failure> {
     let id = parts.cell.view().names.get(name).copied();
     id.ok_or_else(|| Failure::not_found(format!("there is no topic `{name}`; `strandline topic list` shows them all")))
 }
@@ -213,59 +200,4 @@ pub(super) async fn seal(State(parts): State<Arc<Parts>>, Query(query): Query<To
     }
     crate::node::seal(&parts, query.topic.as_deref()).await?;
     Ok("sealed\n".to_owned())
-}
-
-pub(super) async fn verify(
-    State(parts): State<Arc<Parts>>,
-    Query(query): Query<TopicQuery>,
-) -> Result<Json<Vec<VerifyResult>>, Failure> {
-    let topic = query.topic.as_deref().map(|name| find(&parts, name)).transpose()?;
-    Ok(Json(verify_bronze(&parts, topic).await?))
-}
-
-/// Reads every file of a topic, or of all, and checks it, that the manifests name these files, that all offsets below the sealed
-/// ends are answered for, and that nothing else lies under `bronze/`: what `bronze verify` asks for.
-///
-/// # Errors
-/// The segment index cannot be read or `bronze/` not be listed, so that it is not known which files there are.
-pub async fn verify_bronze(parts: &Parts, topic: Option<TopicId>) -> anyhow::Result<Vec<VerifyResult>> {
-    let topics: Vec<TopicId> = match topic {
-        Some(id) => vec![id],
-        None => parts.cell.view().topics.keys().copied().collect(),
-    };
-    // Listed before it is looked at what is known: a plan is older than its file.
-    let mut unknown = listed(parts, topic).await?;
-    let mut results = Vec::new();
-    for id in topics {
-        let files = files(parts, id).await?;
-        results.extend(verify_manifests(parts, id, &files).await);
-        if verify_gaps(parts, id, &files).is_some() {
-            // A seal that ended just then moves files between what is looked at first and last: only what stays so counts.
-            let files = self::files(parts, id).await?;
-            results.extend(verify_gaps(parts, id, &files));
-        }
-        for file in &files {
-            unknown.remove(&file.path);
-        }
-        for file in files {
-            results.push(verify_file(parts, file).await?);
-        }
-    }
-    results.extend(verify_unknown(parts, unknown).await?);
-    Ok(results)
-}
-
-async fn verify_file(parts: &Parts, file: ManifestFile) -> anyhow::Result<VerifyResult> {
-    let bytes = match parts.objects.get(Purpose::Read, &file.path).await {
-        Ok(bytes) => bytes,
-        Err(error) => return Ok(VerifyResult { path: file.path, rows: 0, problems: vec![error.to_string()] }),
-    };
-    let (path, expected) = (file.path.clone(), file.crc32c);
-    let verify = move || strandline_bronze::verify(&path, &[bytes], Some(expected));
-    let report = parts.runtime.spawner.blocking("verify a file", verify).await?;
-    let mut problems = report.problems;
-    if report.rows != file.rows {
-        problems.push(format!("it has {} rows, the index says {}", report.rows, file.rows));
-    }
-    Ok(VerifyResult { path: file.path, rows: report.rows, problems })
 }

@@ -3,36 +3,49 @@
 mod bronze;
 mod failure;
 mod index;
+mod verify;
 mod verify_manifests;
 mod verify_unknown;
 
-pub use bronze::{BronzeFile, BronzeTopic, VerifyResult, verify_bronze};
+pub use bronze::{BronzeFile, BronzeTopic};
 pub use failure::Failure;
 pub use index::IndexReport;
+pub use verify::{VerifyLine, VerifyResult, verify_bronze};
 
 use crate::node::{NodeStatus, Parts};
 use anyhow::Context as _;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// Binds and serves until the runtime's tasks end. Says where.
+/// Takes the address.
 ///
 /// # Errors
-/// The address is taken or is none.
-pub async fn serve(address: &str, parts: Arc<Parts>) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)
+/// It is taken by another process, or is none.
+pub async fn bind(address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot serve HTTP on {address} (choose another with --http, or `--http ''` for none)"))?;
+        .with_context(|| format!("cannot serve HTTP on {address} (choose another with --http, or `--http ''` for none)"))
+}
+
+/// Serves until the runtime's tasks end. Says where.
+///
+/// # Errors
+/// The system does not say where the listener is.
+pub fn serve(listener: TcpListener, parts: Arc<Parts>) -> anyhow::Result<SocketAddr> {
     let bound = listener.local_addr().context("the HTTP address")?;
     let router = router(parts.clone());
+    let ending = parts.ending.clone();
     parts.runtime.spawner.spawn("http", async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        // Its connections are tasks of their own, and a client that stays would keep the node's parts.
+        let served = axum::serve(listener, router).with_graceful_shutdown(ending.cancelled_owned());
+        if let Err(error) = served.await {
             tracing::error!(%error, "the HTTP side has ended");
         }
     });
@@ -51,10 +64,20 @@ pub fn router(parts: Arc<Parts>) -> Router {
         .route("/bronze/{topic}/schema", get(bronze::schema))
         .route("/bronze/{topic}/head", get(bronze::head))
         .route("/bronze/seal", post(bronze::seal))
-        .route("/bronze/verify", post(bronze::verify))
+        .route("/bronze/verify", post(verify::verify))
         .route("/index", get(index::inspect))
         .route("/index/snapshot", post(index::snapshot))
+        .layer(from_fn_with_state(parts.clone(), until_the_end))
         .with_state(parts)
+}
+
+/// What is asked of a node ends with it.
+async fn until_the_end(State(parts): State<Arc<Parts>>, request: Request, next: Next) -> Response {
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = parts.ending.cancelled() => (StatusCode::SERVICE_UNAVAILABLE, "the node is stopping\n").into_response(),
+    }
 }
 
 async fn metrics(State(parts): State<Arc<Parts>>) -> impl IntoResponse {

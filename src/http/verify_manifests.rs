@@ -1,6 +1,6 @@
 //! Whether manifests say what answers: engines that go by them see nothing else.
 
-use super::bronze::VerifyResult;
+use super::verify::VerifyResult;
 use crate::node::Parts;
 use std::collections::BTreeMap;
 use strandline_bronze::Day;

@@ -1,6 +1,7 @@
 //! What answers for nothing under `bronze/`, and offsets for which nothing answers.
 
-use super::bronze::{VerifyResult, files};
+use super::bronze::files;
+use super::verify::VerifyResult;
 use crate::node::{Coverage, Parts};
 use futures::TryStreamExt;
 use std::collections::BTreeSet;

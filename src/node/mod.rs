@@ -41,12 +41,26 @@ use strandline_telemetry::Metrics;
 use strandline_topic_config::BrokerSettings;
 use strandline_types::limits;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// How a node is started.
 #[derive(Debug, Clone, Default)]
 pub struct NodeOptions {
     /// Its settings.
     pub settings: Settings,
+    /// What it does besides answering.
+    pub upkeep: Upkeep,
+}
+
+/// What a node does besides answering.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Everything: it converts, seals and deletes, and raises the version of the rules.
+    #[default]
+    Full,
+    /// What it is asked for alone, for a look at a folder: nothing is converted, sealed, retained, expired or deleted by itself, and the log
+    /// gets the entries of the node's coming and going alone.
+    Asked,
 }
 
 /// A node at work. One that is dropped ends as a crash would end it.
@@ -57,16 +71,21 @@ pub struct Node {
     server: Server,
     kafka: SocketAddr,
     http: Option<SocketAddr>,
+    upkeep: Upkeep,
     // Held until the node is gone.
     _folder: Folder,
 }
 
 /// Ends a node's tasks and threads, also where its start fails half-way.
-struct EndTasks(Runtime);
+struct EndTasks {
+    runtime: Runtime,
+    ending: CancellationToken,
+}
 
 impl Drop for EndTasks {
     fn drop(&mut self) {
-        self.0.spawner.group().abort_all();
+        self.ending.cancel();
+        self.runtime.spawner.group().abort_all();
     }
 }
 
@@ -92,6 +111,8 @@ pub struct Parts {
     pub compactor: Compactor,
     /// Metrics.
     pub metrics: Metrics,
+    /// Once it is cancelled, no request of the HTTP side goes on.
+    pub ending: CancellationToken,
 }
 
 impl Node {
@@ -100,17 +121,22 @@ impl Node {
     /// # Errors
     /// One clear line that says what to do; nothing was changed that a later start would miss.
     pub async fn start(options: NodeOptions) -> anyhow::Result<Self> {
-        let settings = options.settings;
+        let NodeOptions { settings, upkeep } = options;
         let runtime = Runtime::system();
         let metrics = Metrics::install().context("metrics could not be started")?;
         let folder = Folder::open(&settings.data)?;
-        let tasks = EndTasks(runtime.clone());
-        // The port first: an address that is taken is found before anything is opened.
+        let ending = CancellationToken::new();
+        let tasks = EndTasks { runtime: runtime.clone(), ending: ending.clone() };
+        // The ports first: an address that is taken is found before anything is opened.
         let listener = TcpListener::bind(&settings.listen).await.with_context(|| {
             format!("cannot listen on {} (is another broker running there? choose another with --listen)", settings.listen)
         })?;
         let listen = listener.local_addr().context("the listening address")?;
         let advertise = advertised(&settings, listen)?;
+        let http_listener = match &settings.http {
+            None => None,
+            Some(address) => Some(crate::http::bind(address).await?),
+        };
 
         let store = FolderStore::open(folder.path("store"), folder.path("tmp"), runtime.spawner.clone()).await?;
         let objects = Objects::new(Arc::new(store), RetryPolicy::default(), &runtime);
@@ -137,7 +163,9 @@ impl Node {
             roles: vec![Role::Ingest, Role::Reader, Role::Compactor],
             sole: true,
         };
-        let cell_options = CellOptions { join, accept_clock: settings.accept_clock, poll: Duration::from_secs(1) };
+        // A look takes the log's time as it is.
+        let accept_clock = settings.accept_clock || upkeep == Upkeep::Asked;
+        let cell_options = CellOptions { join, accept_clock, poll: Duration::from_secs(1) };
         let cell = Cell::start(runtime.clone(), shared_log, index, cell_options).await?;
         complete_segment_rows(&cell, &objects, &rows).await.context("the segment index")?;
         let segment_index: Arc<dyn SegmentIndex> = Arc::new(rows);
@@ -147,6 +175,7 @@ impl Node {
         let reader = Reader::new(ReaderOptions::default(), cell.clone(), objects.clone(), segment_index.clone(), cache.clone());
         let groups_options = GroupsOptions {
             initial_rebalance_delay: Duration::from_millis(settings.group_initial_rebalance_delay_ms),
+            housekeeping: upkeep == Upkeep::Full,
             ..GroupsOptions::default()
         };
         let groups = Groups::new(groups_options, cell.clone());
@@ -154,8 +183,10 @@ impl Node {
         let extents = ExtentReader::through(&cell, objects.clone(), cache, Purpose::Fresh).once();
         let compactor_options = CompactorOptions { conversion_paused: settings.conversion_paused, ..CompactorOptions::default() };
         let compactor = Compactor::new(compactor_options, cell.clone(), objects.clone(), segment_index.clone(), extents);
-        upgrade::raise_fold_version(&cell, &compactor).await;
-        compactor.run();
+        if upkeep == Upkeep::Full {
+            upgrade::raise_fold_version(&cell, &compactor).await;
+            compactor.run();
+        }
         metrics.keep_bounded(&runtime);
 
         let parts = Arc::new(Parts {
@@ -169,16 +200,14 @@ impl Node {
             groups: groups.clone(),
             compactor,
             metrics,
+            ending,
         });
-        let http = match parts.settings.http.clone() {
-            None => None,
-            Some(address) => Some(crate::http::serve(&address, parts.clone()).await?),
-        };
+        let http = http_listener.map(|listener| crate::http::serve(listener, parts.clone())).transpose()?;
         let services = Services { cell, ingest, reader, groups, cluster };
         let server = Server::new(services, runtime);
         let kafka = server.listen(listener)?;
         tracing::info!(kafka = %listen, advertised = %format!("{}:{}", advertise.0, advertise.1), http = ?http, data = %parts.settings.data.display(), "serving");
-        Ok(Self { _tasks: tasks, parts, server, kafka, http, _folder: folder })
+        Ok(Self { _tasks: tasks, parts, server, kafka, http, upkeep, _folder: folder })
     }
 
     /// Where Kafka clients connect.
@@ -218,10 +247,15 @@ impl Node {
         let until = clock.monotonic() + limits::SHUTDOWN;
         let left = || until.saturating_sub(clock.monotonic());
         self.server.drain(left().min(Duration::from_secs(8))).await;
-        self.parts.ingest.drain().await;
-        self.parts.groups.stop().await;
-        self.parts.compactor.stop(left().min(Duration::from_secs(5))).await;
-        self.parts.cell.stop().await;
+        // Where the disk stands still, what is not done in time is what a crash would leave.
+        let _ = tokio::time::timeout(left(), self.parts.ingest.drain()).await;
+        let _ = tokio::time::timeout(left(), self.parts.groups.stop()).await;
+        // Before the last copies are made: a seal that was asked for does not go on behind them.
+        self.parts.ending.cancel();
+        if self.upkeep == Upkeep::Full {
+            self.parts.compactor.stop(left().min(Duration::from_secs(5))).await;
+        }
+        let _ = tokio::time::timeout(left(), self.parts.cell.stop()).await;
         self.parts.runtime.spawner.group().abort_all();
         tracing::info!("stopped");
     }
@@ -240,15 +274,14 @@ pub async fn seal(parts: &Parts, topic: Option<&str>) -> anyhow::Result<()> {
     if let (Some(name), true) = (topic, topics.is_empty()) {
         anyhow::bail!("there is no topic `{name}`");
     }
+    let mut first_error = None;
     for (name, id) in topics {
-        parts.compactor.seal_everything(id).await.with_context(|| format!("topic `{name}` could not be sealed"))?;
-        parts
-            .compactor
-            .write_manifest_once(id)
-            .await
-            .with_context(|| format!("the manifest of topic `{name}` could not be written"))?;
+        // One topic's trouble is not another's.
+        if let Err(error) = parts.compactor.seal_everything(id).await {
+            first_error.get_or_insert(anyhow::Error::new(error).context(format!("topic `{name}` could not be sealed")));
+        }
     }
-    Ok(())
+    first_error.map_or(Ok(()), Err)
 }
 
 /// What clients are told: as set, else where the node really listens.
@@ -279,8 +312,8 @@ fn cluster_options(settings: &Settings, cell: &Cell, listen: SocketAddr, adverti
             data: settings.data.display().to_string(),
             auto_create_topics: settings.auto_create_topics,
             partitions: settings.default_partitions,
+            replication_factor: settings.default_replication_factor,
         },
-        replication_factor: settings.default_replication_factor,
         disk: Some(Arc::new(disk)),
     }
 }

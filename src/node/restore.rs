@@ -1,7 +1,7 @@
 //! The index that a start begins from: the snapshot that the floor names, or an empty one.
 
 use strandline_commit_log::CommitLog;
-use strandline_index::{Index, SnapshotError, decode_snapshot, digest_of};
+use strandline_index::{Index, SNAPSHOT_VERSION, SnapshotError, decode_snapshot, digest_of};
 use strandline_object_store::{Objects, Purpose};
 use strandline_types::limits;
 
@@ -12,15 +12,29 @@ pub enum RestoreError {
     #[error(transparent)]
     Floor(#[from] strandline_commit_log::ReadError),
     /// The snapshot cannot be read.
-    #[error("the snapshot {key} cannot be read: {source}; without it run `strandline index rebuild`")]
+    #[error(
+        "the snapshot {key} cannot be read: {source}; put it back from a backup, or move commit-log/ aside and run `strandline index rebuild`"
+    )]
     Get {
         /// Its key.
         key: String,
         /// What happened.
         source: strandline_object_store::GetError,
     },
+    /// A newer build wrote it. Nothing is damaged: a rebuild would lose what is not yet in Parquet.
+    #[error(
+        "the snapshot {key} has format version {found}, this strandline knows up to {SNAPSHOT_VERSION}: use the newer strandline that wrote it"
+    )]
+    Newer {
+        /// Its key.
+        key: String,
+        /// Its version.
+        found: u16,
+    },
     /// The snapshot is damaged.
-    #[error("the snapshot {key} cannot be used: {source}; run `strandline index rebuild`")]
+    #[error(
+        "the snapshot {key} cannot be used: {source}; put it back from a backup, or move commit-log/ aside and run `strandline index rebuild`"
+    )]
     Decode {
         /// Its key.
         key: String,
@@ -28,7 +42,9 @@ pub enum RestoreError {
         source: SnapshotError,
     },
     /// It is not the one that the floor names.
-    #[error("the snapshot {key} is not the one that the log names: its digest differs; run `strandline index rebuild`")]
+    #[error(
+        "the snapshot {key} is not the one that the log names: its digest differs; put it back from a backup, or move commit-log/ aside and run `strandline index rebuild`"
+    )]
     Digest {
         /// Its key.
         key: String,
@@ -47,7 +63,10 @@ pub async fn restore_index(log: &dyn CommitLog, objects: &Objects) -> Result<Ind
         .get_in_pieces(Purpose::Snapshot, &key, limits::SNAPSHOT_BYTES)
         .await
         .map_err(|source| RestoreError::Get { key: key.clone(), source })?;
-    let index = decode_snapshot(&bytes).map_err(|source| RestoreError::Decode { key: key.clone(), source })?;
+    let index = decode_snapshot(&bytes).map_err(|source| match source {
+        SnapshotError::UnknownVersion { found } => RestoreError::Newer { key: key.clone(), found },
+        source => RestoreError::Decode { key: key.clone(), source },
+    })?;
     if digest_of(&bytes) != snapshot.digest || index.cell.seq != snapshot.seq {
         return Err(RestoreError::Digest { key });
     }

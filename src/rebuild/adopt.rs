@@ -255,7 +255,8 @@ impl<'a> Adopting<'a> {
 
     async fn adopt(&mut self, path: &str, found: &Found) -> anyhow::Result<()> {
         let mut file = found.file.clone();
-        if found.state != FileState::Sound {
+        // A fresh file without rows does not say when they came.
+        if found.state != FileState::Sound || file.rows == 0 {
             file.ingest_day = self.safe_day(found);
         }
         self.report.adopted += 1;
@@ -315,8 +316,8 @@ impl<'a> Adopting<'a> {
         Ok(())
     }
 
-    /// The day of a file whose statistics may be damaged: not before that of the file in front of it, and not to come. That of a
-    /// sealed file is in its name.
+    /// The day of a file whose statistics may be damaged, or that has none for want of rows: not before that of the file in front of it, and
+    /// not to come. That of a sealed file is in its name.
     fn safe_day(&self, found: &Found) -> i32 {
         if found.file.path.starts_with("bronze/") {
             return found.file.ingest_day;
@@ -324,13 +325,19 @@ impl<'a> Adopting<'a> {
         let days = found.file.ranges.iter().filter_map(|range| self.days.get(&(found.topic_id, range.partition)));
         let before = days.copied().max();
         let today = Day::of_ms(self.places.runtime.clock.now_ms()).0;
-        bounded_day(if is_damaged(found) { before } else { None }.unwrap_or(found.file.ingest_day), before, today)
+        let told = match (found.file.rows, is_damaged(found)) {
+            (0, _) => None,
+            (_, true) => Some(before.unwrap_or(found.file.ingest_day)),
+            (_, false) => Some(found.file.ingest_day),
+        };
+        bounded_day(told, before, today)
     }
 }
 
-/// Not before the file in front, and not to come.
-fn bounded_day(day: i32, before: Option<i32>, today: i32) -> i32 {
-    day.min(today).max(before.unwrap_or(0))
+/// Not before the file in front, and not to come. Where nothing tells it, that of the file in front, or today: were it long ago, nothing would be
+/// sealed as long as it waits behind a newer one.
+fn bounded_day(told: Option<i32>, before: Option<i32>, today: i32) -> i32 {
+    told.or(before).unwrap_or(today).min(today).max(before.unwrap_or(0))
 }
 
 fn is_damaged(found: &Found) -> bool {
@@ -359,9 +366,11 @@ mod tests {
 
     #[test]
     fn a_day_out_of_damaged_statistics_has_bounds() {
-        assert_eq!(bounded_day(20_000, None, 20_500), 20_000);
-        assert_eq!(bounded_day(i32::MAX, None, 20_500), 20_500, "not to come");
-        assert_eq!(bounded_day(-7, None, 20_500), 0);
-        assert_eq!(bounded_day(3, Some(20_100), 20_500), 20_100, "not before the file in front");
+        assert_eq!(bounded_day(Some(20_000), None, 20_500), 20_000);
+        assert_eq!(bounded_day(Some(i32::MAX), None, 20_500), 20_500, "not to come");
+        assert_eq!(bounded_day(Some(-7), None, 20_500), 0);
+        assert_eq!(bounded_day(Some(3), Some(20_100), 20_500), 20_100, "not before the file in front");
+        assert_eq!(bounded_day(None, Some(20_100), 20_500), 20_100, "without rows nothing tells it");
+        assert_eq!(bounded_day(None, None, 20_500), 20_500);
     }
 }

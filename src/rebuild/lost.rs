@@ -20,9 +20,10 @@ pub(super) async fn keep_copy(objects: &Objects, path: &str, reason: &str, repor
     let bytes = objects.get(Purpose::Rebuild, path).await?;
     let crc = crc32c(std::slice::from_ref(&bytes));
     // The CRC in the name: another file of the same name may have been set aside before.
-    objects.put_new(Purpose::Rebuild, &format!("lost/{crc:08x}/{path}"), vec![bytes], crc).await?;
+    let aside = format!("lost/{crc:08x}/{path}");
+    objects.put_new(Purpose::Rebuild, &aside, vec![bytes], crc).await?;
     report.set_aside += 1;
-    report.say(format!("moved {path} to lost/: {reason}"));
+    report.say(format!("moved {path} to {aside}: {reason}"));
     Ok(())
 }
 

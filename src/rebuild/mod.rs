@@ -88,6 +88,9 @@ impl Report {
 /// The log is there, or nothing to begin from is, or a file cannot be looked at (the store does not give it, a newer version wrote
 /// it): then nothing was changed. Else a later step failed, and the rebuild can be repeated.
 pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
+    if !data.join("store").is_dir() {
+        bail!("{} has no folder store/, so there is nothing to rebuild from: is it the data folder?", data.display());
+    }
     let folder = Folder::open(data)?;
     let log_dir = folder.path("commit-log");
     if holds_log(&log_dir)? {

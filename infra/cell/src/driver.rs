@@ -34,7 +34,7 @@ enum Halt {
     Trimmed,
     #[error("this node was declared gone by another")]
     Gone,
-    #[error("the cell folds by rules of version {cell}, this build knows those up to {known}: start a newer one")]
+    #[error("the cell folds by rules of version {cell}, this strandline knows those up to {known}: use a newer one")]
     Version { cell: u32, known: u32 },
     #[error(transparent)]
     Log(#[from] ReadError),

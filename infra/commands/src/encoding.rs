@@ -25,7 +25,7 @@ pub enum EncodeError {
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum DecodeError {
     /// Written by a newer build: stop folding and serving; never skip.
-    #[error("the entry has format version {found}, this build knows up to {FORMAT_VERSION}: upgrade it")]
+    #[error("the entry has format version {found}, this strandline knows up to {FORMAT_VERSION}: use a newer one")]
     UnknownVersion {
         /// What it says.
         found: u16,

@@ -8,6 +8,6 @@ mod load;
 mod settings;
 mod value;
 
-pub use load::{ConfigFileError, Flag, Loaded, Origin, load};
+pub use load::{ConfigFileError, Flag, Loaded, Origin, hint_for_setting, load};
 pub use settings::{LogFormat, SETTINGS, SettingInfo, Settings};
 pub use value::ValueError;

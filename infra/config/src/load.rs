@@ -9,6 +9,18 @@ const PREFIX: &str = "STRANDLINE_";
 /// Read by the command line itself or by the test suites, not settings of a node.
 const NOT_SETTINGS: [&str; 4] = ["STRANDLINE_CONFIG", "STRANDLINE_BOOTSTRAP", "STRANDLINE_BIN", "STRANDLINE_CACHE"];
 
+/// Whether it is meant for a node. Kubernetes tells each pod where a Service is whose name begins with `strandline`, in variables of its own.
+fn is_setting(variable: &str, value: &str) -> bool {
+    let is_address = value.starts_with("tcp://") || value.starts_with("udp://");
+    let of_service = |name: &str| {
+        (name.ends_with("PORT") && is_address)
+            || (name.contains("PORT_") && (name.contains("_TCP") || name.contains("_UDP")))
+            || name.ends_with("SERVICE_HOST")
+            || name.contains("SERVICE_PORT")
+    };
+    !NOT_SETTINGS.contains(&variable) && variable.strip_prefix(PREFIX).is_some_and(|name| !of_service(name))
+}
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -139,7 +151,7 @@ pub fn load(
             set(&mut loaded, &key, &text, Origin::File(path_text.clone()))?;
         }
     }
-    let own = environment.filter(|(name, _)| name.starts_with(PREFIX) && !NOT_SETTINGS.contains(&name.as_str()));
+    let own = environment.filter(|(name, value)| is_setting(name, value));
     for (name, value) in own.collect::<BTreeMap<_, _>>() {
         let key = name[PREFIX.len()..].to_ascii_lowercase();
         set(&mut loaded, &key, &value, Origin::Environment(name))?;
@@ -153,7 +165,7 @@ pub fn load(
 
 fn set(loaded: &mut Loaded, key: &str, text: &str, origin: Origin) -> Result<(), ConfigFileError> {
     match loaded.settings.set(key, text) {
-        None => Err(ConfigFileError::Unknown { origin, key: key.to_owned(), hint: hint(key) }),
+        None => Err(ConfigFileError::Unknown { origin, key: key.to_owned(), hint: hint_for_setting(key) }),
         Some(Err(source)) => Err(ConfigFileError::Value { origin, key: key.to_owned(), source }),
         Some(Ok(())) => {
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
@@ -195,8 +207,8 @@ fn check(settings: &Settings) -> Result<(), ConfigFileError> {
     Ok(())
 }
 
-/// A setting that is spelt almost so.
-fn hint(key: &str) -> String {
+/// For messages: the setting that is spelt almost so, if there is one.
+pub fn hint_for_setting(key: &str) -> String {
     let near = SETTINGS.iter().map(|setting| (distance(key, setting.key), setting.key)).min();
     match near {
         Some((distance, near)) if distance <= 3 => format!(" (did you mean `{near}`?)"),
@@ -274,6 +286,14 @@ mod tests {
         assert!(error.contains("no setting `listn`") && error.contains("did you mean `listen`?"), "{error}");
         let error = load(None, environment(&[("STRANDLINE_NONSENSE", "1")]), &[]).unwrap_err().to_string();
         assert!(error.contains("STRANDLINE_NONSENSE"), "{error}");
+        let of_a_service = [
+            "STRANDLINE_PORT",
+            "STRANDLINE_PORT_9092_TCP_ADDR",
+            "STRANDLINE_SERVICE_HOST",
+            "STRANDLINE_SERVICE_PORT_KAFKA",
+            "STRANDLINE_HTTP_PORT",
+        ];
+        assert!(load(None, environment(&of_a_service.map(|name| (name, "tcp://10.0.0.1:9092"))), &[]).is_ok());
         let error = load(None, environment(&[("STRANDLINE_DEFAULT_PARTITIONS", "many")]), &[]).unwrap_err().to_string();
         assert!(error.contains("`many` is not a whole number"), "{error}");
         assert!(load(None, environment(&[]), &[flag("listen", "0.0.0.0:9092")]).unwrap_err().to_string().contains("--advertise"));

@@ -86,7 +86,7 @@ settings! {
     advertise: Option<String> = None;
     /// Where metrics, health and the operator's commands are served; empty for nowhere.
     http: Option<String> = Some("127.0.0.1:9644".to_owned());
-    /// The node's zone, as clients name it in `client.rack` or in `zone=` of their client id.
+    /// The node's zone, reported to clients as its rack.
     zone: String = String::new();
     /// Asking for an unknown topic creates it, as Kafka's `auto.create.topics.enable`.
     auto_create_topics: bool = true;

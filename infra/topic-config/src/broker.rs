@@ -21,6 +21,8 @@ pub struct BrokerSettings {
     pub auto_create_topics: bool,
     /// Partitions of a topic that is created without a number.
     pub partitions: i32,
+    /// What a topic reports if none was asked for.
+    pub replication_factor: i16,
 }
 
 /// One value.
@@ -64,6 +66,12 @@ fn of_settings(settings: &BrokerSettings) -> Vec<BrokerConfig> {
             "Whether asking for an unknown topic creates it.",
         ),
         set("broker.id", ConfigType::Int, settings.node_id.to_string(), "The node's id."),
+        set(
+            "default.replication.factor",
+            ConfigType::Int,
+            settings.replication_factor.to_string(),
+            "Reported only: storage replicates.",
+        ),
         BrokerConfig {
             value: Some(settings.zone.clone()).filter(|zone| !zone.is_empty()),
             ..set("broker.rack", ConfigType::String, String::new(), "The node's zone.")
@@ -84,7 +92,6 @@ fn of_limits() -> Vec<BrokerConfig> {
     let fixed =
         |name, kind, value: String, doc| BrokerConfig { name, kind, value: Some(value), source: ConfigSource::Default, doc };
     vec![
-        fixed("default.replication.factor", ConfigType::Int, "1".to_owned(), "Reported only: storage replicates."),
         fixed("delete.topic.enable", ConfigType::Boolean, "true".to_owned(), "Topics can be deleted."),
         fixed("group.max.size", ConfigType::Int, limits::GROUP_MEMBERS.to_string(), "Members of one group."),
         fixed("max.connections", ConfigType::Int, limits::CONNECTIONS.to_string(), "Connections at once."),
@@ -135,6 +142,7 @@ mod tests {
             data: "/data".to_owned(),
             auto_create_topics: true,
             partitions: 4,
+            replication_factor: 3,
         };
         let configs = broker_configs(&settings);
         assert!(configs.is_sorted_by(|a, b| a.name < b.name), "no name twice");
@@ -142,6 +150,7 @@ mod tests {
         assert_eq!(value("node.id"), Some("3"));
         assert_eq!(value("advertised.listeners"), Some("PLAINTEXT://broker:9092"));
         assert_eq!(value("num.partitions"), Some("4"));
+        assert_eq!(value("default.replication.factor"), Some("3"));
         assert_eq!(value("broker.rack"), None);
         assert_eq!(value("log.retention.ms"), Some("604800000"));
         assert_eq!(value("message.max.bytes"), Some("1048588"));

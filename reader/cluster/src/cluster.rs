@@ -22,10 +22,8 @@ pub struct DiskUse {
 /// Settings of the handlers.
 #[derive(Clone)]
 pub struct ClusterOptions {
-    /// What DescribeConfigs reports of this node; `auto_create_topics` and `partitions` also act.
+    /// What DescribeConfigs reports of this node; `auto_create_topics`, `partitions` and `replication_factor` also act.
     pub broker: BrokerSettings,
-    /// The replication factor that a topic reports if none was asked for.
-    pub replication_factor: i16,
     /// Tells how full the disk is, where there is one.
     pub disk: Option<Arc<dyn Fn() -> Option<DiskUse> + Send + Sync>>,
 }

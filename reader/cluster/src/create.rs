@@ -106,7 +106,7 @@ impl Cluster {
                     id: self.new_topic_id(),
                     name: (*name).to_owned(),
                     partitions: self.options.broker.partitions,
-                    replication_factor: self.options.replication_factor,
+                    replication_factor: self.options.broker.replication_factor,
                     configs: BTreeMap::new(),
                 };
                 commands.push(topic.command().into());
@@ -169,7 +169,8 @@ impl Cluster {
             let most = limits::PARTITIONS_PER_TOPIC;
             return Err(Refused::new(ErrorCode::InvalidPartitions, format!("A topic has at most {most} partitions.")));
         }
-        let factor = if topic.replication_factor == -1 { self.options.replication_factor } else { topic.replication_factor };
+        let factor =
+            if topic.replication_factor == -1 { self.options.broker.replication_factor } else { topic.replication_factor };
         if factor < 1 {
             return Err(Refused::new(
                 ErrorCode::InvalidReplicationFactor,

@@ -68,7 +68,7 @@ async fn look(sample: &Sample, state: State, damage: Option<&Damage>, files: &Fi
             Err(error) => return Ok(Verdict::Found(format!("{error:#}"))),
         }
     }
-    let node = match Node::start(NodeOptions { settings: settings(root) }).await {
+    let node = match Node::start(NodeOptions { settings: settings(root), ..NodeOptions::default() }).await {
         Ok(node) => node,
         Err(error) => return Ok(Verdict::Found(format!("{error:#}"))),
     };

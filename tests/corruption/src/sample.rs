@@ -51,7 +51,7 @@ pub fn settings(data: &Path) -> Settings {
 /// # Errors
 /// Whatever goes wrong: nothing may.
 pub async fn make(data: &Path) -> anyhow::Result<Sample> {
-    let node = Node::start(NodeOptions { settings: settings(data) }).await?;
+    let node = Node::start(NodeOptions { settings: settings(data), ..NodeOptions::default() }).await?;
     let client = Client::tcp(Runtime::system(), ClientOptions::new(&node.kafka_address().to_string()))?;
     let admin = client.admin();
     for (name, partitions) in [("wal", 1), ("hot", 2), ("fresh", 2), ("sealed", 2), ("gone", 1)] {

@@ -7,7 +7,9 @@ use strandline::node::{Node, NodeOptions};
 use strandline_corruption::sample;
 
 async fn start(data: &Path) -> Result<Node, String> {
-    Node::start(NodeOptions { settings: sample::settings(data) }).await.map_err(|error| format!("{error:#}"))
+    Node::start(NodeOptions { settings: sample::settings(data), ..NodeOptions::default() })
+        .await
+        .map_err(|error| format!("{error:#}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

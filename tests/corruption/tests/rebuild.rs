@@ -31,7 +31,7 @@ async fn rebuilt(files: &Files, data: &Path) -> Report {
 }
 
 async fn problems(data: &Path) -> Vec<String> {
-    let node = Node::start(NodeOptions { settings: sample::settings(data) }).await.unwrap();
+    let node = Node::start(NodeOptions { settings: sample::settings(data), ..NodeOptions::default() }).await.unwrap();
     let results = strandline::http::verify_bronze(node.parts(), None).await.unwrap();
     let found = results.into_iter().filter(|result| !result.problems.is_empty()).map(|result| result.path).collect();
     node.stop().await;
@@ -124,7 +124,7 @@ async fn a_damaged_file_is_no_hole_where_a_sound_one_has_its_rows() {
     let sample = sample::make(&root.path().join("sample")).await.unwrap();
     let data = root.path().join("merged");
     sample.stopped.write(&data).unwrap();
-    let node = Node::start(NodeOptions { settings: sample::settings(&data) }).await.unwrap();
+    let node = Node::start(NodeOptions { settings: sample::settings(&data), ..NodeOptions::default() }).await.unwrap();
     let parts = node.parts();
     let options = CompactorOptions { conversion_paused: true, merge_segments: 2, ..CompactorOptions::default() };
     let extents = ExtentReader::through(&parts.cell, parts.objects.clone(), Cache::foyer(1 << 20), Purpose::Read);
@@ -185,7 +185,7 @@ async fn a_known_sealed_file_whose_footer_cannot_be_read_stays() {
     assert!(found.iter().any(|found| found == path), "{found:?}");
     std::fs::write(data.join(file), bytes).unwrap();
     assert_eq!(problems(&data).await, Vec::<String>::new());
-    let node = Node::start(NodeOptions { settings: sample::settings(&data) }).await.unwrap();
+    let node = Node::start(NodeOptions { settings: sample::settings(&data), ..NodeOptions::default() }).await.unwrap();
     let seen = observe(node.parts()).await;
     let records = |seen: &Seen| seen.topics["sealed"].partitions.iter().map(|part| part.records.clone()).collect::<Vec<_>>();
     assert_eq!(records(&seen), records(&sample.truth));

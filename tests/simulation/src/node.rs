@@ -122,8 +122,9 @@ impl Node {
             data: String::new(),
             auto_create_topics: false,
             partitions: 1,
+            replication_factor: 1,
         };
-        let cluster_options = ClusterOptions { broker, replication_factor: 1, disk: None };
+        let cluster_options = ClusterOptions { broker, disk: None };
         let cluster = Cluster::new(cluster_options, cell.clone(), segment_index.clone());
         let services =
             Services { cell: cell.clone(), ingest: ingest.clone(), reader: reader.clone(), groups: groups.clone(), cluster };

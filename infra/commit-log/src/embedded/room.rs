@@ -22,6 +22,8 @@ pub(super) struct Room {
     reserve_bytes: u64,
     reserve_held: AtomicBool,
     looked: Mutex<Option<(Duration, u64)>>,
+    /// Less than what must stay free was there at the last look.
+    is_short: AtomicBool,
 }
 
 impl Room {
@@ -34,6 +36,7 @@ impl Room {
             reserve_bytes: options.reserve_bytes,
             reserve_held: AtomicBool::new(false),
             looked: Mutex::new(None),
+            is_short: AtomicBool::new(false),
         }
     }
 
@@ -57,7 +60,17 @@ impl Room {
 
     /// A system that does not say how much is free is taken at its writes' word.
     pub(super) fn has_room(&self) -> bool {
-        self.free_bytes().is_none_or(|free| free >= self.min_free_bytes)
+        let Some(free_bytes) = self.free_bytes() else { return true };
+        let (is_short, min_free_bytes) = (free_bytes < self.min_free_bytes, self.min_free_bytes);
+        // Said once a change: clients hear of it with every refusal.
+        match (is_short, self.is_short.swap(is_short, Ordering::Relaxed)) {
+            (true, false) => {
+                tracing::warn!(free_bytes, min_free_bytes, dir = %self.dir.display(), "too little disk is free: records are refused until there is room");
+            }
+            (false, true) => tracing::info!(free_bytes, dir = %self.dir.display(), "there is room again: records are taken"),
+            _ => {}
+        }
+        !is_short
     }
 
     pub(super) fn reserve_bytes(&self) -> u64 {

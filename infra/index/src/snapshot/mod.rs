@@ -25,7 +25,7 @@ pub enum SnapshotError {
     #[error("this is not a snapshot of an index")]
     NotASnapshot,
     /// Made by a newer build.
-    #[error("the snapshot has format version {found}, this build knows up to {SNAPSHOT_VERSION}: upgrade it")]
+    #[error("the snapshot has format version {found}, this strandline knows up to {SNAPSHOT_VERSION}: use a newer one")]
     UnknownVersion {
         /// What it says.
         found: u16,
