@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strandline_bronze::day_of_sealed_path;
 use strandline_commands::{FileRange, NewFile};
-use strandline_index::Index;
+use strandline_index::{Index, Topic};
 use strandline_segment_index::{PutError, ReadError, RemoveError, RowKey, SealedRow};
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, TopicId, TopicPartition, limits};
@@ -18,6 +18,8 @@ const LOADS: usize = 8;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct SealedFiles {
     pub files: BTreeMap<String, NewFile>,
+    /// Per partition, the end of what they were listed for: where more is sealed by now, another node has sealed it.
+    ends: BTreeMap<i32, i64>,
 }
 
 impl SealedFiles {
@@ -34,6 +36,25 @@ impl SealedFiles {
         file.ranges.push(range);
     }
 
+    /// Whether nobody else has sealed more of the topic since.
+    fn are_current(&self, topic: &Topic) -> bool {
+        done_ends(topic).iter().all(|(partition, end)| self.ends.get(partition).copied().unwrap_or(0) >= *end)
+    }
+
+    /// A file that this node has sealed. False if what lies before it was sealed by another node.
+    fn insert(&mut self, file: &NewFile) -> bool {
+        let follows = |range: &FileRange| self.ends.get(&range.partition).copied().unwrap_or(0) >= range.start;
+        if !file.ranges.iter().all(follows) {
+            return false;
+        }
+        for range in &file.ranges {
+            let end = self.ends.entry(range.partition).or_default();
+            *end = range.end.max(*end);
+        }
+        self.files.insert(file.path.clone(), file.clone());
+        true
+    }
+
     /// The ranges of one partition, in the order of offsets.
     pub fn ranges_of(&self, partition: i32) -> Vec<FileRange> {
         let ranges = self.files.values().flat_map(|file| &file.ranges).filter(|range| range.partition == partition);
@@ -41,6 +62,18 @@ impl SealedFiles {
         ranges.sort_by_key(|range| range.end);
         ranges
     }
+}
+
+/// Per partition, up to where all that is sealed is in the segment index: a plan's rows are there before it is done (docs/rules.md, C2).
+fn done_ends(topic: &Topic) -> BTreeMap<i32, i64> {
+    let sealed = (0..).zip(&topic.partitions).map(|(number, partition)| (number, partition.sealed_end));
+    let mut ends: BTreeMap<i32, i64> = sealed.collect();
+    for range in topic.plans.values().flat_map(|plan| &plan.ranges) {
+        if let Some(end) = ends.get_mut(&range.partition) {
+            *end = range.start.min(*end);
+        }
+    }
+    ends
 }
 
 /// What the index tells of a topic's plans, looked at before its rows are read. Rows are read a page at a time, so that of a file whose
@@ -51,13 +84,16 @@ struct KnownPlans {
     seq: Seq,
     /// Open plans by their file's path: (partition, start, end).
     open: BTreeMap<String, BTreeSet<(i32, i64, i64)>>,
+    /// As [`done_ends`].
+    ends: BTreeMap<i32, i64>,
 }
 
 impl KnownPlans {
     fn of(index: &Index, topic_id: TopicId) -> Self {
-        let plans = index.topics.get(&topic_id).into_iter().flat_map(|topic| &topic.plans);
+        let topic = index.topics.get(&topic_id);
+        let plans = topic.into_iter().flat_map(|topic| &topic.plans);
         let open = plans.map(|(path, plan)| (path.clone(), cover(&plan.ranges)));
-        Self { seq: index.cell.seq, open: open.collect() }
+        Self { seq: index.cell.seq, open: open.collect(), ends: topic.map(|topic| done_ends(topic)).unwrap_or_default() }
     }
 
     /// Whether every file was found with all of its rows, of which the youngest was planned at `youngest`. All of a plan's rows are
@@ -96,12 +132,15 @@ pub(crate) fn row_keys(topic_id: TopicId, ranges: &[FileRange]) -> Vec<RowKey> {
 }
 
 impl Shared {
-    /// The sealed files that the segment index lists, remembered. Only the holder of the topic's seal lease adds to them.
+    /// The sealed files that the segment index lists, remembered as long as no other node seals in the topic. A file that is missing
+    /// in the list would be taken for a gap by retention, as old as what follows, and would not be in manifests.
     pub async fn sealed_files(&self, topic_id: TopicId) -> Result<Arc<SealedFiles>, WorkError> {
-        if let Some(known) = self.memory().sealed.get(&topic_id) {
-            return Ok(known.clone());
+        let known = self.memory().sealed.get(&topic_id).cloned();
+        let topic = self.topic(topic_id);
+        match known.filter(|known| topic.is_none_or(|topic| known.are_current(&topic))) {
+            Some(known) => Ok(known),
+            None => self.load_sealed_files(topic_id).await,
         }
-        self.load_sealed_files(topic_id).await
     }
 
     /// The same, read anew. A file that is added or removed while the rows are read may be missed by the scan, be found after it is
@@ -111,12 +150,13 @@ impl Shared {
         for _ in 0..LOADS {
             let before = self.memory().sealed_changed.get(&topic_id).copied();
             let known = KnownPlans::of(&self.cell.view(), topic_id);
-            let (files, youngest) = self.scan_sealed_files(topic_id).await?;
+            let (mut files, youngest) = self.scan_sealed_files(topic_id).await?;
             if !known.show_whole(&files, youngest) && holds(Rule::WholeFiles) {
                 // Another node is at it: what it has planned or done meanwhile is in the view now.
                 self.cell.barrier().await?;
                 continue;
             }
+            files.ends = known.ends;
             let files = Arc::new(files);
             let mut memory = self.memory();
             if memory.sealed_changed.get(&topic_id).copied() != before {
@@ -156,8 +196,8 @@ impl Shared {
     pub fn remember_sealed(&self, topic_id: TopicId, file: &NewFile) {
         let mut memory = self.memory();
         memory.sealed_has_changed(topic_id);
-        if let Some(known) = memory.sealed.get_mut(&topic_id) {
-            Arc::make_mut(known).files.insert(file.path.clone(), file.clone());
+        if memory.sealed.get_mut(&topic_id).is_some_and(|known| !Arc::make_mut(known).insert(file)) {
+            memory.sealed.remove(&topic_id);
         }
     }
 

@@ -178,6 +178,22 @@ async fn a_file_that_is_sealed_while_the_files_are_listed_is_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_that_another_node_seals_after_the_files_were_listed_is_listed_too() {
+    let mut world = World::new(16);
+    let (a, b) = (world.join(false).await, world.join(false).await);
+    let topic = world.create_topic(&a, 7, "t", 2, &[]).await;
+    for files in 1..4 {
+        for partition in 0..2 {
+            world.produce(&a, topic, partition, 3).await;
+        }
+        b.cell.barrier().await.unwrap();
+        b.compactor.seal_everything(topic).await.unwrap();
+        a.cell.barrier().await.unwrap();
+        assert_eq!(a.compactor.sealed_files(topic).await.unwrap().len(), files);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_file_that_another_node_seals_while_the_files_are_listed_is_listed_whole_and_not_dropped_for_a_part_of_it() {
     let mut world = World::new(14);
     let node = world.start().await;

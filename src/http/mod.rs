@@ -24,16 +24,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// Takes the address.
-///
-/// # Errors
-/// It is taken by another process, or is none.
-pub async fn bind(address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot serve HTTP on {address} (choose another with --http, or `--http ''` for none)"))
-}
-
 /// Serves until the runtime's tasks end. Says where.
 ///
 /// # Errors

@@ -40,7 +40,7 @@ use strandline_segment_index::{RedbSegmentIndex, SegmentIndex};
 use strandline_telemetry::Metrics;
 use strandline_topic_config::BrokerSettings;
 use strandline_types::limits;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio_util::sync::CancellationToken;
 
 /// How a node is started.
@@ -128,14 +128,16 @@ impl Node {
         let ending = CancellationToken::new();
         let tasks = EndTasks { runtime: runtime.clone(), ending: ending.clone() };
         // The ports first: an address that is taken is found before anything is opened.
-        let listener = TcpListener::bind(&settings.listen).await.with_context(|| {
+        let socket = reserve(&settings.listen).await.with_context(|| {
             format!("cannot listen on {} (is another broker running there? choose another with --listen)", settings.listen)
         })?;
-        let listen = listener.local_addr().context("the listening address")?;
+        let listen = socket.local_addr().context("the listening address")?;
         let advertise = advertised(&settings, listen)?;
-        let http_listener = match &settings.http {
+        let http_socket = match &settings.http {
             None => None,
-            Some(address) => Some(crate::http::bind(address).await?),
+            Some(address) => Some(reserve(address).await.with_context(|| {
+                format!("cannot serve HTTP on {address} (choose another with --http, or `--http ''` for none)")
+            })?),
         };
 
         let store = FolderStore::open(folder.path("store"), folder.path("tmp"), runtime.spawner.clone()).await?;
@@ -202,10 +204,13 @@ impl Node {
             metrics,
             ending,
         });
-        let http = http_listener.map(|listener| crate::http::serve(listener, parts.clone())).transpose()?;
+        let http = match http_socket {
+            None => None,
+            Some(socket) => Some(crate::http::serve(socket.listen(BACKLOG).context("HTTP")?, parts.clone())?),
+        };
         let services = Services { cell, ingest, reader, groups, cluster };
         let server = Server::new(services, runtime);
-        let kafka = server.listen(listener)?;
+        let kafka = server.listen(socket.listen(BACKLOG).context("Kafka's port")?)?;
         tracing::info!(kafka = %listen, advertised = %format!("{}:{}", advertise.0, advertise.1), http = ?http, data = %parts.settings.data.display(), "serving");
         Ok(Self { _tasks: tasks, parts, server, kafka, http, upkeep, _folder: folder })
     }
@@ -282,6 +287,31 @@ pub async fn seal(parts: &Parts, topic: Option<&str>) -> anyhow::Result<()> {
         }
     }
     first_error.map_or(Ok(()), Err)
+}
+
+/// Connections that wait to be accepted, as tokio's own listeners.
+const BACKLOG: u32 = 1_024;
+
+/// Takes an address, without listening yet: who connects before the node serves is refused, and does not wait for an answer.
+async fn reserve(address: &str) -> std::io::Result<TcpSocket> {
+    let mut last = None;
+    for address in tokio::net::lookup_host(address).await? {
+        let reserved = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let reserved = reserved.and_then(|socket| {
+            // As tokio's listeners: what an earlier run has left of its connections is in nobody's way.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            Ok(socket)
+        });
+        match reserved {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no address of this machine")))
 }
 
 /// What clients are told: as set, else where the node really listens.

@@ -142,7 +142,7 @@ impl Shared {
         };
         let summaries = match summaries {
             Some(summaries) => summaries,
-            None => self.summaries_of(path, file.size).await?,
+            None => self.summaries_of(topic_id, path, file.size).await?,
         };
         // 6
         self.put_rows(topic_id, &file, &summaries, plan.since).await?;
@@ -292,13 +292,18 @@ impl Shared {
 
     /// What the footer of a file that was committed says of its partitions. If it was damaged since, nothing: its rows are put all the
     /// same, without what only the footer knows, so that reads of it fail and nothing else waits for it.
-    async fn summaries_of(&self, path: &str, size: u64) -> Result<Vec<PartitionSummary>, WorkError> {
+    async fn summaries_of(&self, topic_id: TopicId, path: &str, size: u64) -> Result<Vec<PartitionSummary>, WorkError> {
         let error = match self.footer_of(path, size).await {
             Ok(footer) => return Ok(footer.partitions().to_vec()),
             Err(error @ WorkError::Foreign { .. }) => error,
             Err(WorkError::Get(error)) if !error.is_retriable() => error.into(),
             Err(error) => return Err(error),
         };
+        self.cell.barrier().await?;
+        if self.planned(topic_id, path).is_none() {
+            // Its topic was deleted, and the file with it.
+            return Err(error);
+        }
         tracing::error!(
             path,
             %error,

@@ -111,11 +111,12 @@ impl Retention {
         let young = taken.rfind(|(_, batch)| batch.end > from && !limits.is_old(batch.time_ms, latest_ms));
         match young {
             Some((start, batch)) if !limits.is_enough(left) => Err(format!(
-                "entry {}: retention takes {}-{} [{from}, {to}), with a batch at {start} that is {} ms old of {} ms, and {left} \
+                "entry {}: retention takes {}-{} [{from}, {to}), with a batch at [{start}, {}) that is {} ms old of {} ms, and {left} \
                  bytes of {} are left",
                 index.cell.seq,
                 topic.name,
                 at.partition,
+                batch.end,
                 latest_ms - batch.time_ms,
                 limits.ms,
                 limits.bytes
@@ -147,9 +148,15 @@ impl Retention {
         let topic = index.topics.get(&at.topic_id)?;
         let limits = Limits::of(topic);
         let batches = self.batches.get(&at)?.range(..unit.end).filter(|(_, batch)| batch.end > unit.start);
-        let newest_ms = batches.map(|(_, batch)| batch.time_ms).max()?;
-        if limits.is_old(newest_ms, now_ms) {
-            return Some(format!("its newest record is {} ms old, of {} ms", now_ms - newest_ms, limits.ms));
+        let (start, newest) = batches.max_by_key(|(_, batch)| batch.time_ms)?;
+        if limits.is_old(newest.time_ms, now_ms) {
+            let (age_ms, end) = (now_ms - newest.time_ms, newest.end);
+            let state =
+                index.partition(at.topic_id, at.partition).map(|state| (state.log_start, state.sealed_end, state.frontier));
+            return Some(format!(
+                "its newest batch, [{start}, {end}) of {unit:?}, is {age_ms} ms old, of {} ms; log start, sealed end and frontier are {state:?}",
+                limits.ms
+            ));
         }
         let left = self.bytes_from(at, unit.end);
         (left > 0 && limits.is_enough(left)).then(|| format!("{left} bytes are left without it, of {}", limits.bytes))
