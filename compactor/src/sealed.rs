@@ -137,7 +137,9 @@ impl Shared {
     pub async fn sealed_files(&self, topic_id: TopicId) -> Result<Arc<SealedFiles>, WorkError> {
         let known = self.memory().sealed.get(&topic_id).cloned();
         let topic = self.topic(topic_id);
-        match known.filter(|known| topic.is_none_or(|topic| known.are_current(&topic))) {
+        let is_current =
+            |known: &Arc<SealedFiles>| !holds(Rule::WholeFiles) || topic.is_none_or(|topic| known.are_current(&topic));
+        match known.filter(is_current) {
             Some(known) => Ok(known),
             None => self.load_sealed_files(topic_id).await,
         }
