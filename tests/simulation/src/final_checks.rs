@@ -249,7 +249,13 @@ pub(crate) async fn retention(world: &World) {
     let mut errors = Vec::new();
     for _ in 0..RETENTION_ROUNDS {
         for node in world.live() {
-            match node.ask(async { (node.cell.barrier().await.is_ok(), node.compactor.retain_once().await) }).await {
+            // Age first, then size, as in Kafka: what size has uncovered may be old, and goes with the next round.
+            let twice = async {
+                let agrees = node.cell.barrier().await.is_ok();
+                let first = node.compactor.retain_once().await;
+                (agrees, first.and(node.compactor.retain_once().await))
+            };
+            match node.ask(twice).await {
                 Some((true, Ok(()))) => done = true,
                 other => errors.push(format!("{}: {other:?}", node.name())),
             }
