@@ -202,7 +202,11 @@ impl Idempotent {
     fn begin_anew_if_overtaken(&mut self, open: &[usize], told: &[Told]) {
         let refused = matches!(told.first(), Some(Told::Error(ErrorCode::OutOfOrderSequenceNumber)));
         let is_first = open.first().is_some_and(|at| self.window[*at].base_sequence == 0);
-        if !refused || !is_first || !self.window.iter().any(|batch| batch.acked) {
+        // As the Java client: not before all that was sent behind it is resolved. What has no answer may be in the log, and sent again
+        // in a new epoch it would be there twice.
+        let out_of_order = |told: &Told| matches!(told, Told::Error(ErrorCode::OutOfOrderSequenceNumber));
+        let is_resolved = open.iter().zip(told).all(|(at, told)| self.window[*at].acked || out_of_order(told));
+        if !refused || !is_first || !is_resolved || !self.window.iter().any(|batch| batch.acked) {
             return;
         }
         self.epoch += 1;
