@@ -26,7 +26,7 @@ use strandline_config::Settings;
 use strandline_index::Outcome;
 use strandline_runtime::Runtime;
 use strandline_types::{ChainHash, Seq};
-use support::start_with;
+use support::{alone, start_with};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn start(data: &Path) -> Node {
@@ -151,8 +151,7 @@ async fn a_node_that_is_dropped_leaves_no_thread_behind() {
 async fn a_start_that_fails_half_way_keeps_nothing_of_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let start = async || {
-        let (data, listen) = (folder.path().to_owned(), "127.0.0.1:0".to_owned());
-        let settings = Settings { data, listen, http: None, min_free_bytes: 0, ..Settings::default() };
+        let settings = alone(Settings { data: folder.path().to_owned(), ..Settings::default() });
         Node::start(NodeOptions { settings, ..NodeOptions::default() }).await
     };
     // Found when the rows are made, with the cell at work.
@@ -178,8 +177,8 @@ async fn a_start_that_fails_half_way_keeps_nothing_of_the_folder() {
 async fn a_client_of_the_http_side_that_stays_keeps_nothing_of_a_node_that_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let start = async || {
-        let (data, listen, http) = (folder.path().to_owned(), "127.0.0.1:0".to_owned(), Some("127.0.0.1:0".to_owned()));
-        let settings = Settings { data, listen, http, min_free_bytes: 0, ..Settings::default() };
+        let settings = alone(Settings { data: folder.path().to_owned(), ..Settings::default() });
+        let settings = Settings { http: Some("127.0.0.1:0".to_owned()), ..settings };
         Node::start(NodeOptions { settings, ..NodeOptions::default() }).await
     };
     let node = start().await.unwrap();
@@ -207,8 +206,7 @@ async fn a_look_at_a_folder_does_what_it_is_asked_for_and_no_more() {
     client.admin().create_topic(keeps_all("t")).await.unwrap();
     produce(&client, "t", &shapes(50), Compression::None).await;
     node.stop().await;
-    let (data, listen) = (folder.path().to_owned(), "127.0.0.1:0".to_owned());
-    let settings = Settings { data, listen, http: None, min_free_bytes: 0, ..Settings::default() };
+    let settings = alone(Settings { data: folder.path().to_owned(), ..Settings::default() });
     let node = Node::start(NodeOptions { settings, upkeep: Upkeep::Asked }).await.unwrap();
     let frontiers = || -> i64 {
         node.parts().cell.view().topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.frontier).sum()

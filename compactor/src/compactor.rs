@@ -108,25 +108,26 @@ impl Compactor {
             ends.collect()
         };
         let mut progress = SealProgress::default();
-        loop {
+        let behind = loop {
             let before = self.reached(topic_id, &ends);
             // Where it comes no further, a partition is held back, and the others may be written without an end.
             let mut reached = before.clone();
             while reached.behind.is_some() && self.shared.convert_once(topic_id).await? {
                 let now = self.reached(topic_id, &ends);
-                if now == std::mem::replace(&mut reached, now.clone()) {
+                if now == reached {
                     break;
                 }
+                reached = now;
             }
             progress.sealed.extend(self.shared.seal_once(topic_id, true).await?.sealed);
             // Extents that were sealed as they are, by this or by the node's own task, may have held back what follows them.
             let reached = self.reached(topic_id, &ends);
             if reached.behind.is_none() || reached == before {
-                break;
+                break reached.behind;
             }
-        }
+        };
         self.shared.write_manifest_once(topic_id).await?;
-        match self.reached(topic_id, &ends).behind {
+        match behind {
             None => Ok(progress),
             Some((partition, offset)) => Err(WorkError::HeldBack { partition, offset }),
         }

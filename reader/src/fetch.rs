@@ -140,7 +140,7 @@ impl Shared {
         let share = (terms.max_bytes / wanted.len().max(1)).max(1);
         let mut items = Vec::with_capacity(wanted.len());
         for wanted in wanted {
-            let item = Item::plan(&index, wanted, terms, left, share);
+            let item = Item::plan(&index, wanted.clone(), terms, left, share);
             left = left.saturating_sub(item.read());
             items.push(item);
         }
@@ -153,13 +153,8 @@ impl Shared {
                     continue;
                 }
                 let before = items[at].read();
-                let item = Item::plan(
-                    &index,
-                    &items[at].wanted.clone(),
-                    terms,
-                    before.saturating_add(left),
-                    before.saturating_add(more),
-                );
+                let item =
+                    Item::plan(&index, items[at].wanted.clone(), terms, before.saturating_add(left), before.saturating_add(more));
                 left = left.saturating_sub(item.read().saturating_sub(before));
                 items[at] = item;
             }
@@ -304,11 +299,11 @@ impl Shared {
 
 impl Item {
     /// Planned with what is left of the answer, and no more than its share from the log.
-    fn plan(index: &Index, wanted: &Wanted, terms: Terms, left: usize, share: usize) -> Self {
-        let limit = partition_limit(wanted, terms).min(left);
-        let planned = plan_one(index, wanted, terms.isolation, limit.min(share));
+    fn plan(index: &Index, wanted: Wanted, terms: Terms, left: usize, share: usize) -> Self {
+        let limit = partition_limit(&wanted, terms).min(left);
+        let planned = plan_one(index, &wanted, terms.isolation, limit.min(share));
         let is_hot = matches!(&planned, Ok((_, Plan { source: Source::Hot(_), .. })));
-        Self { wanted: wanted.clone(), planned, limit: if is_hot { limit.min(share) } else { limit } }
+        Self { wanted, planned, limit: if is_hot { limit.min(share) } else { limit } }
     }
 
     /// Bytes that its answer may take. Extents are read whole, however little of them is wanted: what is read is what is bounded.

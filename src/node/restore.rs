@@ -5,6 +5,9 @@ use strandline_index::{Index, SNAPSHOT_VERSION, SnapshotError, decode_snapshot, 
 use strandline_object_store::{Objects, Purpose};
 use strandline_types::limits;
 
+/// Where the snapshot is lost.
+const REMEDY: &str = "put it back from a backup, or move commit-log/ aside and run `strandline index rebuild`";
+
 /// Why there is nothing to begin from.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -12,9 +15,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Floor(#[from] strandline_commit_log::ReadError),
     /// The snapshot cannot be read.
-    #[error(
-        "the snapshot {key} cannot be read: {source}; put it back from a backup, or move commit-log/ aside and run `strandline index rebuild`"
-    )]
+    #[error("the snapshot {key} cannot be read: {source}; {REMEDY}")]
     Get {
         /// Its key.
         key: String,
@@ -32,9 +33,7 @@ pub enum RestoreError {
         found: u16,
     },
     /// The snapshot is damaged.
-    #[error(
-        "the snapshot {key} cannot be used: {source}; put it back from a backup, or move commit-log/ aside and run `strandline index rebuild`"
-    )]
+    #[error("the snapshot {key} cannot be used: {source}; {REMEDY}")]
     Decode {
         /// Its key.
         key: String,
@@ -42,9 +41,7 @@ pub enum RestoreError {
         source: SnapshotError,
     },
     /// It is not the one that the floor names.
-    #[error(
-        "the snapshot {key} is not the one that the log names: its digest differs; put it back from a backup, or move commit-log/ aside and run `strandline index rebuild`"
-    )]
+    #[error("the snapshot {key} is not the one that the log names: its digest differs; {REMEDY}")]
     Digest {
         /// Its key.
         key: String,
