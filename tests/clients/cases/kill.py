@@ -4,6 +4,7 @@ dead or alive, did a bare glob of `bronze/` show a row twice."""
 import random
 import threading
 import time
+import traceback
 
 from harness.bronze import rows_of_bronze
 from harness.confluent import consumer, create_topic, producer, read_partition
@@ -35,6 +36,12 @@ class Writer(threading.Thread):
             self.errors.append(str(error))
 
     def run(self) -> None:
+        try:
+            self.write()
+        except Exception:
+            self.errors.append(f"it ended early: {traceback.format_exc()}")
+
+    def write(self) -> None:
         while self.running:
             for partition in self.partitions:
                 value = b"%s %d %d" % (self.name_bytes, partition, self.sent[partition])
@@ -66,6 +73,13 @@ class Reader(threading.Thread):
         self.running = True
 
     def run(self) -> None:
+        # A thread that ends early would have nothing to say against the node.
+        try:
+            self.read()
+        except Exception:
+            self.wrong.append(f"{self.group} ended early: {traceback.format_exc()}")
+
+    def read(self) -> None:
         from confluent_kafka import KafkaException
 
         def assigned(member, partitions):
@@ -111,10 +125,14 @@ def seals(node, running) -> None:
 def globs(node, running, wrong: list, looks: list) -> None:
     """Reads `bronze/` as an engine does that knows nothing of Strandline."""
     while running():
-        rows = rows_of_bronze(node, "t")
-        looks.append(len(rows))
-        if len(rows) != len(set(rows)):
-            wrong.append(f"a glob showed {len(rows) - len(set(rows))} of {len(rows)} rows twice")
+        try:
+            rows = rows_of_bronze(node, "t")
+        except Exception:
+            wrong.append(f"a file of bronze/ could not be read: {traceback.format_exc()}")
+        else:
+            looks.append(len(rows))
+            if len(rows) != len(set(rows)):
+                wrong.append(f"a glob showed {len(rows) - len(set(rows))} of {len(rows)} rows twice")
         time.sleep(0.2)
 
 
@@ -137,8 +155,8 @@ def nothing_acknowledged_is_lost_or_doubled(case):
     readers = [Reader(node, "g1"), Reader(node, "g2")]
     on = True
     sealing = threading.Thread(target=seals, args=(node, lambda: on), daemon=True)
-    twice, looks = [], []
-    globbing = threading.Thread(target=globs, args=(node, lambda: on, twice, looks), daemon=True)
+    wrong, looks = [], []
+    globbing = threading.Thread(target=globs, args=(node, lambda: on, wrong, looks), daemon=True)
     for thread in [*writers, *readers, sealing, globbing]:
         thread.start()
     chance = random.Random(7)
@@ -157,8 +175,9 @@ def nothing_acknowledged_is_lost_or_doubled(case):
         reader.running = False
     for thread in [*readers, sealing, globbing]:
         thread.join(40)
-    assert not twice, twice[:3]
-    assert not globbing.is_alive() and looks[-1] > 0, f"nothing was sealed while the node was killed: {looks}"
+        assert not thread.is_alive(), "a thread still waits for the node 40 s after its last start"
+    assert not wrong, wrong[:3]
+    assert looks[-1] > 0, f"nothing was sealed while the node was killed: {looks}"
     print(f"bronze/ was read {len(looks)} times, at the end {looks[-1]} rows")
     acknowledged = {value: place for writer in writers for value, place in writer.acknowledged.items()}
     print(f"{len(acknowledged)} records acknowledged")

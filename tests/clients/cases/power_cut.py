@@ -11,12 +11,13 @@ import shutil
 import subprocess
 import threading
 import time
+import traceback
 
 from cases.kill import Writer
 from harness.bronze import rows_of_bronze
 from harness.confluent import consumer, create_topic, produce, read_partition
 from harness.registry import test
-from harness.replay import Disk, events
+from harness.replay import LINK, RENAME, Disk, events
 
 PARTITIONS = 4
 RECORDED_S = float(os.environ.get("POWER_SECONDS", "9"))
@@ -44,8 +45,15 @@ class TimedReader(threading.Thread):
         self.running = True
         self.seen: list = []
         self.committed: list = []
+        self.wrong: list = []
 
     def run(self) -> None:
+        try:
+            self.read()
+        except Exception:
+            self.wrong.append(f"the group ended early: {traceback.format_exc()}")
+
+    def read(self) -> None:
         from confluent_kafka import KafkaException
 
         member = consumer(self.node, "g")
@@ -71,13 +79,18 @@ def recorder(case) -> str:
     return program
 
 
-def operate(node, running) -> None:
-    """Seals and snapshots, all the time."""
-    turn = 0
-    while running():
-        turn += 1
-        node.command(*(("index", "snapshot") if turn % 3 == 0 else ("bronze", "seal", "t")), timeout_s=60)
-        time.sleep(0.4)
+def operate(node, running, done: list, wrong: list) -> None:
+    """Seals and snapshots, all the time; none may be refused, or the recording has less in it than it is meant to have."""
+    try:
+        while running():
+            command = ("index", "snapshot") if len(done) % 3 == 2 else ("bronze", "seal", "t")
+            result = node.command(*command, timeout_s=60)
+            done.append(command)
+            if result.returncode != 0:
+                wrong.append(f"{' '.join(command)}: {result.returncode}: {result.stdout}{result.stderr}")
+            time.sleep(0.4)
+    except Exception:
+        wrong.append(f"the operator ended early: {traceback.format_exc()}")
 
 
 @test(limit_s=int(os.environ.get("POWER_LIMIT_S", "150")), alone=True)
@@ -94,7 +107,8 @@ def what_was_acknowledged_outlives_a_power_cut(case):
     writers = [TimedWriter(node, "a", range(0, 3), "none"), TimedWriter(node, "b", range(1, 4), "zstd")]
     reader = TimedReader(node)
     on = True
-    operating = threading.Thread(target=operate, args=(node, lambda: on), daemon=True)
+    done, wrong = [], []
+    operating = threading.Thread(target=operate, args=(node, lambda: on, done, wrong), daemon=True)
     for thread in [*writers, reader, operating]:
         thread.start()
     began = time.monotonic()
@@ -104,6 +118,9 @@ def what_was_acknowledged_outlives_a_power_cut(case):
         writer.finish()
     operating.join(60)
     reader.join(30)
+    assert not operating.is_alive() and not reader.is_alive(), "the operator or the group still waits for the node"
+    assert not wrong and not reader.wrong, (wrong + reader.wrong)[:3]
+    assert {command[0] for command in done} == {"bronze", "index"}, f"not everything was asked for within {RECORDED_S:.0f} s: {done}"
     node.stop()
     acknowledged = [place for writer in writers for place in writer.at]
     everything = list(events(recorded))
@@ -111,6 +128,10 @@ def what_was_acknowledged_outlives_a_power_cut(case):
     choice = [number for number, event in enumerate(everything) if began < event[1] <= last]
     print(f"{len(everything)} events, {os.path.getsize(recorded) >> 20} MiB, {len(acknowledged)} records acknowledged, {len(reader.committed)} commits of offsets")
     assert len(choice) > 1_000 and len(acknowledged) > 1_000 and reader.committed
+    # Cuts are to fall into seals and snapshots, too, so these have to have left files.
+    names = {name for kind, _, _, _, path, data in everything for name in ([path, data.decode()] if kind in (RENAME, LINK) else [path])}
+    for kind in ("store/bronze/t/", "store/index/"):
+        assert any(name.startswith(kind) and not name.endswith("/") for name in names), f"no file below {kind} in the recording"
     moments = sorted(dice.sample(choice, cuts))
 
     disk, played = Disk(), 0
