@@ -10,7 +10,6 @@ use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
-use strandline_bronze::manifest::{DayManifest, RootManifest, root_path};
 use strandline_bronze::{Fetched, ReadError, SegmentFooter, SegmentScan};
 use strandline_object_store::Purpose;
 use strandline_segment_index::SegmentIndex;
@@ -122,43 +121,6 @@ pub(crate) async fn seal_everything(world: &World) {
         let fresh = world.core.oracle().index().topics.get(&topic.id).map_or(0, |topic| topic.fresh.len());
         if fresh > 0 {
             world.core.fail(format!("{fresh} segments of {} are still fresh after a seal of everything", topic.name));
-        }
-    }
-}
-
-/// Manifests: what they list is there, as it is listed, and no offset is in two of their files.
-pub(crate) async fn manifests(world: &World) {
-    let objects = world.plain_objects();
-    for topic in world.topics() {
-        let Ok(root) = objects.get(Purpose::Read, &root_path(&topic.name, topic.id)).await else { continue };
-        let root = match RootManifest::parse(&root) {
-            Ok(root) => root,
-            Err(error) => return world.core.fail(format!("the manifest of {}: {error}", topic.name)),
-        };
-        let mut covered: BTreeMap<i32, Vec<(i64, i64, String)>> = BTreeMap::new();
-        for day in &root.days {
-            // Another writer may be at it: a day's list is newer than the root for a moment.
-            let Ok(json) = objects.get(Purpose::Read, &day.path).await else { continue };
-            let manifest = match DayManifest::parse(&json) {
-                Ok(manifest) => manifest,
-                Err(error) => return world.core.fail(format!("{}: {error}", day.path)),
-            };
-            for file in manifest.files {
-                for (partition, start, end) in file.covered {
-                    covered.entry(partition).or_default().push((start, end, file.path.clone()));
-                }
-            }
-        }
-        for (partition, mut ranges) in covered {
-            ranges.sort_unstable();
-            for pair in ranges.windows(2) {
-                if pair[1].0 < pair[0].1 {
-                    return world.core.fail(format!(
-                        "the manifest of {}-{partition} lists offset {} twice: in {} and in {}",
-                        topic.name, pair[1].0, pair[0].2, pair[1].2
-                    ));
-                }
-            }
         }
     }
 }
@@ -285,7 +247,7 @@ pub(crate) async fn retention(world: &World) {
     }
     let listed: Vec<_> = world.plain_objects().list(Purpose::Sweep, "bronze").try_collect().await.unwrap();
     let there: BTreeSet<String> = listed.into_iter().map(|object| object.path).collect();
-    let missing = world.core.oracle().kept_for_ever().find(|path| !there.contains(*path)).cloned();
+    let missing = world.core.oracle().kept_for_ever(None).find(|path| !there.contains(*path)).cloned();
     if let Some(path) = missing {
         world.core.fail(format!("retention has taken {path}, which is kept for ever"));
     }

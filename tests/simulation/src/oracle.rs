@@ -149,9 +149,10 @@ impl Oracle {
         self.retention.keeps_sealed(&self.index, topic, *newest_ms, now_ms)
     }
 
-    /// Sealed files that must be there whatever their age is.
-    pub fn kept_for_ever(&self) -> impl Iterator<Item = &String> {
-        self.sealed.keys().filter(|path| self.keeps(path, i64::MAX / 2).is_some())
+    /// Sealed files that must be there whatever their age is, of one topic or of all.
+    pub fn kept_for_ever(&self, of: Option<TopicId>) -> impl Iterator<Item = &String> {
+        let sealed = self.sealed.iter().filter(move |(_, (topic, _))| of.is_none_or(|of| of == *topic));
+        sealed.map(|(path, _)| path).filter(|path| self.keeps(path, i64::MAX / 2).is_some())
     }
 
     /// Why an object must not be deleted now, if so.

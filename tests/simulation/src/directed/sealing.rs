@@ -116,7 +116,7 @@ pub(super) async fn manifest_of_an_old_view(stage: &Stage) {
     let node = stage.node(2);
     let done = node.ask(node.compactor.write_manifest_once(stage.topic.id)).await;
     stage.say(&format!("manifest: {done:?}"));
-    crate::final_checks::manifests(&stage.world).await;
+    crate::manifests::nothing_is_listed_twice(&stage.world).await;
     stage.cut_off(2, false);
 }
 
