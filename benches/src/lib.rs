@@ -10,6 +10,7 @@
 
 pub mod connections;
 pub mod consume;
+pub mod count;
 pub mod freshness;
 pub mod latency;
 pub mod load;

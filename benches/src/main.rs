@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
 use strandline_benches::load::Target;
-use strandline_benches::{connections, consume, one_at_a_time, open_loop, plot, saturate};
+use strandline_benches::{connections, consume, count, one_at_a_time, open_loop, plot, saturate};
 use strandline_client::{NewTopic, OffsetAt};
 use strandline_runtime::Runtime;
 
@@ -29,6 +29,7 @@ enum Command {
     OpenLoop(open_loop::OpenLoopArgs),
     OneAtATime(one_at_a_time::OneAtATimeArgs),
     Consume(consume::ConsumeArgs),
+    Count(count::CountArgs),
     Connections(connections::ConnectionsArgs),
     Plot(plot::PlotArgs),
 }
@@ -69,6 +70,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::OpenLoop(args) => print(&open_loop::run(&runtime, args).await?),
             Command::OneAtATime(args) => print(&one_at_a_time::run(&runtime, args).await?),
             Command::Consume(args) => print(&consume::run(&runtime, args).await?),
+            Command::Count(args) => print(&count::run(&runtime, args).await?),
             Command::Connections(args) => print(&connections::run(&runtime, args).await?),
             Command::Plot(args) => plot::run(&args),
         }
