@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 
-from harness import consume, idle, produce, scale, single, steady, tools  # noqa: F401  (each registers itself)
+from harness import consume, idle, parquet, produce, scale, single, steady, tools  # noqa: F401  (each registers itself)
 from harness import machine, report
 from harness.registry import BENCHES, say
 
