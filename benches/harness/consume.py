@@ -9,6 +9,8 @@ from harness.servers import Kafka, Strandline
 from harness.warm import until_stable
 
 MIB = 1 << 20
+# Of warming: a JVM's tail got better in each of eight.
+MOST_ROUNDS = 20
 CASES = [("none", 1), ("none", 48), ("lz4", 1), ("lz4", 48)]
 
 
@@ -17,17 +19,17 @@ def fill(server, topic: str, codec: str, partitions: int, megabytes: int) -> dic
     return load("saturate", server, topic=topic, seconds=600, bytes=megabytes * MIB, codec=codec, record_bytes=1_024)
 
 
-def read(server, topic: str, written: dict, times: int) -> dict:
+def read(server, topic: str, written: dict, times: int, warm_times: int) -> dict:
     options = {"topic": topic, "records": written["records"], "record_bytes": written["record_bytes"] / written["records"]}
     # Rounds with the same options fill caches, and on Kafka compile.
-    warm = until_stable(lambda: load("consume", server, **options, repeat=max(1, times // 4))["mb_per_cpu_second"] or 0)
+    warm = until_stable(lambda: load("consume", server, **options, repeat=warm_times)["mb_per_cpu_second"] or 0, MOST_ROUNDS)
     return load("consume", server, **options, repeat=times) | {"warm": warm}
 
 
-def hot(server, topic: str, case: tuple, megabytes: int, times: int) -> dict:
+def hot(server, topic: str, case: tuple, megabytes: int, times: int, warm_times: int) -> dict:
     written = fill(server, topic, *case, megabytes)
     settle()
-    return read(server, topic, written, times)
+    return read(server, topic, written, times, warm_times)
 
 
 def line(what: str, server: str, run: dict) -> None:
@@ -47,12 +49,13 @@ def consume(quick: bool) -> dict:
             tail, log = f"tail-{codec}-{partitions}", f"log-{codec}-{partitions}"
             runs = {}
             for server_name in ("Kafka", "Strandline") if number % 2 == 0 else ("Strandline", "Kafka"):
-                for what, topic, megabytes, reads in (("tail", tail, tail_mib, times), ("log", log, log_mib, rounds)):
+                # A round of warming is as long in a quick run: how much a JVM compiles depends on it.
+                for what, topic, megabytes, *reads in (("tail", tail, tail_mib, times, 100), ("log", log, log_mib, rounds, 1)):
                     if server_name == "Kafka":
-                        run = hot(kafka, topic, case, megabytes, reads)
+                        run = hot(kafka, topic, case, megabytes, *reads)
                     else:
                         with Strandline(conversion_paused=True) as node:
-                            run = hot(node, topic, case, megabytes, reads)
+                            run = hot(node, topic, case, megabytes, *reads)
                     line(f"{what}, {name}", server_name, run)
                     runs[server_name, what] = run
                     if not run["warm"]:
@@ -70,7 +73,7 @@ def consume(quick: bool) -> dict:
                 first = load("consume", node, topic=log, records=written["records"],
                              record_bytes=written["record_bytes"] / written["records"])
                 first_cpu_s, first_mib = node.cpu_s() - began_s, node.read_mib() - began_mib
-                ours_sealed = read(node, log, written, rounds)
+                ours_sealed = read(node, log, written, rounds, 1)
                 line(f"sealed, {name}, from the disk {first['mb_per_second']:.0f} MB/s, {first_mib:.0f} MiB read; again", "Strandline", ours_sealed)
                 if not ours_sealed["warm"]:
                     unstable.append(f"{name}, sealed")
@@ -96,5 +99,5 @@ def consume(quick: bool) -> dict:
                   "Before the first replay the system's cache was told to give up the node's files (`POSIX_FADV_DONTNEED`); later replays find in it what the "
                   "first has left there.",
                   "Who was measured first changed from row to row. All were warmed with the options of the row until two rounds were no better than the best before"
-                  + (f", but within eight rounds that did not come to pass with {'; '.join(unstable)}." if unstable else ".")],
+                  + (f", but within {MOST_ROUNDS} rounds that did not come to pass with {'; '.join(unstable)}." if unstable else ".")],
     }
