@@ -7,7 +7,7 @@ use crate::clients::{Idempotent, Team, administer, commit_offsets, consume, goes
 use crate::dice::Dice;
 use crate::final_checks::{agree, bucket, nothing_is_held, read_everything, retention, seal_everything};
 use crate::gauges::Gauges;
-use crate::manifests::manifests;
+use crate::manifests::{manifests, nothing_is_listed_twice};
 use crate::mutation::Mutation;
 use crate::shape::Shape;
 use crate::world::World;
@@ -224,6 +224,7 @@ async fn look(world: &World, max_bytes: usize) {
     read_everything(world, max_bytes).await;
     bucket(world).await;
     manifests(world).await;
+    nothing_is_listed_twice(world).await;
 }
 
 pub(crate) async fn verify(world: &Arc<World>) {
