@@ -5,7 +5,7 @@ use crate::ledger::Ledger;
 use crate::mutation::Mutation;
 use crate::oracle::Oracle;
 use crate::trace::Trace;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use strandline_commit_log::MemoryCommitLog;
@@ -28,10 +28,12 @@ pub(crate) struct Core {
     trace: Mutex<Trace>,
     failure: Mutex<Option<String>>,
     calm: AtomicBool,
+    /// What clients had answered while things went wrong: records acknowledged, answers with records.
+    at_work: [AtomicU64; 2],
     /// Trims that wait for their time: (when asked, below).
     pub trims: Mutex<std::collections::VecDeque<(Duration, strandline_types::Seq)>>,
     /// Bytes of torn frames that were cut off as logs were opened.
-    pub torn_bytes: std::sync::atomic::AtomicU64,
+    pub torn_bytes: AtomicU64,
     /// How the disk comes back the next time, if a script says so.
     pub crash: Mutex<Option<strandline_commit_log::disk::Crash>>,
     /// Ends of the log: (when, where), for a log whose entries expire.
@@ -51,6 +53,7 @@ impl Core {
             trace: Mutex::new(Trace::new()),
             failure: Mutex::default(),
             calm: AtomicBool::new(false),
+            at_work: Default::default(),
             trims: Mutex::default(),
             torn_bytes: Default::default(),
             crash: Mutex::default(),
@@ -65,6 +68,28 @@ impl Core {
 
     pub fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
+    }
+
+    fn count_at_work(&self, what: usize, more: u64) {
+        if !self.is_calm() {
+            self.at_work[what].fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// A client was told that so many records are there.
+    pub fn has_acked(&self, records: usize) {
+        self.count_at_work(0, records as u64);
+    }
+
+    /// A client was given records.
+    pub fn has_read(&self) {
+        self.count_at_work(1, 1);
+    }
+
+    /// Records acknowledged and answers with records, until all was quiet.
+    pub fn at_work(&self) -> (u64, u64) {
+        let [acked, read] = &self.at_work;
+        (acked.load(Ordering::Relaxed), read.load(Ordering::Relaxed))
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -1,7 +1,7 @@
 //! What holds when all is quiet: everything acknowledged, through every node, hot and from Parquet.
 
 use crate::check::check_now;
-use crate::clients::{answer, read_all, read_last, send};
+use crate::clients::{Told, answer, read_all, read_back, read_over, send};
 use crate::ledger::{Seen, record_id};
 use crate::network::Link;
 use crate::record::{Record, batch};
@@ -57,6 +57,34 @@ pub(crate) async fn read_everything(world: &World, max_bytes: usize) {
         }
     }
     check_now(world);
+}
+
+/// Nodes that are asked one after another for the whole of a partition, as some begin anew.
+const READERS: usize = 5;
+
+/// The same over a connection, through whichever node serves.
+pub(crate) async fn read_over_connections(world: &Arc<World>, max_bytes: usize) {
+    let link = Link::new(world, u64::from(LAST_CLIENT) + max_bytes as u64);
+    for topic in world.topics() {
+        for partition in 0..topic.partitions {
+            let at = TopicPartition { topic_id: topic.id, partition };
+            let mut is_read = false;
+            for _ in 0..READERS {
+                let Some(node) = world.live().pop() else { break };
+                is_read = read_over(world, &link, &node, &topic, at, max_bytes as i32).await;
+                if is_read || world.core.has_failed() {
+                    break;
+                }
+                world.core.runtime.sleep(std::time::Duration::from_secs(2)).await;
+            }
+            if world.core.has_failed() {
+                return;
+            }
+            if !is_read {
+                return world.core.fail(format!("nobody serves {}-{partition} over a connection, without any fault", topic.name));
+            }
+        }
+    }
 }
 
 /// So many rounds in which a step fails everywhere and nothing gets further are an end.
@@ -273,7 +301,12 @@ pub(crate) async fn nothing_is_held(world: &Arc<World>) {
         world.core.ledger().tried(id, false);
         let sent = send(&node, &link, &topic, at, batch(&[id], world.start_ms, Compression::Zstd, None), false).await;
         let told = answer(world, &node, sent, &topic, at, &[id]).await;
-        read_last(world, &link, &node, &topic, at).await;
+        match told {
+            Told::Acked(offset) => read_back(world, &link, &node, &topic, at, offset).await,
+            // Its view was trimmed away under it.
+            _ if node.cell.is_stopped() || node.gate.is_dead() => {}
+            told => world.core.fail(format!("{} was sent a batch, and said {told}, without any fault", node.name())),
+        }
         let _ = node.ask(node.compactor.convert_once(topic.id)).await;
         drop(link);
         let mut held = Vec::new();

@@ -94,6 +94,10 @@ impl Ledger {
         Ok(())
     }
 
+    pub fn has_seen(&self, at: TopicPartition, offset: i64) -> bool {
+        self.seen.get(&at).is_some_and(|seen| seen.contains_key(&offset))
+    }
+
     /// Where a record of an idempotent producer is.
     pub fn place_of(&self, at: TopicPartition, id: RecordId) -> Option<i64> {
         self.places.get(&(at, id))?.first().copied()

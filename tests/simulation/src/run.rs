@@ -5,7 +5,7 @@ use crate::chaos::{chaos, supervise, weather};
 use crate::check::take_cries;
 use crate::clients::{Idempotent, Team, administer, commit_offsets, consume, goes_on, operate, produce, take_part};
 use crate::dice::Dice;
-use crate::final_checks::{agree, bucket, nothing_is_held, read_everything, retention, seal_everything};
+use crate::final_checks::{agree, bucket, nothing_is_held, read_everything, read_over_connections, retention, seal_everything};
 use crate::gauges::Gauges;
 use crate::manifests::{manifests, nothing_is_listed_twice};
 use crate::mutation::Mutation;
@@ -28,6 +28,8 @@ pub struct Finished {
     pub entries: u64,
     /// Records acknowledged, and seen by consumers.
     pub records: (usize, usize),
+    /// Records acknowledged, and answers with records to consumers, while things went wrong.
+    pub at_work: (u64, u64),
     /// Virtual time that it took.
     pub took: Duration,
 }
@@ -101,6 +103,7 @@ fn finished(world: &World) -> Finished {
         index: digest(oracle.index()),
         entries: oracle.index().cell.seq.0,
         records: world.core.ledger().counts(),
+        at_work: world.core.at_work(),
         took: world.core.clock().monotonic(),
     }
 }
@@ -218,10 +221,11 @@ pub(crate) async fn come_to_rest(world: &Arc<World>) {
 }
 
 /// At all that there is, in answers of so many bytes.
-async fn look(world: &World, max_bytes: usize) {
+async fn look(world: &Arc<World>, max_bytes: usize) {
     agree(world).await;
     retention(world).await;
     read_everything(world, max_bytes).await;
+    read_over_connections(world, max_bytes).await;
     bucket(world).await;
     manifests(world).await;
     nothing_is_listed_twice(world).await;

@@ -68,15 +68,62 @@ async fn read_once(world: &World, link: &Link, node: &Arc<Node>, topic: &TopicIn
     check_fetched(world, node, topic, at, offset, (log_start, end), data);
 }
 
-/// Reads the last record, as clients do.
-pub(crate) async fn read_last(world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo, at: TopicPartition) {
-    let Some((log_start, end)) = world.known_bounds(node, at) else { return };
-    let offset = end.saturating_sub(1).max(log_start);
-    let Some(data) = fetch(link, node, topic, at, offset, 40_000, 0).await else { return };
-    check_fetched(world, node, topic, at, offset, (log_start, end), data);
+/// Reads on from an offset as clients do, where nothing is in the way: what comes next, or why there is no answer. None if the node
+/// begins anew, or retention was there first.
+async fn must_read(
+    world: &World,
+    link: &Link,
+    node: &Arc<Node>,
+    topic: &TopicInfo,
+    at: TopicPartition,
+    offset: i64,
+    max_bytes: i32,
+) -> Option<i64> {
+    let before = world.known_bounds(node, at)?;
+    let data = fetch(link, node, topic, at, offset, max_bytes, 0).await;
+    let next = data.and_then(|data| check_fetched(world, node, topic, at, offset, before, data));
+    let is_ended = node.cell.is_stopped() || node.gate.is_dead();
+    let is_taken = world.core.oracle().bounds(at).is_none_or(|(log_start, _)| log_start > offset);
+    if next.is_none() && !is_ended && !is_taken {
+        let what = format!("{} {}-{}", node.name(), topic.name, at.partition);
+        world.core.fail(format!("{what}: no answer for offset {offset} over a connection, without any fault (I5)"));
+    }
+    next.filter(|next| *next > offset)
 }
 
-/// What may be told, by what was and is true.
+/// Reads what was just acknowledged.
+pub(crate) async fn read_back(world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo, at: TopicPartition, offset: i64) {
+    if must_read(world, link, node, topic, at, offset, 40_000).await.is_some() && !world.core.ledger().has_seen(at, offset) {
+        let what = format!("{} {}-{}", node.name(), topic.name, at.partition);
+        world.core.fail(format!("{what}: no record at offset {offset}, which was acknowledged (I1)"));
+    }
+}
+
+/// The whole of a partition over a connection. False if the node begins anew meanwhile.
+pub(crate) async fn read_over(
+    world: &World,
+    link: &Link,
+    node: &Arc<Node>,
+    topic: &TopicInfo,
+    at: TopicPartition,
+    max_bytes: i32,
+) -> bool {
+    let Some((log_start, end)) = world.known_bounds(node, at) else { return false };
+    let mut next = log_start;
+    while next < end && !world.core.has_failed() {
+        next = match must_read(world, link, node, topic, at, next, max_bytes).await {
+            Some(after) => after,
+            None if node.cell.is_stopped() || node.gate.is_dead() => return false,
+            None => match world.core.oracle().bounds(at) {
+                Some((log_start, _)) => next.max(log_start),
+                None => return false,
+            },
+        };
+    }
+    true
+}
+
+/// What may be told, by what was and is true. The first offset behind the records, if there are any.
 fn check_fetched(
     world: &World,
     node: &Node,
@@ -85,31 +132,34 @@ fn check_fetched(
     offset: i64,
     before: (i64, i64),
     data: PartitionData,
-) {
+) -> Option<i64> {
     let now = world.core.oracle().bounds(at);
     let code = ErrorCode::from_code(data.error_code);
     let what = format!("fetch {} {}-{} from {offset}", node.name(), topic.name, at.partition);
     match code {
         ErrorCode::None => {}
-        ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition if now.is_none() => return,
+        ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition if now.is_none() => return None,
         ErrorCode::OffsetOutOfRange => {
             // In range at both ends of the request, it was in range all the time: neither end goes back.
             let in_range = offset <= before.1 && now.is_some_and(|(log_start, _)| offset >= log_start);
             if in_range {
                 world.core.fail(format!("{what}: out of range, and the log was [{}, {}) and is {now:?}", before.0, before.1));
             }
-            return;
+            return None;
         }
         ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut | ErrorCode::NotLeaderOrFollower => {
             world.core.trace(format!("{what}: {code}"));
             if world.is_calm() && !node.cell.is_stopped() {
                 world.core.fail(format!("{what}: {code}, without any fault"));
             }
-            return;
+            return None;
         }
-        other => return world.core.fail(format!("{what}: {other}")),
+        other => {
+            world.core.fail(format!("{what}: {other}"));
+            return None;
+        }
     }
-    let Some((_, end)) = now else { return };
+    let (_, end) = now?;
     if data.high_watermark > end {
         world.core.fail(format!("{what}: the high watermark {} lies beyond the log's end {end} (I1)", data.high_watermark));
     }
@@ -119,11 +169,12 @@ fn check_fetched(
         if world.is_calm() && offset < before.1 && offset >= now.map_or(0, |(log_start, _)| log_start) {
             world.core.fail(format!("{what}: nothing, and the log ends at {} (I5)", before.1));
         }
-        return;
+        return None;
     }
-    if let Some(next) = check_answer(world, topic, at, offset, records, end) {
-        world.core.trace(format!("{what}: up to {next}"));
-    }
+    let next = check_answer(world, topic, at, offset, records, end)?;
+    world.core.trace(format!("{what}: up to {next}"));
+    world.core.has_read();
+    Some(next)
 }
 
 /// Holds the records of an answer against what was sent, acknowledged and seen before: each offset up to the first after them, which is

@@ -8,7 +8,7 @@ mod producer;
 mod send;
 mod team;
 
-pub(crate) use consumer::{check_answer, consume, read_all, read_last};
+pub(crate) use consumer::{check_answer, consume, read_all, read_back, read_over};
 pub(crate) use groups::{commit_offset, commit_offsets};
 pub(crate) use idempotent::Idempotent;
 pub(crate) use operator::{administer, operate};

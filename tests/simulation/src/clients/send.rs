@@ -83,6 +83,7 @@ pub(crate) async fn answer(
             world.core.fail(format!("{} acknowledged what cannot be: {what}", node.name()));
         }
     }
+    world.core.has_acked(ids.len());
     Told::Acked(partition.base_offset)
 }
 
