@@ -169,10 +169,15 @@ pub(super) async fn damaged_file(stage: &Stage) {
         stage.bury(2).await;
         stage.start(2).await;
         let Some(node) = stage.world.node(2) else { continue };
-        if let Ok(records) = node.reader.read_records(stage.at(), 0, 1 << 20).await
-            && !records.is_empty()
-        {
-            crate::clients::check_answer(&stage.world, &stage.topic, stage.at(), 0, records, i64::MAX);
+        match node.reader.read_records(stage.at(), 0, 1 << 20).await {
+            // As if the log ended there.
+            Ok(records) if records.is_empty() => {
+                stage.world.core.fail(format!("byte {at} of {path} is wrong: no answer for offset 0, and no error (I5)"));
+            }
+            Ok(records) => {
+                crate::clients::check_answer(&stage.world, &stage.topic, stage.at(), 0, records, i64::MAX);
+            }
+            Err(error) => stage.say(&format!("byte {at} of {path} is wrong: {error}")),
         }
         // It says so, and that is right.
         let (_, cries) = crate::alarms::Listening::take();
