@@ -23,6 +23,7 @@ mod finding;
 mod gate;
 mod gauges;
 mod ledger;
+mod leftovers;
 mod manifests;
 mod mutation;
 mod network;

@@ -7,6 +7,7 @@ use crate::clients::{Idempotent, Team, administer, commit_offsets, consume, goes
 use crate::dice::Dice;
 use crate::final_checks::{agree, bucket, nothing_is_held, read_everything, read_over_connections, retention, seal_everything};
 use crate::gauges::Gauges;
+use crate::leftovers::{Before, conversion, leftovers, upkeep_by_hand};
 use crate::manifests::{manifests, nothing_is_listed_twice};
 use crate::mutation::Mutation;
 use crate::shape::Shape;
@@ -232,6 +233,7 @@ async fn look(world: &Arc<World>, max_bytes: usize) {
 }
 
 pub(crate) async fn verify(world: &Arc<World>) {
+    conversion(world);
     nothing_is_held(world).await;
     look(world, 40_000).await;
     if world.core.has_failed() {
@@ -245,11 +247,11 @@ pub(crate) async fn verify(world: &Arc<World>) {
     }
     // The garbage goes, and a node begins anew from what is left.
     world.core.trace("waiting for the garbage to go");
+    let before = Before::of(world);
     world.core.runtime.sleep(Duration::from_secs(120)).await;
-    for node in world.live() {
-        node.ask(node.compactor.snapshot_once(true)).await;
-        node.ask(node.compactor.sweep_once()).await;
-    }
+    leftovers(world, &before, false).await;
+    upkeep_by_hand(world).await;
+    leftovers(world, &before, true).await;
     world.kill(0);
     for _ in 0..60 {
         world.core.runtime.sleep(Duration::from_secs(1)).await;
