@@ -100,7 +100,7 @@ pub(crate) async fn chaos(world: Arc<World>) {
                 let day = 86_400_000;
                 let skew_ms = *dice.pick(&[day, -day, 3_600_000, -3_600_000, 0, 5_000]).unwrap_or(&0);
                 world.core.trace(format!("the clock of slot {} is wrong by {skew_ms} ms", node.slot));
-                world.core.oracle().retention.clock_is_ahead(skew_ms);
+                world.core.oracle().retention.clock_is_ahead(node.slot, skew_ms);
                 world.clocks[node.slot].set_skew_ms(skew_ms);
             }
             10 if world.disk.is_some() => fail_the_disk(&world, &dice).await,

@@ -134,6 +134,7 @@ impl Core {
     /// The oracle, having folded all that is in the log.
     pub fn oracle(&self) -> MutexGuard<'_, Oracle> {
         let mut oracle = locked(&self.oracle);
+        oracle.retention.set_now(self.clock().now_ms());
         if let Err(what) = oracle.catch_up(&self.log) {
             self.fail(what);
         }

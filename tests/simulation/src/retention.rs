@@ -9,6 +9,8 @@ use strandline_types::{TopicId, TopicPartition};
 
 /// Kafka's default of `retention.ms`.
 const WEEK_MS: i64 = 604_800_000;
+/// A node has looked at its clock, and what it then asks for is in the log at most so much later: pauses and waits in between.
+const ON_ITS_WAY_MS: i64 = 120_000;
 
 struct Batch {
     end: i64,
@@ -45,8 +47,12 @@ pub(crate) struct Retention {
     log_starts: BTreeMap<TopicPartition, i64>,
     /// What operators have asked for, as in their commands.
     asked: BTreeSet<(TopicPartition, i64)>,
-    /// How far the clock of a node was ever ahead.
-    ahead_ms: i64,
+    /// The true time.
+    now_ms: i64,
+    /// How far the clock of each slot is ahead, if it is.
+    ahead_ms: BTreeMap<usize, i64>,
+    /// Clocks that were put right: (how far they were ahead, when).
+    were_ahead: Vec<(i64, i64)>,
     /// Log starts that retention has moved, by age and by size.
     pub moves: (u64, u64),
 }
@@ -57,13 +63,25 @@ impl Retention {
         self.asked.insert((at, to));
     }
 
-    pub fn clock_is_ahead(&mut self, by_ms: i64) {
-        self.ahead_ms = self.ahead_ms.max(by_ms);
+    /// What is done from here on is done at this time.
+    pub fn set_now(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
     }
 
-    /// The latest that a node may take the time for.
+    /// The clock of a slot is set.
+    pub fn clock_is_ahead(&mut self, slot: usize, by_ms: i64) {
+        if let Some(before_ms) = self.ahead_ms.insert(slot, by_ms.max(0)) {
+            self.were_ahead.push((before_ms, self.now_ms));
+        }
+    }
+
+    /// The latest that a node may have taken the time for: its clock's, or the log's where that is later. (A clock that was ahead leaves
+    /// its time in the log with the first entry that its node appends; until then it counts as it was.)
     fn latest_ms(&self, index: &Index) -> i64 {
-        index.cell.now_ms + self.ahead_ms
+        let lately =
+            self.were_ahead.iter().filter(|(_, until_ms)| self.now_ms - until_ms <= ON_ITS_WAY_MS).map(|(by_ms, _)| *by_ms);
+        let ahead_ms = self.ahead_ms.values().copied().chain(lately).max().unwrap_or(0);
+        index.cell.now_ms.max(self.now_ms + ahead_ms)
     }
 
     /// A command was folded; `index` is what came out of its entry.
@@ -165,7 +183,7 @@ impl Retention {
     /// Why a sealed file of a topic that lives must not go yet, whatever its log start is.
     pub fn keeps_sealed(&self, index: &Index, topic: &Topic, newest_ms: i64, now_ms: i64) -> Option<String> {
         let kept_ms: i64 = topic.configs.get("strandline.bronze.retention.ms").and_then(|value: &String| value.parse().ok())?;
-        let age_ms = now_ms.max(index.cell.now_ms) + self.ahead_ms - newest_ms;
+        let age_ms = now_ms.max(self.latest_ms(index)) - newest_ms;
         match kept_ms {
             -2 => None,
             -1 => Some(format!("{} keeps its sealed files for ever", topic.name)),
