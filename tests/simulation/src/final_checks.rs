@@ -320,7 +320,7 @@ pub(crate) async fn nothing_is_held(world: &Arc<World>) {
         world.core.trace(format!(
             "{} was told {told}, and holds {held:?}; {} gauges have moved",
             node.name(),
-            world.core.gauges.moved()
+            world.core.gauges.moved().len()
         ));
         if !held.is_empty() {
             world.core.fail(format!("{} does not give back what it holds: {} (I11)", node.name(), held.join(", ")));

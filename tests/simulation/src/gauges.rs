@@ -26,6 +26,10 @@ const BOUNDED: [(&str, usize, bool); 12] = [
     ("strandline_log_recent_row_bytes", limits::LOG_RECENT_ROW_BYTES, false),
 ];
 
+/// No client here sends what these count: large frames, large compressed batches, fetches of a session.
+const UNMOVED: [&str; 3] =
+    ["strandline_produce_decompressing_bytes", "strandline_idle_frame_bytes", "strandline_fetch_session_bytes"];
+
 #[derive(Default, Clone, Copy)]
 struct Level {
     now: f64,
@@ -120,7 +124,12 @@ impl Gauges {
     }
 
     /// Which of them the run has ever moved.
-    pub fn moved(&self) -> usize {
-        BOUNDED.iter().filter(|(name, ..)| self.level(name).most > 0.0).count()
+    pub fn moved(&self) -> Vec<&'static str> {
+        BOUNDED.iter().map(|(name, ..)| *name).filter(|name| self.level(name).most > 0.0).collect()
+    }
+
+    /// Those that runs move between them.
+    pub fn expected() -> impl Iterator<Item = &'static str> {
+        BOUNDED.iter().map(|(name, ..)| *name).filter(|name| !UNMOVED.contains(name))
     }
 }

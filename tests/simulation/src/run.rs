@@ -31,6 +31,8 @@ pub struct Finished {
     pub records: (usize, usize),
     /// Records acknowledged, and answers with records to consumers, while things went wrong.
     pub at_work: (u64, u64),
+    /// The gauges of memory that were ever above zero.
+    pub moved: Vec<&'static str>,
     /// Virtual time that it took.
     pub took: Duration,
 }
@@ -105,6 +107,7 @@ fn finished(world: &World) -> Finished {
         entries: oracle.index().cell.seq.0,
         records: world.core.ledger().counts(),
         at_work: world.core.at_work(),
+        moved: world.core.gauges.moved(),
         took: world.core.clock().monotonic(),
     }
 }

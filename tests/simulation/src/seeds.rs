@@ -1,11 +1,15 @@
 //! Which seeds are run, and what is printed when one fails.
 
+use crate::gauges::Gauges;
 use crate::run::run_seed;
 use crate::shape::Shape;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// In so many runs clients are answered now and then, whatever goes wrong.
 const SOME: usize = 5;
+/// So many runs do between them all that runs do.
+const MANY: usize = 100;
 
 fn parse(text: &str) -> Option<u64> {
     text.trim().parse().ok()
@@ -34,6 +38,7 @@ pub fn check_seeds(seeds: Range<u64>, part: u64, parts: u64) {
     let mut failed = Vec::new();
     let (mut count, mut entries, mut acked, mut seen) = (0, 0, 0, 0);
     let (mut acked_at_work, mut read_at_work) = (0, 0);
+    let mut moved = BTreeSet::new();
     for seed in seeds.clone().filter(|seed| seed % parts == part) {
         count += 1;
         match run_seed(seed) {
@@ -43,6 +48,7 @@ pub fn check_seeds(seeds: Range<u64>, part: u64, parts: u64) {
                 seen += finished.records.1;
                 acked_at_work += finished.at_work.0;
                 read_at_work += finished.at_work.1;
+                moved.extend(finished.moved);
             }
             Err(what) => {
                 eprintln!(
@@ -66,6 +72,8 @@ pub fn check_seeds(seeds: Range<u64>, part: u64, parts: u64) {
         failed.len(),
         failed.iter().map(|(seed, _)| *seed).collect::<Vec<_>>()
     );
-    // Faults that leave clients without an answer would make all checks pass.
+    // Faults that leave clients without an answer, and a gauge that nobody sets any more, would make all checks pass.
     assert!(count < SOME || (acked_at_work > 0 && read_at_work > 0), "no client had an answer while things went wrong");
+    let still: Vec<_> = Gauges::expected().filter(|name| !moved.contains(name)).collect();
+    assert!(count < MANY || still.is_empty(), "never above zero in {count} runs: {still:?}");
 }
