@@ -11,18 +11,29 @@ const SOME: usize = 5;
 /// So many runs do between them all that runs do.
 const MANY: usize = 100;
 
-fn parse(text: &str) -> Option<u64> {
-    text.trim().parse().ok()
+/// What is asked for and cannot be understood must not run something else, or nothing, and pass.
+fn number(name: &str, text: &str) -> u64 {
+    text.trim().parse().unwrap_or_else(|error| panic!("{name}: `{text}` is no seed ({error})"))
 }
 
 /// `SIMULATION_SEED=7`, or `SIMULATION_SEEDS=100..200`, or these.
+///
+/// # Panics
+/// If what is asked for is no seed, or no seeds.
 pub fn seeds_or(range: Range<u64>) -> Range<u64> {
-    if let Some(seed) = std::env::var("SIMULATION_SEED").ok().as_deref().and_then(parse) {
-        return seed..seed + 1;
+    asked_for(std::env::var("SIMULATION_SEED").ok(), std::env::var("SIMULATION_SEEDS").ok()).unwrap_or(range)
+}
+
+fn asked_for(one: Option<String>, some: Option<String>) -> Option<Range<u64>> {
+    if let Some(text) = one {
+        let seed = number("SIMULATION_SEED", &text);
+        return Some(seed..seed + 1);
     }
-    let chosen = std::env::var("SIMULATION_SEEDS").ok();
-    let chosen = chosen.as_deref().and_then(|text| text.split_once("..")).and_then(|(from, to)| Some(parse(from)?..parse(to)?));
-    chosen.unwrap_or(range)
+    let text = some?;
+    let (from, to) = text.split_once("..").unwrap_or_else(|| panic!("SIMULATION_SEEDS: `{text}` is not of the form 100..200"));
+    let seeds = number("SIMULATION_SEEDS", from)..number("SIMULATION_SEEDS", to);
+    assert!(!seeds.is_empty(), "SIMULATION_SEEDS: there is no seed in `{text}`");
+    Some(seeds)
 }
 
 /// Seeds that have every kind of run between them: several nodes, a sole one, one on a disk, an upgrade, clocks that are wrong.
@@ -76,4 +87,28 @@ pub fn check_seeds(seeds: Range<u64>, part: u64, parts: u64) {
     assert!(count < SOME || (acked_at_work > 0 && read_at_work > 0), "no client had an answer while things went wrong");
     let still: Vec<_> = Gauges::expected().filter(|name| !moved.contains(name)).collect();
     assert!(count < MANY || still.is_empty(), "never above zero in {count} runs: {still:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asked_for;
+
+    fn range(text: &str) -> Option<std::ops::Range<u64>> {
+        asked_for(None, Some(text.to_owned()))
+    }
+
+    #[test]
+    fn seeds_are_those_asked_for() {
+        assert_eq!(asked_for(None, None), None);
+        assert_eq!(asked_for(Some("7".to_owned()), Some("100..200".to_owned())), Some(7..8));
+        assert_eq!(range("100..200"), Some(100..200));
+    }
+
+    #[test]
+    fn what_is_no_seed_is_no_reason_to_pass() {
+        for wrong in ["7", "a..b", "200..100", "5..5", "0..=9", ""] {
+            assert!(std::panic::catch_unwind(|| range(wrong)).is_err(), "{wrong}");
+        }
+        assert!(std::panic::catch_unwind(|| asked_for(Some("seven".to_owned()), None)).is_err());
+    }
 }
