@@ -1,7 +1,6 @@
 //! What goes wrong: crashes, pauses, lost replies, rivals, full disks, slow stores, wrong clocks; and who puts it right.
 
 use crate::dice::Dice;
-use crate::mutation::Mutation;
 use crate::node::Node;
 use crate::world::World;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ pub(crate) fn weather(world: &World, dice: &Dice, log: &MemoryCommitLog, faults:
         after_append: delay(100, 4_000),
         between_rows_and_floor: delay(0, 2_000 * rough),
     });
-    let slow = dice.chance(15) || world.core.mutation.is_some_and(crate::mutation::Mutation::needs_a_slow_store);
+    let slow = dice.chance(15) || world.shape.slow_store;
     let rates = StoreRates {
         before: 6 * rough,
         after: 6 * rough,
@@ -72,7 +71,7 @@ pub(crate) async fn chaos(world: Arc<World>) {
         }
         let Some(node) = world.any_node(&dice) else { continue };
         // Most who sleep are left to wake up.
-        if !node.log_gate.is_open() && (world.core.mutated(Mutation::OldFloor) || dice.chance(70)) {
+        if !node.log_gate.is_open() && (world.shape.long_sleeps || dice.chance(70)) {
             continue;
         }
         match dice.below(12) {
@@ -143,7 +142,7 @@ async fn fail_the_disk(world: &World, dice: &Dice) {
 async fn pause(world: &Arc<World>, dice: &Dice, node: &Arc<Node>) {
     let length = if dice.chance(35) { dice.millis(31_000, 100_000) } else { dice.millis(200, 12_000) };
     // A node that sleeps until what it knows is trimmed, with a commit on its way.
-    let sleeps = world.core.mutated(Mutation::OldFloor);
+    let sleeps = world.shape.long_sleeps;
     let length = if sleeps { dice.millis(100_000, 140_000) } else { length };
     // Now and then it is the network to the log alone.
     let whole = dice.chance(70) && !sleeps;

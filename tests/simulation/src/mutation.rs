@@ -35,6 +35,11 @@ impl Mutation {
         matches!(self, Self::Rule(Rule::B1 | Rule::B5 | Rule::B3))
     }
 
+    /// Whether it is looked for in runs of another kind than all others: without the fault, those have to pass, too.
+    pub fn has_runs_of_its_own(self) -> bool {
+        self == Self::OldFloor || self.needs_a_slow_store()
+    }
+
     /// Those that need no switch in the code under test, with the number of seeds within which each is found, and by what.
     pub const ALL: [(Mutation, u64, Finding); 9] = [
         (Mutation::LogForgets, 3, Finding::FalseAck),

@@ -56,6 +56,14 @@ pub fn run_mutated(seed: u64, mutation: Option<Mutation>) -> Result<Finished, St
     simulate(seed, mutation, Shape::of(seed, mutation), |world| async move { run(&world).await }.boxed_local())
 }
 
+/// Runs a seed as with this rule switched off, and does not switch it off.
+///
+/// # Errors
+/// As [`run_seed`].
+pub fn run_control(seed: u64, mutation: Mutation) -> Result<Finished, String> {
+    simulate(seed, None, Shape::of(seed, Some(mutation)), |world| async move { run(&world).await }.boxed_local())
+}
+
 /// Lets `work` happen in a world of that shape.
 pub(crate) fn simulate(
     seed: u64,

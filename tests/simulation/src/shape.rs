@@ -29,6 +29,10 @@ pub(crate) struct Shape {
     pub skew: bool,
     /// Nodes of an older fold version come and go, and the cell is raised at some time.
     pub upgrade: bool,
+    /// Who is paused sleeps until what it knows is trimmed, and is left alone.
+    pub long_sleeps: bool,
+    /// Requests to the store take long, all the time.
+    pub slow_store: bool,
     /// Below the floor.
     pub entries_stay: Duration,
     /// A script says what happens: no upkeep by itself, no weather.
@@ -69,19 +73,30 @@ impl Shape {
             let compactor = CompactorOptions { snapshot_entries: 20, ..compactor };
             let (semantics, active) = (Semantics::ConditionalPut, Duration::from_secs(400));
             let fixed = Self::directed(3, Duration::ZERO);
-            return Self { semantics, start_ms, active, compactor, entries_stay: ENTRIES_STAY, directed: false, ..fixed };
+            let long_sleeps = true;
+            return Self {
+                semantics,
+                start_ms,
+                active,
+                compactor,
+                long_sleeps,
+                entries_stay: ENTRIES_STAY,
+                directed: false,
+                ..fixed
+            };
         }
         if mutation.is_some_and(Mutation::needs_a_slow_store) {
             let often = Duration::from_millis(700);
             let age = Duration::from_millis(100);
             let compactor = CompactorOptions { orphan_age: age, garbage_interval: often, sweep_interval: often, ..compactor };
             let fixed = Self::directed(nodes, ENTRIES_STAY);
-            return Self { sole, semantics, start_ms, active, compactor, directed: false, ..fixed };
+            return Self { sole, semantics, start_ms, active, compactor, slow_store: true, directed: false, ..fixed };
         }
         let (retries, skew, upgrade) = (dice.chance(50), dice.chance(25), dice.chance(30));
         let (entries_stay, directed, disk) = (ENTRIES_STAY, false, sole && dice.chance(60));
         let semantics = if disk { Semantics::Checked } else { semantics };
-        Self { nodes, sole, disk, semantics, start_ms, active, retries, skew, upgrade, entries_stay, directed, compactor }
+        let fixed = Self::directed(nodes, entries_stay);
+        Self { sole, disk, semantics, start_ms, active, retries, skew, upgrade, directed, compactor, ..fixed }
     }
 
     /// What kind of run it is: seeds of different kinds go through different code.
@@ -127,6 +142,8 @@ impl Shape {
             retries: false,
             skew: false,
             upgrade: false,
+            long_sleeps: false,
+            slow_store: false,
             entries_stay,
             directed: true,
             compactor,

@@ -1,7 +1,7 @@
 //! Faults that are planted on purpose: each is found, by a script or within its number of seeds.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use strandline_simulation::{Finding, Mutation, run_mutated};
+use strandline_simulation::{Finding, Mutation, run_control, run_mutated};
 
 /// Whether a run that failed was found by what the fault does; whatever else it was is said, and does not count.
 fn is_found(fault: &str, failure: &str, expected: Finding) -> bool {
@@ -21,6 +21,23 @@ fn all_are_found(mutations: impl IntoIterator<Item = (Mutation, u64, Finding)>) 
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+/// Where a fault is looked for in runs of another kind, it is the fault that is found there.
+#[test]
+fn nothing_is_found_without_a_fault() {
+    let by_chance = Mutation::BY_CHANCE.map(|(rule, seeds, _)| (Mutation::Rule(rule), seeds));
+    let all = Mutation::ALL.map(|(mutation, seeds, _)| (mutation, seeds)).into_iter().chain(by_chance);
+    let mut failed = Vec::new();
+    for (mutation, seeds) in all.filter(|(mutation, _)| mutation.has_runs_of_its_own()) {
+        for seed in 0..seeds {
+            if let Err(failure) = run_control(seed, mutation) {
+                eprintln!("as for {mutation:?}, without it: seed {seed}: {failure}\n");
+                failed.push((mutation, seed, failure.lines().next().unwrap_or_default().to_owned()));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]
