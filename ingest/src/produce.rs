@@ -277,7 +277,7 @@ impl Ingest {
     }
 
     async fn submit(&self, submission: Submission, batches: Vec<((usize, usize), bool)>, pending: &mut PendingProduce) {
-        match self.0.cell.enqueue(submission).await {
+        match self.0.cell.enqueue_until(submission, pending.started + limits::REQUEST_WAIT).await {
             Ok(reply) => pending.committing.push(Committing { reply, batches }),
             Err(error) => {
                 let failure = Failure::of_submit(&error);

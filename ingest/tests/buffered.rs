@@ -320,3 +320,35 @@ async fn a_topic_that_changes_its_class_keeps_its_order() {
     assert!(!slow.answer().await.had_error);
     assert_eq!(letters(&node, id, 0).await, ["a", "b"]);
 }
+
+/// A batch counts with a kibibyte at least, so one request can have more of them than there is room for.
+#[tokio::test(start_paused = true)]
+async fn a_request_of_more_batches_than_fit_does_not_wait_for_itself() {
+    let partitions = i32::try_from(limits::INGEST_BUFFER_BYTES / 1_024 + 500).unwrap();
+    let node = Node::buffered().await;
+    node.topic("a", partitions, &[]).await;
+    let began = node.runtime.clock.monotonic();
+    let bytes = batch(&["x"]);
+    let many: Vec<(&str, i32, bytes::Bytes)> = (0..partitions).map(|partition| ("a", partition, bytes.clone())).collect();
+    let response = node.produce(request(&many)).await;
+    let good = (0..many.len()).filter(|at| error(&response, 0, *at) == ErrorCode::None).count();
+    assert_eq!(good, many.len());
+    assert!(node.runtime.clock.monotonic() - began < limits::REQUEST_WAIT);
+}
+
+/// While nothing is flushed a request is taken in for as long as one wait may last, not as many of them as it has batches.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_finds_no_room_waits_once() {
+    let node = Node::buffered().await;
+    node.topic("a", 2, &[]).await;
+    node.faults.add(Fault::every(Operation::Put, Effect::Delay(limits::REQUEST_WAIT * 10)));
+    let quarter = batch(&["x".repeat(limits::INGEST_BUFFER_BYTES / 80).as_str()]);
+    let fill: Vec<(&str, i32, bytes::Bytes)> = (0..79).map(|_| ("a", 0, quarter.clone())).collect();
+    let waiting: Vec<_> = futures::future::join_all(fill.iter().map(|one| node.accept(request(std::slice::from_ref(one))))).await;
+    let began = node.runtime.clock.monotonic();
+    let more: Vec<(&str, i32, bytes::Bytes)> = (0..5).map(|_| ("a", 1, quarter.clone())).collect();
+    let late = node.accept(request(&more)).await;
+    let took = node.runtime.clock.monotonic() - began;
+    assert!(took < limits::REQUEST_WAIT + Duration::from_secs(1), "{took:?}");
+    drop((waiting, late));
+}

@@ -126,6 +126,14 @@ pub enum StartError {
         /// By how much.
         behind_ms: i64,
     },
+    /// The log ends before the snapshot that the index comes from: it has lost its end.
+    #[error("the log goes on with entry {next}, but the snapshot holds all up to {index}: the end of the log is lost")]
+    Cut {
+        /// The next seq of the log.
+        next: Seq,
+        /// The last one that the index holds.
+        index: Seq,
+    },
     /// The system gives no thread.
     #[error("no thread for the cell: {error}")]
     Thread {
@@ -195,6 +203,9 @@ pub(crate) struct Queued {
     pub(crate) reply: oneshot::Sender<Result<Submitted, SubmitError>>,
     pub(crate) _room: Held,
 }
+
+/// Where the outcome of a submission will come.
+pub type Reply = oneshot::Receiver<Result<Submitted, SubmitError>>;
 
 impl Cell {
     /// Starts from `index` (folded from a snapshot, or empty), replays the log's tail, joins, and drives.
@@ -271,11 +282,14 @@ impl Cell {
         self.shared.recent.get(at, range)
     }
 
-    /// Puts a submission into the queue, in the order of the calls, and gives the place where its outcome will come.
-    pub async fn enqueue(
-        &self,
-        submission: Submission,
-    ) -> Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError> {
+    /// Puts a submission into the queue, in the order of the calls, and gives the place where its outcome will come. Waits for room at
+    /// most [`limits::REQUEST_WAIT`].
+    pub async fn enqueue(&self, submission: Submission) -> Result<Reply, SubmitError> {
+        self.enqueue_until(submission, self.runtime().clock.monotonic() + limits::REQUEST_WAIT).await
+    }
+
+    /// The same, for who has waited before: it gives up at that time of the clock that only goes forward.
+    pub async fn enqueue_until(&self, submission: Submission, deadline: Duration) -> Result<Reply, SubmitError> {
         let commands = submission.command_bytes();
         // Roughly what it takes in memory and in the log.
         let bytes = submission.payload_bytes() + commands + SUBMISSION_OVERHEAD_BYTES;
@@ -294,7 +308,8 @@ impl Cell {
             self.shared.requests.send(Request::Submit(queued)).await.map_err(|_| SubmitError::Stopped)?;
             Ok(receiver)
         };
-        tokio::time::timeout(limits::REQUEST_WAIT, enqueue).await.map_err(|_| SubmitError::QueueFull)?
+        let wait = deadline.saturating_sub(self.runtime().clock.monotonic());
+        tokio::time::timeout(wait, enqueue).await.map_err(|_| SubmitError::QueueFull)?
     }
 
     /// Waits until the index holds everything that was in the log when this was called. Needed before a client is told

@@ -61,6 +61,17 @@ pub(crate) struct Driver {
     poll: Duration,
 }
 
+/// However the driver ends, also in a panic: who goes by the cell hears of it. A node that serves what was folded so far, and nothing that comes, would
+/// look sound for ever.
+struct AtEnd(Arc<Shared>);
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        self.0.stopped.cancel();
+        self.0.watchers.wake_all();
+    }
+}
+
 impl Driver {
     pub(crate) async fn start(
         runtime: Runtime,
@@ -88,6 +99,8 @@ impl Driver {
             let entry = join_entry(&runtime, &index, &options, &nonce, fold_version)?;
             let at = index.cell.seq.next();
             match log.append(at, entry).await {
+                // The index holds more than the log: it has lost its end.
+                Err(AppendError::Gap { next, .. }) if next < at => return Err(StartError::Cut { next, index: index.cell.seq }),
                 Ok(()) | Err(AppendError::Conflict { .. } | AppendError::Gap { .. }) => {}
                 Err(error @ (AppendError::Ambiguous { .. } | AppendError::Unavailable { .. })) => {
                     let waited = runtime.clock.monotonic().saturating_sub(began);
@@ -153,12 +166,12 @@ impl Driver {
     }
 
     async fn run(mut self) {
+        let at_end = AtEnd(self.shared.clone());
         let result = self.drive().await;
         if let Err(halt) = &result {
             tracing::error!(error = %halt, "the cell can no longer be served by this node");
         }
-        self.shared.stopped.cancel();
-        self.shared.watchers.wake_all();
+        drop(at_end);
         self.requests.close();
         if let Some(packed) = self.unresolved.take() {
             packed.fail(&SubmitError::Stopped);
@@ -195,7 +208,7 @@ impl Driver {
                 }
             }
             if !self.queue.is_empty() {
-                let packed = Packed::take(&mut self.queue);
+                let packed = self.pack();
                 let answered = packed.waiters.len();
                 self.commit(packed).await?;
                 self.gather(answered);
@@ -211,6 +224,13 @@ impl Driver {
                 return Ok(());
             }
         }
+    }
+
+    /// What comes next in the queue, as much as this log takes at once.
+    fn pack(&mut self) -> Packed {
+        let payload_bytes =
+            if self.shared.log.takes_any_payload() { limits::ENTRY_PAYLOAD_BYTES } else { limits::ENTRY_INLINE_BYTES };
+        Packed::take(&mut self.queue, payload_bytes)
     }
 
     /// Producers keep some requests in flight: of those whose requests were answered with the last commit the next come at once. While
@@ -315,7 +335,8 @@ impl Driver {
                         self.take(request);
                     }
                     if !holds(Rule::A17) && !self.queue.is_empty() && aside.is_none() {
-                        aside = self.unresolved.replace(Packed::take(&mut self.queue));
+                        let next = self.pack();
+                        aside = self.unresolved.replace(next);
                         continue;
                     }
                     self.resolve_doubt(at, &entry).await?;

@@ -29,14 +29,14 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Takes from the front of the queue what fits into one entry; at least one.
-    pub(crate) fn take(queue: &mut VecDeque<Queued>) -> Self {
+    /// Takes from the front of the queue what fits into one entry with so much payload; at least one.
+    pub(crate) fn take(queue: &mut VecDeque<Queued>, payload_bytes: usize) -> Self {
         let mut packed = Self::default();
         let mut command_total = 0;
         while let Some(next) = queue.front() {
             let payload = next.submission.payload_bytes() as u64;
             let commands = next.command_bytes;
-            let fits = packed.payload_length + payload <= limits::ENTRY_PAYLOAD_BYTES as u64
+            let fits = packed.payload_length + payload <= payload_bytes as u64
                 && command_total + commands <= limits::ENTRY_BYTES / 2
                 && packed.commands.len() + next.submission.commands.len() <= limits::ENTRY_COMMANDS;
             if !fits && !packed.waiters.is_empty() {

@@ -239,3 +239,26 @@ async fn a_node_that_joins_meets_it() {
         assert_eq!(living.log.head(), seq, "{wrong:?}: it did not join");
     }
 }
+
+/// Whoever goes by the cell hears that its driver is gone, also if it went in a panic.
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_panics_ends_the_cell() {
+    let living = Living::new(true).await;
+    living.own.faults().on_append(1, AppendFault::Rival(Arc::new(|_, _| panic!("ordered by the test"))));
+    let told = living.cell.submit(Submission::one(topic(2))).await;
+    assert!(matches!(told, Err(SubmitError::Stopped)), "{told:?}");
+    tokio::time::timeout(POLL, living.cell.stopped()).await.unwrap();
+    assert!(living.cell.is_stopped());
+    assert!(matches!(living.cell.barrier().await, Err(BarrierError::Stopped)));
+}
+
+/// The snapshot reaches further than the log: nothing can be appended where the index wants it, however often it is tried.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_lost_its_end_is_not_joined() {
+    let living = Living::new(false).await;
+    let cut: Arc<dyn CommitLog> = Arc::new(MemoryCommitLog::new(living.runtime.clone()));
+    let started = Cell::start(living.runtime.clone(), cut, living.before.clone(), options(true));
+    let error = tokio::time::timeout(Duration::from_secs(60), started).await.unwrap().err();
+    let index = living.before.cell.seq;
+    assert!(matches!(error, Some(StartError::Cut { next: Seq(1), index: at }) if at == index), "{error:?}");
+}

@@ -111,6 +111,25 @@ async fn the_reserve_comes_back_and_free_disk_is_asked_rarely() {
     assert!(log.has_room());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reserve_that_cannot_be_made_is_not_tried_at_every_append() {
+    let disk = SimulatedDisk::new();
+    let options = Options { file_bytes: 1 << 20, reserve_bytes: 5_000, min_free_bytes: 20_000, ..small() };
+    let runtime = Runtime::simulated(3, 0);
+    let log = EmbeddedCommitLog::open_on(Arc::new(disk.clone()), Path::new(DIR), options, runtime.clone()).await.unwrap();
+    assert!(log.release_reserve());
+    // As a quota does: there is room, and none for a file of that size.
+    disk.set_allocate_fails_late(true);
+    log.append(Seq(1), entry(1, 10, 10)).await.unwrap();
+    disk.set_allocate_fails_late(false);
+    runtime.sleep(std::time::Duration::from_secs(50)).await;
+    log.append(Seq(2), entry(2, 10, 10)).await.unwrap();
+    assert_eq!(log.disk_use().reserve_bytes, 0, "not yet");
+    runtime.sleep(std::time::Duration::from_secs(15)).await;
+    log.append(Seq(3), entry(3, 10, 10)).await.unwrap();
+    assert_eq!(log.disk_use().reserve_bytes, 5_000);
+}
+
 #[test]
 fn the_floor_and_the_close_may_use_the_reserve() {
     block_on(async {

@@ -5,11 +5,12 @@ use crate::door::Taken;
 use crate::failure::Failure;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use strandline_commands::Batch;
 use strandline_index::BatchOutcome;
-use strandline_runtime::Held;
+use strandline_runtime::{Clock, Held};
 use strandline_types::{TopicPartition, limits};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// A batch counts with at least this: it is more than its bytes.
 const LEAST_SHARE_BYTES: usize = 1_024;
@@ -22,13 +23,25 @@ impl Room {
         Self(Arc::new(Semaphore::new(limits::INGEST_BUFFER_BYTES)))
     }
 
-    /// Room for a batch; none if the buffers stay full for too long.
-    pub(crate) async fn take(&self, bytes: usize) -> Option<Held> {
-        let bytes = u32::try_from(bytes.clamp(LEAST_SHARE_BYTES, limits::INGEST_BUFFER_BYTES)).ok()?;
-        let permit = self.0.clone().acquire_many_owned(bytes);
-        let permit = tokio::time::timeout(limits::REQUEST_WAIT, permit).await.ok()?.ok()?;
-        Some(Held::new(permit, metrics::gauge!("strandline_ingest_buffer_bytes")))
+    /// Room for a batch, if there is some.
+    pub(crate) fn take_now(&self, bytes: usize) -> Option<Held> {
+        self.0.clone().try_acquire_many_owned(share(bytes)).ok().map(held)
     }
+
+    /// Room for a batch; none if the buffers stay full until then.
+    pub(crate) async fn take_until(&self, bytes: usize, clock: &dyn Clock, deadline: Duration) -> Option<Held> {
+        let wait = deadline.saturating_sub(clock.monotonic());
+        let permit = self.0.clone().acquire_many_owned(share(bytes));
+        tokio::time::timeout(wait, permit).await.ok()?.ok().map(held)
+    }
+}
+
+fn share(bytes: usize) -> u32 {
+    u32::try_from(bytes.clamp(LEAST_SHARE_BYTES, limits::INGEST_BUFFER_BYTES)).unwrap_or(u32::MAX)
+}
+
+fn held(permit: OwnedSemaphorePermit) -> Held {
+    Held::new(permit, metrics::gauge!("strandline_ingest_buffer_bytes"))
 }
 
 /// A batch that waits, with the one who waits for it. Dropping it without a word leaves its outcome in doubt.

@@ -77,7 +77,14 @@ impl Buffers {
     pub(crate) async fn take_in(&self, taken: Vec<Taken>, urgent: bool, pending: &mut PendingProduce) {
         let mut entries = Vec::with_capacity(taken.len());
         for taken in taken {
-            let Some(share) = self.room.take(taken.bytes.len()).await else {
+            let bytes = taken.bytes.len();
+            let mut share = self.room.take_now(bytes);
+            if share.is_none() {
+                // What is flushed gives room back: of one request more can come than there is room for.
+                self.intake.push(std::mem::take(&mut entries), urgent);
+                share = self.room.take_until(bytes, &*pending.clock, pending.started + limits::REQUEST_WAIT).await;
+            }
+            let Some(share) = share else {
                 fail(&mut pending.response, taken.place, &Failure::queue_full());
                 continue;
             };

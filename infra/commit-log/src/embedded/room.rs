@@ -11,6 +11,8 @@ use strandline_runtime::Clock;
 
 /// The file system is asked this often at most.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A reserve that could not be made (a quota, say) is tried again so often at most: trying costs more than an append.
+const RESERVE_INTERVAL: Duration = Duration::from_secs(60);
 const RESERVE_NAME: &str = "reserve";
 
 /// How much disk is left, asked rarely; and the reserve file.
@@ -21,6 +23,8 @@ pub(super) struct Room {
     min_free_bytes: u64,
     reserve_bytes: u64,
     reserve_held: AtomicBool,
+    /// When the reserve could not be made.
+    reserve_failed: Mutex<Option<Duration>>,
     looked: Mutex<Option<(Duration, u64)>>,
     /// Less than what must stay free was there at the last look.
     is_short: AtomicBool,
@@ -35,6 +39,7 @@ impl Room {
             min_free_bytes: options.min_free_bytes,
             reserve_bytes: options.reserve_bytes,
             reserve_held: AtomicBool::new(false),
+            reserve_failed: Mutex::new(None),
             looked: Mutex::new(None),
             is_short: AtomicBool::new(false),
         }
@@ -87,6 +92,7 @@ impl Room {
             Err(error) => {
                 tracing::warn!(%error, dir = %self.dir.display(), "no room for the log's reserve");
                 let _ = self.disk.remove(&self.dir.join(RESERVE_NAME));
+                *self.reserve_failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.monotonic());
             }
         }
         self.forget_look();
@@ -126,8 +132,12 @@ impl Room {
     /// Takes the reserve again once there is room for it above what must stay free.
     pub(super) fn restore_reserve(&self) {
         let missing = self.reserve_bytes > 0 && !self.reserve_held.load(Ordering::Relaxed);
+        let failed = *self.reserve_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !missing || failed.is_some_and(|at| self.clock.monotonic().saturating_sub(at) < RESERVE_INTERVAL) {
+            return;
+        }
         let needed = self.min_free_bytes.saturating_add(self.reserve_bytes.saturating_mul(2));
-        if missing && self.free_bytes().is_some_and(|free| free >= needed) {
+        if self.free_bytes().is_some_and(|free| free >= needed) {
             self.hold_reserve();
         }
     }
