@@ -230,7 +230,7 @@ impl Index {
             true => Some(object_name(&file.path, Seq::ZERO, Rule::B5)?),
             false => None,
         };
-        if let Some(known) = fresh.and_then(|name| topic.fresh.get_mut(&name)) {
+        if let Some((name, known)) = fresh.and_then(|name| topic.fresh.get_mut(&name).map(|known| (name, known))) {
             // Its object was lost and has been put anew, without rows: it goes on answering for its ranges.
             let cover = |file: &NewFile| {
                 file.ranges.iter().map(|range| (range.partition, range.start, range.end)).collect::<BTreeSet<_>>()
@@ -240,6 +240,13 @@ impl Index {
             }
             self.fill.file_bytes = self.fill.file_bytes.saturating_sub(fresh_weight(&known.file)) + fresh_weight(file);
             known.file = file.clone();
+            for range in &file.ranges {
+                let fresh = partition_mut(topic, range.partition).into_iter().flat_map(|partition| &mut partition.fresh);
+                // Lost records are not the newest of anything any more.
+                for fresh in fresh.filter(|fresh| fresh.segment == name && fresh.start == range.start) {
+                    (fresh.max_timestamp_ms, fresh.max_timestamp_offset) = (range.max_timestamp_ms, range.max_timestamp_offset);
+                }
+            }
             topic.bronze_changed = context.seq;
             return Ok(Outcome::Done);
         }
