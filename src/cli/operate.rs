@@ -44,7 +44,7 @@ pub(super) enum BronzeCommand {
         #[command(flatten)]
         at: Where,
     },
-    /// Reads every file whole and checks CRCs, digests, order and coverage
+    /// Reads every file whole and checks CRCs, digests, order and coverage; without a topic also the log and its copies
     Verify {
         /// One topic only
         topic: Option<String>,

@@ -4,6 +4,7 @@ mod bronze;
 mod failure;
 mod index;
 mod verify;
+mod verify_log;
 mod verify_manifests;
 mod verify_unknown;
 

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::bronze::{TopicQuery, files, find};
+use super::verify_log::Rest;
 use super::verify_manifests::verify_manifests;
 use super::verify_unknown::{listed, verify_gaps, verify_unknown};
 use crate::node::{Parts, answering_fresh};
@@ -111,7 +112,8 @@ fn lines(parts: Arc<Parts>, topic: Option<TopicId>) -> impl Stream<Item = Verify
 }
 
 /// Reads every file of a topic, or of all, and checks it, that the manifests name these files, that all offsets below the sealed
-/// ends are answered for, and that nothing else lies under `bronze/`: what `bronze verify` asks for.
+/// ends are answered for, and that nothing else lies under `bronze/`: what `bronze verify` asks for. Of all, it also checks the commit
+/// log, its copies, snapshots and WAL segments.
 ///
 /// # Errors
 /// The segment index cannot be read or `bronze/` not be listed, so that it is not known which files there are.
@@ -144,7 +146,15 @@ async fn verify_into(parts: &Parts, topic: Option<TopicId>, lines: &Lines) -> Re
         let view = parts.cell.view();
         topics.iter().filter_map(|id| view.topics.get(id)).map(|topic| answering_fresh(topic).count()).sum()
     };
-    lines.say(VerifyLine::Files((unknown.len() + fresh) as u64)).await?;
+    // What is no topic's own.
+    let rest = if topic.is_none() { Some(Rest::list(parts).await?) } else { None };
+    lines.say(VerifyLine::Files((unknown.len() + fresh + rest.as_ref().map_or(0, Rest::count)) as u64)).await?;
+    if let Some(rest) = rest {
+        lines.say_all(rest.snapshots(parts).await?).await?;
+        lines.say_all(rest.copies(parts).await?).await?;
+        lines.say_all(rest.segments(parts).await).await?;
+        lines.say(VerifyLine::Checked(rest.log(parts).await)).await?;
+    }
     for id in topics {
         let files = files(parts, id).await?;
         lines.say_all(verify_manifests(parts, id, &files).await).await?;

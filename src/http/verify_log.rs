@@ -1,0 +1,225 @@
+//! What `bronze verify` looks at besides Parquet and manifests, if it is asked for everything: what a start, a rebuild and readers of the newest records
+//! need. A copy of the log that rots is missed only once the log is lost.
+
+use super::verify::VerifyResult;
+use crate::node::Parts;
+use futures::TryStreamExt;
+use std::collections::BTreeSet;
+use strandline_commands::chain_hash;
+use strandline_commit_log::Tail;
+use strandline_compactor::{LOG_COPY_PREFIX, LogCopy, LogCopyName, SNAPSHOT_PREFIX, SnapshotName};
+use strandline_extents::ExtentReader;
+use strandline_index::{Extent, ExtentPlace, decode_snapshot, digest_of};
+use strandline_object_store::{GetError, Purpose, crc32c};
+use strandline_types::{ObjectName, Seq, TopicId, TopicPartition, limits};
+
+/// What helps where a copy or a snapshot cannot be used: none of what is older is needed then.
+const REMEDY: &str = "take a new snapshot with `strandline index snapshot`: what is older goes";
+/// How the commit log is called in what is found.
+const LOG: &str = "commit-log";
+/// Rows of the log that are read at once.
+const ROWS_BYTES: usize = 4 << 20;
+/// Extents that are copied out of the index at once.
+const EXTENTS: usize = 10_000;
+
+/// What is there to be checked.
+pub(super) struct Rest {
+    snapshots: Vec<SnapshotName>,
+    copies: Vec<LogCopyName>,
+    /// How far the log was copied before the copies were listed.
+    copied: Seq,
+    segments: Vec<(ObjectName, u64, u32)>,
+}
+
+impl Rest {
+    pub(super) async fn list(parts: &Parts) -> anyhow::Result<Self> {
+        let (cell_epoch, copied, segments) = {
+            let view = parts.cell.view();
+            let segments = view.wal_objects.iter().map(|(name, object)| (*name, object.size, object.crc32c)).collect();
+            (view.cell.cell_epoch, view.cell.log_copied, segments)
+        };
+        // Those of earlier epochs serve nobody: the snapshot with which a rebuild ends begins anew.
+        let mut snapshots: Vec<SnapshotName> = names(parts, SNAPSHOT_PREFIX).await?;
+        snapshots.retain(|name| name.cell_epoch == cell_epoch);
+        let mut copies: Vec<LogCopyName> = names(parts, LOG_COPY_PREFIX).await?;
+        copies.retain(|name| name.cell_epoch == cell_epoch);
+        copies.sort_unstable();
+        Ok(Self { snapshots, copies, copied, segments })
+    }
+
+    /// How many files, the log counted as one.
+    pub(super) fn count(&self) -> usize {
+        self.snapshots.len() + self.copies.len() + self.segments.len() + 1
+    }
+
+    pub(super) async fn snapshots(&self, parts: &Parts) -> anyhow::Result<Vec<VerifyResult>> {
+        let mut results = Vec::new();
+        for name in &self.snapshots {
+            let key = name.to_string();
+            let read = parts.objects.get_in_pieces(Purpose::Read, &key, limits::SNAPSHOT_BYTES).await;
+            let bytes = match read {
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => {
+                    results.push(said(key, Some(error.to_string())));
+                    continue;
+                }
+                Ok(bytes) => bytes,
+            };
+            let name = *name;
+            let check = move || match decode_snapshot(&bytes) {
+                Ok(index) if index.cell.seq == name.seq && digest_of(&bytes) == name.digest => None,
+                Ok(_) => Some("it is not what its name says".to_owned()),
+                Err(error) => Some(error.to_string()),
+            };
+            let problem = parts.runtime.spawner.background("verify a snapshot", check).await?;
+            results.push(said(key, problem.map(with_remedy)));
+        }
+        Ok(results)
+    }
+
+    /// Every copy, and that none is missing between the floor's snapshot and where copying had come.
+    pub(super) async fn copies(&self, parts: &Parts) -> anyhow::Result<Vec<VerifyResult>> {
+        let mut results = Vec::new();
+        for name in &self.copies {
+            let checked = parts.objects.get(Purpose::Read, &name.to_string()).await.map(|bytes| match LogCopy::decode(&bytes) {
+                Ok(copy) if copy.name() == Some(*name) => None,
+                Ok(_) => Some(with_remedy("it is not what its name says".to_owned())),
+                Err(error) => Some(with_remedy(error.to_string())),
+            });
+            results.extend(unless_gone(name.to_string(), checked));
+        }
+        // Looked at last: what has gone since the copies were listed lies below it.
+        let floor = parts.cell.log().floor().await?;
+        let mut next = floor.snapshot.map_or(Seq(1), |snapshot| snapshot.seq.next());
+        for name in &self.copies {
+            if name.from > next {
+                break;
+            }
+            next = next.max(name.to.next());
+        }
+        if next <= self.copied {
+            let problem = format!(
+                "entries {next} to {} were copied, and not all of these copies are there: a rebuild would end before them",
+                self.copied
+            );
+            results.push(said(LOG_COPY_PREFIX.to_owned(), Some(problem)));
+        }
+        Ok(results)
+    }
+
+    pub(super) async fn segments(&self, parts: &Parts) -> Vec<VerifyResult> {
+        let mut results = Vec::new();
+        for (name, size, expected) in &self.segments {
+            let path = format!("wal/{name}");
+            let checked = parts.objects.get(Purpose::Read, &path).await.map(|bytes| {
+                let whole = bytes.len() as u64 == *size && crc32c(&[bytes]) == *expected;
+                (!whole).then(|| "its bytes are not those that were written".to_owned())
+            });
+            results.extend(unless_gone(path, checked));
+        }
+        results
+    }
+
+    /// The commit log: its rows continue one another, and the batches that only it has are whole.
+    pub(super) async fn log(&self, parts: &Parts) -> VerifyResult {
+        let mut problems = BTreeSet::new();
+        if let Err(problem) = rows(parts).await {
+            problems.insert(problem);
+        }
+        let reader = ExtentReader::new(parts.cell.log().clone(), parts.objects.clone(), Purpose::Read).once();
+        let mut after = None;
+        loop {
+            let extents = inline_extents(parts, after);
+            let Some(last) = extents.last() else { break };
+            after = Some((last.0, last.1.start));
+            for (partition, extent) in &extents {
+                match reader.bytes(extent).await {
+                    Err(error) if !error.is_missing() || is_there(parts, *partition, extent) => {
+                        problems.insert(error.to_string());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        VerifyResult { path: LOG.to_owned(), rows: 0, problems: problems.into_iter().collect() }
+    }
+}
+
+/// Every row from the floor to the end names the one before.
+async fn rows(parts: &Parts) -> Result<(), String> {
+    let end = parts.cell.seq();
+    let mut from = parts.cell.log().floor().await.map_err(|error| error.to_string())?.seq.max(Seq(1));
+    let mut before = None;
+    while from <= end {
+        let rows = match parts.cell.log().read(from, ROWS_BYTES).await.map_err(|error| error.to_string())? {
+            // The floor has moved on.
+            Tail::Trimmed { floor } => {
+                (from, before) = (floor.seq, None);
+                continue;
+            }
+            Tail::Rows { rows, .. } => rows,
+        };
+        if rows.is_empty() {
+            return Err(format!("it ends before entry {from}, and the index holds all up to {end}"));
+        }
+        for row in rows {
+            if before.is_some_and(|before| before != row.hash_before) {
+                return Err(format!("entry {} does not continue the one before", row.seq));
+            }
+            before = Some(chain_hash(row.hash_before, &row.bytes));
+            from = row.seq.next();
+        }
+    }
+    Ok(())
+}
+
+/// Some extents that lie in the log's own entries, in the order of their partitions and offsets, behind that one.
+fn inline_extents(parts: &Parts, after: Option<(TopicPartition, i64)>) -> Vec<(TopicPartition, Extent)> {
+    let view = parts.cell.view();
+    let mut found = Vec::new();
+    let from = after.map_or(TopicId::default(), |(place, _)| place.topic_id);
+    for topic in view.topics.range(from..).map(|(_, topic)| topic) {
+        for (number, partition) in (0..).zip(&topic.partitions) {
+            let place = TopicPartition { topic_id: topic.id, partition: number };
+            let begin = match after {
+                Some((last, _)) if place < last => continue,
+                Some((last, start)) if place == last => partition.extents.partition_point(|extent| extent.start <= start),
+                _ => 0,
+            };
+            let inline = partition.extents.range(begin..).filter(|extent| matches!(extent.place, ExtentPlace::Inline { .. }));
+            found.extend(inline.take(EXTENTS - found.len()).map(|extent| (place, *extent)));
+            if found.len() >= EXTENTS {
+                return found;
+            }
+        }
+    }
+    found
+}
+
+/// Whether the index still goes by it: else it was converted meanwhile, or let go.
+fn is_there(parts: &Parts, place: TopicPartition, extent: &Extent) -> bool {
+    let view = parts.cell.view();
+    view.partition(place.topic_id, place.partition).is_some_and(|partition| partition.extents.contains(extent))
+}
+
+async fn names<N: std::str::FromStr>(parts: &Parts, prefix: &str) -> anyhow::Result<Vec<N>> {
+    let listed: Vec<_> = parts.objects.list(Purpose::Read, prefix.trim_end_matches('/')).try_collect().await?;
+    Ok(listed.into_iter().filter_map(|found| found.path.parse().ok()).collect())
+}
+
+/// Nothing is said of what was deleted meanwhile.
+fn unless_gone(path: String, checked: Result<Option<String>, GetError>) -> Option<VerifyResult> {
+    match checked {
+        Err(error) if error.is_not_found() => None,
+        Err(error) => Some(said(path, Some(error.to_string()))),
+        Ok(problem) => Some(said(path, problem)),
+    }
+}
+
+fn with_remedy(problem: String) -> String {
+    format!("{problem}; {REMEDY}")
+}
+
+fn said(path: String, problem: Option<String>) -> VerifyResult {
+    VerifyResult { path, rows: 0, problems: problem.into_iter().collect() }
+}

@@ -1,0 +1,45 @@
+//! `bronze verify` also looks at what a start or a rebuild will need one day, although nobody reads it now.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::path::Path;
+use strandline::node::{Node, NodeOptions};
+use strandline_corruption::folder::{Change, Damage, Files};
+use strandline_corruption::sample;
+
+/// What is complained of, by path, in the folder that `files` make.
+async fn complaints(files: &Files, data: &Path) -> Vec<String> {
+    files.write(data).unwrap();
+    let node = Node::start(NodeOptions { settings: sample::settings(data), ..NodeOptions::default() }).await.unwrap();
+    let results = strandline::http::verify_bronze(node.parts(), None).await.unwrap();
+    node.stop().await;
+    std::fs::remove_dir_all(data).unwrap();
+    let bad = results.into_iter().filter(|result| !result.problems.is_empty());
+    bad.map(|result| format!("{}: {}", result.path, result.problems.join("; "))).collect()
+}
+
+fn below(files: &Files, folder: &str) -> Vec<String> {
+    files.files.keys().filter(|name| name.starts_with(folder)).cloned().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_the_log_snapshots_and_wal_segments_are_looked_at() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample::make(&root.path().join("sample")).await.unwrap();
+    let (whole, data) = (&sample.stopped, root.path().join("data"));
+    assert_eq!(complaints(whole, &data).await, Vec::<String>::new());
+    for folder in ["store/log/", "store/wal/"] {
+        let file = below(whole, folder).pop().unwrap();
+        let damage = Damage { file: file.clone(), what: Change::Flip { at: 20, mask: 1 } };
+        let found = complaints(&whole.damaged(&damage), &data).await;
+        let path = file.strip_prefix("store/").unwrap();
+        assert!(matches!(found.as_slice(), [one] if one.starts_with(path)), "{file}: {found:?}");
+    }
+    // One that is missing between others leaves a hole in what a rebuild knows.
+    let mut files = whole.clone();
+    let copies = below(whole, "store/log/");
+    assert!(copies.len() > 2);
+    files.files.remove(&copies[copies.len() - 2]);
+    let found = complaints(&files, &data).await;
+    assert!(matches!(found.as_slice(), [one] if one.contains("not all of these copies are there")), "{found:?}");
+}
