@@ -22,7 +22,7 @@ impl RunDigest {
     pub fn update(&mut self, ingest_ms: i64, bytes: usize, record: &RecordRef<'_>) {
         let Self { gathered, crc, ingest } = self;
         ingest.extend_from_slice(&ingest_ms.to_be_bytes());
-        if bytes < GATHER_BYTES {
+        if record_weight(record, bytes) < GATHER_BYTES {
             gather(record, bytes, gathered);
         } else {
             crc.update(gathered);
@@ -82,7 +82,24 @@ pub(crate) fn record_weight(record: &RecordRef<'_>, bytes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strandline_counting_allocator::allocated;
     use strandline_types::HeaderRef;
+
+    #[test]
+    fn a_million_headers_without_bytes_are_not_gathered() {
+        let headers = vec![HeaderRef { key: "", value: None }; 1 << 20];
+        let record = RecordRef {
+            offset: 0,
+            timestamp_ms: 0,
+            timestamp_type: TimestampType::Create,
+            key: None,
+            value: None,
+            headers: &headers,
+        };
+        let mut digest = RunDigest::new();
+        let ((), bytes) = allocated(|| digest.update(0, record_bytes(&record), &record));
+        assert!(bytes < 2 * GATHER_BYTES, "{bytes}");
+    }
 
     #[test]
     fn a_digest_is_of_the_bytes_that_the_format_names() {

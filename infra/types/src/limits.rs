@@ -35,6 +35,10 @@ pub const CONNECTIONS: usize = 20_000;
 pub const BATCH_BYTES: usize = 64 * MIB;
 /// Largest batch after decompression; beyond it the batch is refused as MESSAGE_TOO_LARGE.
 pub const DECOMPRESSED_BATCH_BYTES: usize = 128 * MIB;
+/// Headers of one record; one with more is refused as INVALID_RECORD. A header may be two bytes, and takes many times that in memory.
+pub const RECORD_HEADERS: usize = 65_536;
+/// Headers of a record that was taken in before that bound was there: one with more is set aside when it is converted.
+pub const RECORD_HEADERS_READ: usize = 1_048_576;
 /// Largest topic name, Kafka's own.
 pub const TOPIC_NAME_BYTES: usize = 249;
 

@@ -92,6 +92,12 @@ pub enum RecordRule {
     /// A header's key is not UTF-8.
     #[error("a header's key is not UTF-8")]
     HeaderKey,
+    /// More headers than are held in memory together.
+    #[error("it has more than {max} headers")]
+    Headers {
+        /// Headers allowed.
+        max: usize,
+    },
 }
 
 impl BatchError {

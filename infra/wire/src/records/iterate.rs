@@ -63,9 +63,7 @@ pub fn for_each_record(
         let Some(bytes) = read_length(records, &mut position).and_then(|length| take(records, &mut position, length)) else {
             return Err(malformed);
         };
-        let Some(record) = parse(bytes, &mut headers) else {
-            return Err(malformed);
-        };
+        let record = parse(bytes, &mut headers).map_err(|rule| BatchError::Record { index, rule })?;
         let record = RecordRef {
             offset: place.base_offset.saturating_add(i64::from(record.offset_delta)),
             timestamp_ms: place.log_append_time_ms.unwrap_or_else(|| header.base_timestamp.wrapping_add(record.timestamp_delta)),
@@ -89,19 +87,33 @@ struct Parsed<'a> {
 }
 
 #[inline(always)]
-fn parse<'a>(record: &'a [u8], headers: &mut Vec<HeaderRef<'a>>) -> Option<Parsed<'a>> {
+fn parse<'a>(record: &'a [u8], headers: &mut Vec<HeaderRef<'a>>) -> Result<Parsed<'a>, RecordRule> {
+    const MAX: usize = limits::RECORD_HEADERS_READ;
     let mut position = 1;
-    let timestamp_delta = read_long(record, &mut position)?;
-    let offset_delta = read_int(record, &mut position)?;
-    let key = read_nullable(record, &mut position)?;
-    let value = read_nullable(record, &mut position)?;
+    let malformed = || RecordRule::Malformed;
+    let timestamp_delta = read_long(record, &mut position).ok_or_else(malformed)?;
+    let offset_delta = read_int(record, &mut position).ok_or_else(malformed)?;
+    let key = read_nullable(record, &mut position).ok_or_else(malformed)?;
+    let value = read_nullable(record, &mut position).ok_or_else(malformed)?;
     headers.clear();
-    for _ in 0..read_length(record, &mut position)? {
-        let length = read_length(record, &mut position)?;
-        let key = simdutf8::basic::from_utf8(take(record, &mut position, length)?).ok()?;
-        headers.push(HeaderRef { key, value: read_nullable(record, &mut position)? });
+    let count = read_length(record, &mut position).ok_or_else(malformed)?;
+    if count > MAX {
+        return Err(RecordRule::Headers { max: MAX });
     }
-    (position == record.len()).then_some(Parsed { timestamp_delta, offset_delta, key, value })
+    for _ in 0..count {
+        headers.push(read_header(record, &mut position).ok_or_else(malformed)?);
+    }
+    if position != record.len() {
+        return Err(RecordRule::Malformed);
+    }
+    Ok(Parsed { timestamp_delta, offset_delta, key, value })
+}
+
+#[inline(always)]
+fn read_header<'a>(record: &'a [u8], position: &mut usize) -> Option<HeaderRef<'a>> {
+    let length = read_length(record, position)?;
+    let key = simdutf8::basic::from_utf8(take(record, position, length)?).ok()?;
+    Some(HeaderRef { key, value: read_nullable(record, position)? })
 }
 
 #[inline(always)]

@@ -3,6 +3,7 @@
 
 use super::{BatchError, Compression, RecordRule, compression, varint};
 use std::io::{ErrorKind, Read};
+use strandline_types::limits;
 
 /// What a walk tells about a record.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,10 @@ pub(super) fn walk_record<S: Source>(source: &mut S) -> Result<RecordFacts, Walk
     let headers = source.int()?;
     if headers < 0 {
         return Err(RecordRule::Malformed.into());
+    }
+    // What is announced may not be there: what is said of the record then does not matter.
+    if headers as usize > limits::RECORD_HEADERS {
+        return Err(RecordRule::Headers { max: limits::RECORD_HEADERS }.into());
     }
     for _ in 0..headers {
         let key = source.int()?;
