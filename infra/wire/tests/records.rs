@@ -419,6 +419,20 @@ fn a_bomb_is_refused() {
 }
 
 #[test]
+fn the_largest_record_that_is_taken_in_can_be_rebuilt() {
+    const MOST: usize = strandline_types::limits::DECOMPRESSED_BATCH_BYTES;
+    // Lengths of record and value take four bytes each; attributes, two deltas, key and count of headers one.
+    const OTHER_BYTES: usize = 13;
+    let largest = Owned { offset: 0, timestamp_ms: 7, key: None, value: Some(vec![0; MOST - OTHER_BYTES]), headers: vec![] };
+    let batch = build(std::slice::from_ref(&largest), BatchOptions { compression: Compression::Zstd, ..BatchOptions::default() });
+    assert_eq!(validate_batch(&batch, &rules()).unwrap().decompressed_bytes, MOST);
+    // As the first record after a wide hole its offset takes more.
+    let mut builder = BatchBuilder::new(BatchOptions { base_offset: -2_000_000_000, ..BatchOptions::default() });
+    largest.with(|record| builder.push(record)).unwrap();
+    assert!(read(&builder.finish(None).unwrap()).unwrap() == [largest], "another record");
+}
+
+#[test]
 fn restamping_agrees_for_every_size() {
     for size in [0_usize, 1, 1_000, 65_000, 65_536, 70_000, 300_000] {
         let record = Owned { offset: 0, timestamp_ms: 3, key: None, value: Some(vec![7; size]), headers: vec![] };

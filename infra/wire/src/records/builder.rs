@@ -132,7 +132,8 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[HeaderRef<'_>],
     ) -> Result<(), BatchError> {
-        let bytes = self.buffer.len() + Self::record_bytes(key, value, headers);
+        // Whatever batch the door takes in has to fit when it is rebuilt: a record's numbers may take a few bytes more then.
+        let bytes = self.buffer.len() - BATCH_HEADER_BYTES + body_bytes(key, value, headers);
         if bytes > limits::DECOMPRESSED_BATCH_BYTES {
             return Err(BatchError::TooLarge { bytes, max: limits::DECOMPRESSED_BATCH_BYTES });
         }
