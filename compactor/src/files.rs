@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use strandline_bronze::{FinishedSegment, PartitionSummary, Preference};
 use strandline_commands::{FileRange, NewFile};
 use strandline_index::{Format, Topic};
+use strandline_types::limits;
 
 /// `Convert.key_format` and `.value_format`.
 pub(crate) const FORMAT_TEXT: u32 = 1;
@@ -35,6 +36,11 @@ pub(crate) fn file_ranges(partitions: &[PartitionSummary], sent_bytes: &BTreeMap
         }
     });
     ranges.collect()
+}
+
+/// Record bytes of a file, and something for each of its rows, which may have none.
+pub(crate) fn weight(file: &NewFile) -> u64 {
+    file.record_bytes.saturating_add(file.rows.saturating_mul(limits::ROW_WEIGHT))
 }
 
 /// The command's view of a finished file.

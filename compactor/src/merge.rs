@@ -2,7 +2,7 @@
 //! partitions each, and so do the sealed files that are made of them.
 
 use crate::error::WorkError;
-use crate::files::{new_file, preference, sent_bytes_of};
+use crate::files::{new_file, preference, sent_bytes_of, weight};
 use crate::seal::log_starts;
 use crate::shared::Shared;
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,7 +97,7 @@ fn small_run(topic: &Topic, order: &[ObjectName], bound: u64, merge_segments: us
     let (mut day, mut bytes, mut record_bytes) = (None, 0_u64, 0_u64);
     for name in order {
         let segment = topic.fresh.get(name)?;
-        let (size, records, of_day) = (segment.file.size, segment.file.record_bytes, segment.file.ingest_day);
+        let (size, records, of_day) = (segment.file.size, weight(&segment.file), segment.file.ingest_day);
         let in_memory = bytes + size <= MERGE_BYTES && record_bytes.saturating_add(records) <= limits::MERGE_RECORD_BYTES;
         let is_free = segment.plan.is_none() || !holds(Rule::C9);
         let fits = is_free && size < bound && (run.is_empty() || (day == Some(of_day) && in_memory));
@@ -291,6 +291,12 @@ mod tests {
             segment.file.record_bytes = limits::SEAL_RECORD_BYTES / 2 + 1;
         }
         assert_eq!(choose_inputs(&topic, 0, 128 << 20, None), [name(0)]);
+        // So is what has no bytes at all.
+        for segment in topic.fresh.values_mut() {
+            (segment.file.record_bytes, segment.file.rows) = (0, limits::MERGE_RECORD_BYTES / limits::ROW_WEIGHT / 4);
+        }
+        assert_eq!(choose_merge(&topic, 4, 128 << 20), (0..4).map(name).collect::<Vec<_>>());
+        assert!(choose_merge(&topic, 5, 128 << 20).is_empty());
     }
 
     #[test]

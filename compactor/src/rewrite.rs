@@ -3,6 +3,7 @@
 //! Small inputs are read whole; larger ones a few pages at a time. Row groups that hold nothing but one partition are copied as they are.
 
 use crate::error::WorkError;
+use crate::files::weight;
 use crate::garbage::is_referenced;
 use crate::shared::Shared;
 use crate::work_memory::{Urgency, writer_bytes};
@@ -87,7 +88,7 @@ impl Shared {
         rule: PutRule,
     ) -> Result<Vec<(String, FinishedSegment)>, WorkError> {
         let bytes: u64 = files.iter().map(|file| file.size).sum();
-        let record_bytes: u64 = files.iter().map(|file| file.record_bytes).sum();
+        let record_bytes: u64 = files.iter().map(weight).fold(0, u64::saturating_add);
         let whole = bytes <= self.options.whole_input_bytes;
         let held_bytes = (limits::MERGE_HELD_BYTES as u64).min(record_bytes.saturating_mul(2));
         let need_bytes = if whole { bytes + held_bytes } else { held_bytes } + writer_bytes(record_bytes);

@@ -1,5 +1,6 @@
 //! When a topic's fresh segments are sealed, and which of them: decided from the index alone.
 
+use crate::files::weight;
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_index::{FreshSegment, Topic};
 use strandline_types::calendar::DAY_MS;
@@ -139,7 +140,7 @@ pub(crate) fn choose_inputs(topic: &Topic, day: i32, file_bytes: u64, forced: Op
         let Some((name, file)) = best.and_then(|name| Some((name, &topic.fresh.get(&name)?.file))) else { break };
         // One more would make the file far larger than its aim: it is the next file's.
         let too_large = bytes.saturating_add(file.size) > file_bytes.saturating_add(file_bytes / 2);
-        let too_much = record_bytes.saturating_add(file.record_bytes) > limits::SEAL_RECORD_BYTES;
+        let too_much = record_bytes.saturating_add(weight(file)) > limits::SEAL_RECORD_BYTES;
         if !chosen.is_empty() && (too_large || too_much) {
             break;
         }
@@ -147,7 +148,7 @@ pub(crate) fn choose_inputs(topic: &Topic, day: i32, file_bytes: u64, forced: Op
             partitions.insert(*partition);
             next.insert(*partition, at + 1);
         }
-        (bytes, record_bytes) = (bytes.saturating_add(file.size), record_bytes.saturating_add(file.record_bytes));
+        (bytes, record_bytes) = (bytes.saturating_add(file.size), record_bytes.saturating_add(weight(file)));
         chosen.push(name);
         if bytes >= file_bytes || chosen.len() >= limits::SEAL_INPUTS {
             break;

@@ -12,7 +12,7 @@ use crate::scan::{RowBatch, SegmentScan};
 use std::ops::Range;
 use strandline_types::{RecordRef, limits};
 
-/// What memory a decoded row takes beside its record bytes, about.
+/// What memory a decoded row takes beside what it weighs, about.
 const ROW_BYTES: u64 = 256;
 
 /// Where a merge stands.
@@ -35,7 +35,7 @@ pub enum MergeStep {
         /// Its row groups.
         row_groups: Range<usize>,
     },
-    /// As many record bytes as were asked for have been handed out.
+    /// As many record bytes as were asked for have been handed out, something for each row and header among them.
     Paused,
     /// There is nothing left.
     Done,
@@ -81,22 +81,25 @@ impl Input {
         let scan = self.scan.get_or_insert_with(|| SegmentScan::of_runs(footer, fetched, runs));
         let Some(batch) = scan.next_batch()? else { return Err(ReadError::damaged(footer, "rows are missing")) };
         let runs = &footer.runs()[self.next_run..self.next_run + batch.runs()];
-        let bytes = runs.iter().map(|run| run.bytes + u64::from(run.rows) * ROW_BYTES).sum();
+        let bytes = runs
+            .iter()
+            .map(|run| footer.weight(run).saturating_add(u64::from(run.rows) * ROW_BYTES))
+            .fold(0, u64::saturating_add);
         self.page = Some(Page { batch, first_run: self.next_run, bytes });
         Ok(())
     }
 
-    /// Runs from the next one on of about so many record bytes, up to the end of a page, and where their bytes lie.
+    /// Runs from the next one on of about so much weight, up to the end of a page, and where their bytes lie.
     fn window(&self, max_bytes: u64) -> (usize, Vec<Range<u64>>) {
         let runs = self.footer.runs();
-        let (mut until, mut bytes) = (self.next_run, 0);
+        let (mut until, mut bytes) = (self.next_run, 0_u64);
         while let Some(run) = runs.get(until) {
             let begins_a_page = (run.first_row as usize).is_multiple_of(limits::PAGE_ROWS);
             let is_copied = self.copied.iter().any(|(partition, _)| *partition == run.partition);
             if until > self.next_run && ((begins_a_page && bytes >= max_bytes) || is_copied) {
                 break;
             }
-            bytes += run.bytes;
+            bytes = bytes.saturating_add(self.footer.weight(run));
             until += 1;
         }
         let pieces = self.footer.pieces(self.next_run..until);
@@ -187,7 +190,7 @@ impl Merge {
         max_bytes: u64,
         mut visit: impl FnMut(i32, i64, &RecordRef<'_>) -> Result<(), E>,
     ) -> Result<MergeStep, E> {
-        let mut handed_out = 0;
+        let mut handed_out = 0_u64;
         while let Some((partition, _, file)) = self.order.get(self.at).copied() {
             if handed_out >= max_bytes {
                 return Ok(MergeStep::Paused);
@@ -215,7 +218,7 @@ impl Merge {
             for row in 0..rows.len() {
                 visit(rows.partition(), rows.ingest_ms(row), &rows.record(row))?;
             }
-            handed_out += input.footer.runs()[input.next_run].bytes;
+            handed_out = handed_out.saturating_add(input.footer.weight(&input.footer.runs()[input.next_run]));
             let is_last = run + 1 == page.batch.runs();
             input.next_run += 1;
             self.at += 1;

@@ -2,6 +2,7 @@
 
 use crate::columns::at;
 use crate::footer::SegmentFooter;
+use crate::footer_keys::Run;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
 use std::ops::Range;
@@ -63,19 +64,20 @@ impl ReadPlan {
 }
 
 impl SegmentFooter {
-    /// Plans a read of `partition` from `start_offset` that yields about `max_bytes` record bytes (at least one digest run, and
-    /// at most one more than fits). None if the file has no record of it at or after that offset: what lies between there and
+    /// Plans a read of `partition` from `start_offset` that yields about `max_bytes` record bytes, and [`limits::ROW_WEIGHT`] for each
+    /// row and header (at least one digest run, and at most one more than fits). None if the file has no record of it at or after that offset: what lies between there and
     /// the end of the covered range is a hole.
     pub fn plan(&self, partition: i32, start_offset: i64, max_bytes: u64) -> Option<ReadPlan> {
         let candidates = self.runs_from(partition, start_offset);
-        let mut record_bytes = 0;
+        let (mut record_bytes, mut weight) = (0, 0_u64);
         let mut rows = 0;
         let mut end = candidates.start;
         for run in &self.runs()[candidates.clone()] {
-            if end > candidates.start && record_bytes >= max_bytes {
+            if end > candidates.start && weight >= max_bytes {
                 break;
             }
             record_bytes += run.bytes;
+            weight = weight.saturating_add(self.weight(run));
             rows += u64::from(run.rows);
             end += 1;
         }
@@ -89,6 +91,20 @@ impl SegmentFooter {
         let runs = candidates.start..end;
         let ranges = byte_ranges(self.metadata(), &self.pieces(runs.clone()), &RECORD_LEAVES);
         Some(ReadPlan { start_offset, runs, ranges, rows, record_bytes, next_offset })
+    }
+
+    /// Record bytes of a run, and something for each row and header, which may have none. Headers are not counted by run: it has its
+    /// share of those of its row group.
+    pub(crate) fn weight(&self, run: &Run) -> u64 {
+        let rows = u64::from(run.rows);
+        let group = self.metadata().row_groups().get(run.row_group as usize);
+        let headers = group.and_then(|group| {
+            // A row without headers has a value, too: a null.
+            let values = u64::try_from(group.columns().get(at::HEADER_KEY_LEAF)?.num_values()).ok()?;
+            let of_group = u64::try_from(group.num_rows()).ok()?;
+            values.saturating_sub(of_group).saturating_mul(rows).checked_div(of_group)
+        });
+        run.bytes.saturating_add(rows.saturating_add(headers.unwrap_or(0)).saturating_mul(limits::ROW_WEIGHT))
     }
 
     /// The rows of these runs as pieces of which each batch of a page's rows holds whole runs only.

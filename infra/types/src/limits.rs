@@ -271,7 +271,7 @@ pub const SPANS_BYTES: usize = 24 * MIB;
 pub const SPAN_BYTES: usize = MIB;
 /// Spans are not cut shorter than this, however many partitions a file has.
 pub const SPAN_LEAST_BYTES: usize = 256 * KIB;
-/// Record bytes of history that are rebuilt together: whole digest runs, of which the last may go beyond it.
+/// Record bytes (and something for each row and header) of history that are rebuilt together: whole digest runs, of which the last may go beyond it.
 pub const HISTORY_CHUNK_BYTES: usize = MIB;
 /// Chunks of history that are rebuilt ahead of their readers at once.
 pub const READ_AHEAD: usize = 4;
@@ -296,9 +296,9 @@ pub const EXTENT_TRIES: u32 = 6;
 pub const EXTENT_TRIES_LAST: Duration = Duration::from_secs(60);
 /// Fresh segments that one merge or one sealed file is made of.
 pub const SEAL_INPUTS: usize = 512;
-/// Record bytes that one merge takes in; so much may come from few bytes of a file.
+/// Record bytes (and something for each row) that one merge takes in; so much may come from few bytes of a file.
 pub const MERGE_RECORD_BYTES: u64 = 1_536 * MIB as u64;
-/// Record bytes of one sealed file, so that a seal of rows that compress very well has an end.
+/// Record bytes (and something for each row) of one sealed file, so that a seal of rows that compress very well has an end.
 pub const SEAL_RECORD_BYTES: u64 = 6_144 * MIB as u64;
 /// Fresh segments of similar size that are merged into one.
 pub const MERGE_SEGMENTS: usize = 16;
@@ -316,6 +316,8 @@ pub const REHOME_RUNS: usize = 50_000;
 pub const SEALED_FILE_BYTES: u64 = 128 * MIB as u64;
 /// Below this a topic waits for the end of the UTC day instead of the hour.
 pub const SEAL_HOURLY_BYTES: u64 = 8 * MIB as u64;
+/// What a row, and each header, weighs beside its bytes where work is cut by record bytes: it may have none.
+pub const ROW_WEIGHT: u64 = 16;
 /// Rows of a Parquet page, and of a digest run.
 pub const PAGE_ROWS: usize = 1_024;
 /// Record bytes (and something for each row and header) of one page of rows; where rows are larger, the row group ends.
