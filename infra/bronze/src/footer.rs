@@ -13,7 +13,9 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::Length;
 use parquet::file::statistics::Statistics;
@@ -121,7 +123,7 @@ impl SegmentFooter {
         Ok(Self { inner: Arc::new(Inner { file, file_bytes, reader, record_levels, keys, memory_bytes }) })
     }
 
-    /// As [`Self::parse`], with what it takes to copy row groups: the statistics of pages, which nothing here reads.
+    /// As [`Self::parse`], with what it takes to copy row groups: the statistics of pages and of their encodings, which nothing here reads.
     ///
     /// # Errors
     /// As above.
@@ -262,7 +264,9 @@ fn read_metadata(tail: &Bytes, file_bytes: u64, pages: PageIndexPolicy) -> Resul
     if let Some(footer) = footer_of(tail) {
         outline::check(&outline::FOOTER, footer).map_err(|reason| ParquetError::General(format!("the footer: {reason}")))?;
     }
-    let mut reader = ParquetMetaDataReader::new();
+    // As a mask they would be left out where row groups are copied.
+    let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(pages == PageIndexPolicy::Skip);
+    let mut reader = ParquetMetaDataReader::new().with_metadata_options(Some(options));
     reader.try_parse_sized(tail, file_bytes)?;
     let metadata = reader.finish()?;
     check_page_index(&metadata, tail, file_bytes).map_err(|reason| ParquetError::General(format!("the page index: {reason}")))?;

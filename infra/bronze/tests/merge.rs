@@ -4,6 +4,7 @@
 mod support;
 
 use bytes::Bytes;
+use parquet::file::metadata::{ParquetMetaDataOptions, ParquetMetaDataReader};
 use strandline_bronze::{
     CoveredRange, Fetched, FinishedSegment, Merge, MergeStep, PushError, ReadError, SegmentFooter, SegmentWriter, verify,
 };
@@ -184,4 +185,21 @@ fn what_does_not_fit_is_not_copied() {
     let mut next_day = Row::new(1, 20_000, b"");
     next_day.ingest_ms += 86_400_000;
     assert!(matches!(next_day.push_to(&mut writer), Err(PushError::OtherDay { .. })));
+}
+
+#[test]
+fn a_copied_row_group_keeps_its_encoding_statistics() {
+    let rows: Vec<Row> = (0..12_000).map(|at| Row::new(0, at, format!("value {at}").as_bytes())).collect();
+    let files = [file(&rows)];
+    let merged = run(&files, vec![CoveredRange { partition: 0, start: 0, end: 12_000 }], true);
+    assert_eq!(merged.copies, 1);
+    let statistics = |bytes: &Bytes| {
+        let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
+        let metadata = ParquetMetaDataReader::new().with_metadata_options(Some(options)).parse_and_finish(bytes).unwrap();
+        let columns = metadata.row_group(0).columns().iter();
+        columns.map(|column| column.page_encoding_stats().cloned()).collect::<Vec<_>>()
+    };
+    let expected = statistics(&files[0].bytes);
+    assert!(expected.iter().any(Option::is_some));
+    assert_eq!(statistics(&merged.pieces.concat().into()), expected);
 }
