@@ -67,7 +67,7 @@ impl TimestampSummary {
 }
 
 /// A run of records under one digest: at most 1,024 of one partition, within one row group, never across a multiple of
-/// 1,024 rows of it, so that it lies within one page of every column.
+/// 1,024 rows of it, so that it lies within one page of every column but that of the headers' keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "RunNumbers", into = "RunNumbers")]
 pub(crate) struct Run {
