@@ -294,7 +294,8 @@ impl Shared {
         Ok(None)
     }
 
-    /// Keeps what there is of a damaged input under `corrupt/`; its offsets become a hole.
+    /// Keeps what there is of a damaged input under `corrupt/`; its offsets become a hole. It may be damaged otherwise when this is done
+    /// again, so its checksum is in the name.
     async fn keep_damaged(&self, purpose: Purpose, file: &NewFile, reason: &str) -> Result<(), WorkError> {
         metrics::counter!("strandline_corrupt_files_total").increment(1);
         tracing::error!(
@@ -308,7 +309,7 @@ impl Shared {
         };
         let chunks = vec![bytes];
         let crc = crc32c(&chunks);
-        Ok(self.objects.put_new(purpose, &format!("corrupt/{}", file.path), chunks, crc).await?)
+        Ok(self.objects.put_new(purpose, &format!("corrupt/{}-{crc:08x}", file.path), chunks, crc).await?)
     }
 }
 

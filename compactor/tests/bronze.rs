@@ -354,9 +354,19 @@ async fn a_fresh_file_that_is_damaged_becomes_a_hole_and_is_kept() {
     let path = world.paths("fresh").await[1].clone();
     let mut bytes = world.plain_objects().get(Purpose::Read, &path).await.unwrap().to_vec();
     bytes[100] ^= 0xff;
-    world.plain_objects().put_replace(Purpose::Fresh, &path, Bytes::from(bytes)).await.unwrap();
+    let first = Bytes::from(bytes.clone());
+    world.plain_objects().put_replace(Purpose::Fresh, &path, first.clone()).await.unwrap();
+    // Cut off before it was sealed, and damaged otherwise when that is done again: both are kept.
+    world.faults.add(Fault::every(Operation::Put, Effect::Before).below("bronze"));
+    node.compactor.seal_everything(topic).await.unwrap_err();
+    world.faults.clear();
+    bytes[101] ^= 0xff;
+    let second = Bytes::from(bytes);
+    world.plain_objects().put_replace(Purpose::Fresh, &path, second.clone()).await.unwrap();
     node.compactor.seal_everything(topic).await.unwrap();
-    assert_eq!(world.paths("corrupt").await, [format!("corrupt/{path}")]);
+    let mut kept = [first, second].map(|bytes| format!("corrupt/{path}-{:08x}", crc_fast::crc32_iscsi(&bytes)));
+    kept.sort_unstable();
+    assert_eq!(world.paths("corrupt").await, kept);
     world.check(&node, true).await;
     assert_eq!(
         node.cell.view().topics[&topic].partitions[0].sealed_end,
@@ -375,14 +385,16 @@ async fn a_fresh_file_that_is_gone_or_cut_off_becomes_a_hole_and_stops_no_seal()
         let topic = world.create_topic(&node, 7, "t", 3, &[]).await;
         fill(&mut world, &node, topic, 3).await;
         let path = world.paths("fresh").await[1].clone();
+        let mut kept = Vec::new();
         if gone {
             world.plain_objects().delete(Purpose::Garbage, &path).await.unwrap();
         } else {
             let bytes = world.plain_objects().get(Purpose::Read, &path).await.unwrap();
-            world.plain_objects().put_replace(Purpose::Fresh, &path, bytes.slice(..bytes.len() / 2)).await.unwrap();
+            let half = bytes.slice(..bytes.len() / 2);
+            kept.push(format!("corrupt/{path}-{:08x}", crc_fast::crc32_iscsi(&half)));
+            world.plain_objects().put_replace(Purpose::Fresh, &path, half).await.unwrap();
         }
         node.compactor.seal_everything(topic).await.unwrap();
-        let kept = if gone { Vec::new() } else { vec![format!("corrupt/{path}")] };
         assert_eq!(world.paths("corrupt").await, kept);
         world.check(&node, true).await;
         assert!(node.cell.view().topics[&topic].partitions.iter().all(|partition| partition.sealed_end == partition.next_offset));

@@ -204,7 +204,7 @@ impl Shared {
         metrics::histogram!("strandline_seal_seconds").record(elapsed.as_secs_f64());
         match rewritten {
             Ok(segment) => Ok((new_file(path, plan.ingest_day, &segment, sent), segment.partitions)),
-            Err(WorkError::Put(PutNewError::Taken { .. })) => self.adopt(path, plan, sent).await,
+            Err(WorkError::Put(PutNewError::Taken { path: taken, .. })) if taken == path => self.adopt(path, plan, sent).await,
             Err(error) => Err(error),
         }
     }
