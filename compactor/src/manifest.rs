@@ -13,9 +13,12 @@ use strandline_bronze::manifest::{
 use strandline_bronze::{Day, topic_folder};
 use strandline_commands::NewFile;
 use strandline_index::Topic;
-use strandline_object_store::Purpose;
+use strandline_object_store::{Purpose, Seen};
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, TopicId};
+
+/// Looks at a manifest that others put in between.
+const REPLACE_ROUNDS: usize = 4;
 
 /// What a topic's manifests say, as far as this run knows.
 #[derive(Debug, Clone, Default)]
@@ -183,17 +186,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Puts a manifest over the one that is there, unless that one is as new.
+    /// Puts a manifest over the one that is there, unless that one is as new. An older one that was given up and comes late finds another
+    /// than it was to replace.
     async fn replace(&self, path: &str, json: Vec<u8>, applied: Seq) -> Result<(), WorkError> {
-        let existing = match self.objects.get(Purpose::Manifest, path).await {
-            Ok(json) => applied_seq(&json).ok(),
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error.into()),
-        };
-        if !supersedes(applied.0, existing) {
-            return Ok(());
+        let json = Bytes::from(json);
+        for _ in 0..REPLACE_ROUNDS {
+            let (existing, seen) = match self.objects.get_seen(Purpose::Manifest, path).await {
+                Ok((json, seen)) => (applied_seq(&json).ok(), seen),
+                Err(error) if error.is_not_found() => (None, Seen::Nothing),
+                Err(error) => return Err(error.into()),
+            };
+            if !supersedes(applied.0, existing) || self.objects.put_instead(Purpose::Manifest, path, json.clone(), seen).await? {
+                return Ok(());
+            }
         }
-        Ok(self.objects.put_replace(Purpose::Manifest, path, Bytes::from(json)).await?)
+        Err(WorkError::Write { path: path.to_owned(), reason: "another one took its place again and again".to_owned() })
     }
 }
 

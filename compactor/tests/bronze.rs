@@ -561,6 +561,33 @@ async fn a_foreign_object_under_a_planned_name_is_set_aside_and_the_plan_complet
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_manifest_that_was_given_up_and_comes_late_takes_no_newer_ones_place() {
+    for first in [true, false] {
+        let mut world = World::new(24);
+        let node = world.start().await;
+        let topic = world.create_topic(&node, 7, "t", 1, &[]).await;
+        world.produce(&node, topic, 0, 3).await;
+        node.compactor.convert_once(topic).await.unwrap();
+        if !first {
+            node.compactor.write_manifest_once(topic).await.unwrap();
+            world.produce(&node, topic, 0, 3).await;
+            node.compactor.convert_once(topic).await.unwrap();
+        }
+        // Every try of one put comes an hour late.
+        let late = Fault::every(Operation::Put, Effect::Late(Duration::from_secs(3_600)));
+        world.faults.add(late.below(strandline_bronze::manifest::root_path("t", topic)));
+        node.compactor.write_manifest_once(topic).await.unwrap_err();
+        world.faults.clear();
+        world.produce(&node, topic, 0, 3).await;
+        node.compactor.convert_once(topic).await.unwrap();
+        node.compactor.write_manifest_once(topic).await.unwrap();
+        world.check_manifest(&node, topic).await;
+        world.runtime.sleep(Duration::from_secs(4_000)).await;
+        world.check_manifest(&node, topic).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_day_that_is_no_more_goes_from_the_manifests_whenever_the_run_ended() {
     for kills in [false, true] {
         let mut world = World::new(23);

@@ -162,15 +162,16 @@ async fn is_named(rows: &dyn SegmentIndex, topic_id: TopicId, path: &str) -> Res
 async fn expire_manifest(cell: &Cell, objects: &Objects, topic_id: TopicId) -> Result<(), UnreadError> {
     let Some(name) = cell.view().topics.get(&topic_id).map(|topic| topic.name.clone()) else { return Ok(()) };
     let path = root_path(&name, topic_id);
-    let json = match objects.get(Purpose::Manifest, &path).await {
-        Ok(json) => json,
+    let (json, seen) = match objects.get_seen(Purpose::Manifest, &path).await {
+        Ok(found) => found,
         Err(error) if error.is_not_found() => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     // One that cannot be read is replaced anyway.
     let expired = RootManifest::parse(&json).and_then(|root| RootManifest { applied_seq: 0, ..root }.encode());
     if let Ok(expired) = expired {
-        objects.put_replace(Purpose::Manifest, &path, Bytes::from(expired)).await?;
+        // Nobody else writes it at a start, so another one is this one, put by a try whose answer was lost.
+        objects.put_instead(Purpose::Manifest, &path, Bytes::from(expired), seen).await?;
     }
     Ok(())
 }

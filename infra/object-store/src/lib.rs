@@ -32,7 +32,7 @@ pub use new_object::{NameRule, NewObject, PutRule};
 pub use object_store::ObjectStore;
 pub use object_store::memory::InMemory;
 pub use object_store::path::Path;
-pub use objects::{ObjectInfo, Objects};
+pub use objects::{ObjectInfo, Objects, Seen};
 pub use purpose::{Operation, Purpose};
 pub use put_new::{Checksum, crc32c, put_new};
 pub use retry::{Retry, RetryPolicy};

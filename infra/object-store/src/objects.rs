@@ -10,7 +10,7 @@ use crate::retry::{Retry, RetryPolicy};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,6 +28,18 @@ pub struct ObjectInfo {
     pub modified_ms: i64,
     /// What it is told from another one by that has or had its name, where the store has such a thing.
     pub e_tag: Option<String>,
+}
+
+/// What a look at a name found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// No object.
+    Nothing,
+    /// The object with this entity tag, if the store has such a thing.
+    Object {
+        /// The tag.
+        e_tag: Option<String>,
+    },
 }
 
 impl From<ObjectMeta> for ObjectInfo {
@@ -93,7 +105,23 @@ impl Objects {
         Ok(NewObject::new(Arc::clone(self.store(purpose)), location, rule))
     }
 
-    /// Puts an object in place of the one that is there, in one step; for manifests alone.
+    /// Puts an object in place of the one with this tag, or of none, in one step. False: another one is there. One that was given up and
+    /// comes late changes nothing. Where a store has no tags, whatever is there is replaced.
+    pub async fn put_instead(&self, purpose: Purpose, path: &str, bytes: Bytes, seen: Seen) -> Result<bool, PutReplaceError> {
+        let location = parse(path).map_err(|error| PutReplaceError::of(&Path::from(path), error))?;
+        let mode = match seen {
+            Seen::Nothing => PutMode::Create,
+            Seen::Object { e_tag: None } => PutMode::Overwrite,
+            Seen::Object { e_tag } => PutMode::Update(UpdateVersion { e_tag, version: None }),
+        };
+        match self.store(purpose).put_opts(&location, PutPayload::from_bytes(bytes), mode.into()).await {
+            Ok(_) => Ok(true),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(PutReplaceError::of(&location, error)),
+        }
+    }
+
+    /// Puts an object in place of whatever is there, in one step; for who is alone.
     pub async fn put_replace(&self, purpose: Purpose, path: &str, bytes: Bytes) -> Result<(), PutReplaceError> {
         let location = parse(path).map_err(|error| PutReplaceError::of(&Path::from(path), error))?;
         let put = self.store(purpose).put_opts(&location, PutPayload::from_bytes(bytes), PutMode::Overwrite.into());
@@ -102,6 +130,11 @@ impl Objects {
 
     /// A whole object, up to `limits::STORE_WHOLE_OBJECT_BYTES`.
     pub async fn get(&self, purpose: Purpose, path: &str) -> Result<Bytes, GetError> {
+        self.get_seen(purpose, path).await.map(|(bytes, _)| bytes)
+    }
+
+    /// The same, with what [`put_instead`](Self::put_instead) wants to know.
+    pub async fn get_seen(&self, purpose: Purpose, path: &str) -> Result<(Bytes, Seen), GetError> {
         let location = parse(path).map_err(|error| GetError::of(&Path::from(path), error))?;
         let result = self.store(purpose).get_opts(&location, GetOptions::default()).await;
         let result = result.map_err(|error| GetError::of(&location, error))?;
@@ -109,7 +142,8 @@ impl Objects {
         if size > limit {
             return Err(GetError::TooLarge { path: path.to_owned(), size, limit });
         }
-        result.bytes().await.map_err(|error| GetError::of(&location, error))
+        let seen = Seen::Object { e_tag: result.meta.e_tag.clone() };
+        result.bytes().await.map(|bytes| (bytes, seen)).map_err(|error| GetError::of(&location, error))
     }
 
     /// A whole object of at most `most` bytes, asked for in pieces of `limits::STORE_PIECE_BYTES`: for what may be larger than

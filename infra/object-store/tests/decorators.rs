@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use strandline_object_store::{
     DeleteError, Effect, Fault, FaultPlan, FaultRates, Faults, GetError, HeadError, InMemory, ListError, Objects, Operation,
-    Purpose, PutNewError, PutReplaceError, RetryPolicy, SelfTestError, TailError, crc32c, self_test,
+    Purpose, PutNewError, PutReplaceError, RetryPolicy, Seen, SelfTestError, TailError, crc32c, self_test,
 };
 use strandline_runtime::{Runtime, SeededRandom};
 
@@ -86,6 +86,23 @@ async fn a_late_put_lands_after_its_caller_gave_up() {
     lab.runtime.sleep(Duration::from_secs(61)).await;
     assert_eq!(lab.names().await, ["bronze/t/1"]);
     assert_eq!(lab.objects.get(Purpose::Read, "bronze/t/1").await.unwrap(), "zombie");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_replacement_finds_another_object_and_changes_nothing() {
+    let lab = lab(RetryPolicy::once());
+    let objects = &lab.objects;
+    let put = async |bytes: &'static str, seen| objects.put_instead(Purpose::Manifest, "m", bytes.into(), seen).await;
+    let late = || lab.plan.add(Fault::nth(Operation::Put, 1, Effect::Late(Duration::from_secs(60))));
+    late();
+    put("late", Seen::Nothing).await.unwrap_err();
+    assert!(put("one", Seen::Nothing).await.unwrap() && !put("two", Seen::Nothing).await.unwrap());
+    let (_, seen) = objects.get_seen(Purpose::Manifest, "m").await.unwrap();
+    late();
+    put("late", seen.clone()).await.unwrap_err();
+    assert!(put("two", seen.clone()).await.unwrap() && !put("three", seen).await.unwrap());
+    lab.runtime.sleep(Duration::from_secs(61)).await;
+    assert_eq!(objects.get(Purpose::Manifest, "m").await.unwrap(), "two");
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,7 +64,7 @@ impl Folder {
         let mut replacing = None;
         if let Mode::Instead(seen) = &mode {
             // One at a time. A creation finds the name taken; what is deleted meanwhile would come back, so this is not for names that
-            // somebody may delete.
+            // somebody may delete, unless they bear that (manifests do).
             replacing = Some(self.replacing.lock().unwrap_or_else(PoisonError::into_inner));
             match fs::metadata(target) {
                 Ok(metadata) if metadata.is_file() && read::e_tag(&metadata) == *seen => {}
