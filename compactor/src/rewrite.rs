@@ -441,7 +441,10 @@ struct Keep(Vec<CoveredRange>);
 
 impl Keep {
     fn new(covered: &[CoveredRange], keep_from: &[(i32, i64)]) -> Self {
-        let from = |partition| keep_from.iter().find(|(number, _)| *number == partition).map_or(i64::MIN, |(_, from)| *from);
+        let from = |partition| {
+            let at = keep_from.binary_search_by_key(&partition, |(number, _)| *number);
+            at.map_or(i64::MIN, |at| keep_from[at].1)
+        };
         Self(covered.iter().map(|range| CoveredRange { start: range.start.max(from(range.partition)), ..*range }).collect())
     }
 
@@ -450,6 +453,7 @@ impl Keep {
         let (Some(summary), Ok(at)) =
             (footer.partition(partition), self.0.binary_search_by_key(&partition, |range| range.partition))
         else {
+    /// Both ascend by partition.
             return false;
         };
         self.0[at].start <= summary.start && summary.end <= self.0[at].end

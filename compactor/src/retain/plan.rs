@@ -98,8 +98,9 @@ pub(crate) fn index_units(topic: &Topic, partition: &Partition, number: i32) -> 
 
 fn fresh_facts(topic: &Topic, segment: ObjectName, partition: i32) -> (u64, i64) {
     let Some(segment) = topic.fresh.get(&segment) else { return (0, i64::MAX) };
-    let range = segment.file.ranges.iter().find(|range| range.partition == partition);
-    (range.map_or(0, |range| range.sent_bytes), segment.since_ms)
+    let ranges = &segment.file.ranges;
+    let at = ranges.binary_search_by_key(&partition, |range| range.partition);
+    (at.map_or(0, |at| ranges[at].sent_bytes), segment.since_ms)
 }
 
 fn extent_unit(extent: &Extent) -> Unit {

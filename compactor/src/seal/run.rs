@@ -322,7 +322,8 @@ impl Shared {
     ) -> Result<(), WorkError> {
         let generation = file.path.parse::<SealedName>().map_or(0, |name| name.generation);
         let rows = file.ranges.iter().map(|range| {
-            let summary = summaries.iter().find(|summary| summary.partition == range.partition);
+            let at = summaries.binary_search_by_key(&range.partition, |summary| summary.partition);
+            let summary = at.ok().map(|at| &summaries[at]);
             SealedRow {
                 topic_partition: TopicPartition { topic_id, partition: range.partition },
                 start_offset: range.start,

@@ -99,9 +99,12 @@ impl Topic {
 
     /// The sealed file of an open plan that answers for this offset.
     pub fn sealed_plan_at(&self, partition: i32, offset: i64) -> Option<(&NewFile, &FileRange)> {
-        self.plans.values().filter_map(|plan| plan.file.as_ref()).find_map(|file| {
-            let range =
-                file.ranges.iter().find(|range| range.partition == partition && range.start <= offset && offset < range.end)?;
+        let holds = |range: &&FileRange| range.partition == partition && range.start <= offset && offset < range.end;
+        self.plans.values().find_map(|plan| {
+            // A plan's ranges ascend by partition, and its file has the same ones: in the same order, as nodes write them.
+            let at = plan.ranges.binary_search_by_key(&partition, |range| range.partition).ok()?;
+            let file = plan.file.as_ref().filter(|_| holds(&&plan.ranges[at]))?;
+            let range = file.ranges.get(at).filter(holds).or_else(|| file.ranges.iter().find(holds))?;
             Some((file, range))
         })
     }
