@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::ops::Range;
 use strandline_bronze::{
     CoveredRange, Fetched, FinishedSegment, FooterError, Merge, MergeStep, PushError, ReadError, SegmentFooter, SegmentScan,
-    SegmentSpec, SegmentWriter, TAIL_GUESS_BYTES, fresh_path, join_ranges,
+    SegmentSpec, SegmentWriter, SpecError, TAIL_GUESS_BYTES, fresh_path, join_ranges,
 };
 use strandline_commands::NewFile;
 use strandline_object_store::{GetError, NewObject, Purpose, PutRule, TailError, crc32c};
@@ -37,6 +37,16 @@ enum RewriteError {
 impl From<ReadError> for RewriteError {
     fn from(error: ReadError) -> Self {
         Self::Read(error)
+    }
+}
+
+/// A spec that cannot be is a write that failed.
+impl From<SpecError> for RewriteError {
+    fn from(error: SpecError) -> Self {
+        match error {
+            SpecError::Covered(partition) => Self::Push(PushError::NotCovered { partition, offset: -1 }),
+            SpecError::Parquet(error) => Self::Push(PushError::Parquet(error)),
+        }
     }
 }
 
@@ -222,7 +232,7 @@ impl Shared {
             puts.put(made).await?;
             match step.map_err(Attempt::Rewrite)? {
                 MergeStep::Needs { file, ranges } => work.merge.supply(file, self.fetch(purpose, &inputs[file], ranges).await?),
-                MergeStep::Copies { file, row_groups, .. } => {
+                MergeStep::Copies { file, row_groups } => {
                     for row_group in row_groups {
                         let fetched = self.fetch_row_group(purpose, &inputs[file], row_group).await?;
                         let footer = inputs[file].footer.clone();
@@ -362,7 +372,7 @@ impl Outputs {
         }
         if let Some(spec) = self.specs.next() {
             let last = spec.covered.iter().map(|range| range.partition).max().unwrap_or(i32::MIN);
-            self.current = Some((new_writer(spec)?, last));
+            self.current = Some((SegmentWriter::new(spec)?, last));
         }
         Ok(())
     }
@@ -440,6 +450,7 @@ impl<'a> Puts<'a> {
 struct Keep(Vec<CoveredRange>);
 
 impl Keep {
+    /// Both ascend by partition.
     fn new(covered: &[CoveredRange], keep_from: &[(i32, i64)]) -> Self {
         let from = |partition| {
             let at = keep_from.binary_search_by_key(&partition, |(number, _)| *number);
@@ -453,7 +464,6 @@ impl Keep {
         let (Some(summary), Ok(at)) =
             (footer.partition(partition), self.0.binary_search_by_key(&partition, |range| range.partition))
         else {
-    /// Both ascend by partition.
             return false;
         };
         self.0[at].start <= summary.start && summary.end <= self.0[at].end
@@ -465,23 +475,5 @@ impl Keep {
             return Ok(());
         }
         outputs.writer(partition, record.offset)?.push(partition, ingest_ms, record).map_err(RewriteError::Push)
-    }
-}
-
-fn new_writer(spec: SegmentSpec) -> Result<SegmentWriter, RewriteError> {
-    use parquet_error::spec_error;
-    SegmentWriter::new(spec).map_err(spec_error)
-}
-
-/// A spec that cannot be is a write that failed.
-mod parquet_error {
-    use super::RewriteError;
-    use strandline_bronze::{PushError, SpecError};
-
-    pub(super) fn spec_error(error: SpecError) -> RewriteError {
-        match error {
-            SpecError::Covered(partition) => RewriteError::Push(PushError::NotCovered { partition, offset: -1 }),
-            SpecError::Parquet(error) => RewriteError::Push(PushError::Parquet(error)),
-        }
     }
 }

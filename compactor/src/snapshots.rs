@@ -14,7 +14,7 @@ use std::str::FromStr;
 use strandline_cell::Submission;
 use strandline_commands::{AgreeSnapshot, LeaseKind, NewObject, Rehome, RehomedRun, WroteSnapshot};
 use strandline_commit_log::{Floor, SnapshotRef};
-use strandline_index::{Extent, ExtentPlace, Index, decode_snapshot, digest, encode_snapshot};
+use strandline_index::{Extent, ExtentPlace, Index, decode_snapshot, digest, digest_of, encode_snapshot};
 use strandline_object_store::{Purpose, crc32c};
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, TopicPartition, limits};
@@ -97,7 +97,11 @@ impl Shared {
         let log_bytes = self.memory().log_bytes;
         let started = self.cell.runtime().clock.monotonic();
         let (cell_epoch, seq, fold_version) = (index.cell.cell_epoch, index.cell.seq, index.cell.fold_version);
-        let encode = move || (encode_snapshot(&index), digest(&index));
+        let encode = move || {
+            let bytes = encode_snapshot(&index);
+            let digest = digest_of(&bytes);
+            (bytes, digest)
+        };
         let (bytes, digest) = self.cell.runtime().spawner.background("encode snapshot", encode).await?;
         let key = SnapshotName { cell_epoch, seq, digest }.to_string();
         metrics::gauge!("strandline_snapshot_bytes").set(bytes.len() as f64);

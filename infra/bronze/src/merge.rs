@@ -30,8 +30,6 @@ pub enum MergeStep {
     Copies {
         /// The file.
         file: usize,
-        /// The partition.
-        partition: i32,
         /// Its row groups.
         row_groups: Range<usize>,
     },
@@ -200,7 +198,7 @@ impl Merge {
             if let Some((_, row_groups)) = input.copied.iter().find(|(of, _)| *of == partition) {
                 let row_groups = row_groups.clone();
                 self.pass(file, partition);
-                return Ok(MergeStep::Copies { file, partition, row_groups });
+                return Ok(MergeStep::Copies { file, row_groups });
             }
             let before = input.held_bytes();
             if input.page.is_none() {

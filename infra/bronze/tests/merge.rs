@@ -64,7 +64,7 @@ fn run(files: &[File], covered: Vec<CoveredRange>, may_copy: bool) -> Merged {
                 let size = files[file].bytes.len() as u64;
                 merge.supply(file, Fetched::new(size, ranges.into_iter().map(part).collect()));
             }
-            MergeStep::Copies { file, row_groups, .. } => {
+            MergeStep::Copies { file, row_groups } => {
                 for row_group in row_groups {
                     let range = files[file].footer.row_group_range(row_group).unwrap();
                     let bytes = files[file].bytes.slice(range.start as usize..range.end as usize);

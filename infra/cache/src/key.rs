@@ -21,12 +21,10 @@ pub enum CacheKey {
         /// The byte behind its last.
         end: u64,
     },
-    /// Bytes that rode inline in an entry of the commit log.
+    /// The payload of an entry of the commit log.
     Inline {
         /// The entry's seq.
         seq: u64,
-        /// The block of its payload, or the byte at which the run begins: the caller's choice, once and for all.
-        block: u64,
     },
     /// Batches rebuilt from Parquet.
     Batches {
@@ -37,13 +35,6 @@ pub enum CacheKey {
         /// The first offset.
         offset: i64,
     },
-    /// Anything else, under a digest or number of the caller's.
-    Other {
-        /// Which use, so that two users cannot meet.
-        kind: &'static str,
-        /// The caller's number.
-        id: u128,
-    },
 }
 
 impl CacheKey {
@@ -53,7 +44,6 @@ impl CacheKey {
             CacheKey::Object { .. } | CacheKey::Span { .. } => "object",
             CacheKey::Inline { .. } => "inline",
             CacheKey::Batches { .. } => "batches",
-            CacheKey::Other { kind, .. } => kind,
         }
     }
 
@@ -66,7 +56,7 @@ impl CacheKey {
     pub(crate) fn overhead(&self) -> usize {
         let path = match self {
             CacheKey::Object { path, .. } | CacheKey::Span { path, .. } | CacheKey::Batches { path, .. } => path.len(),
-            CacheKey::Inline { .. } | CacheKey::Other { .. } => 0,
+            CacheKey::Inline { .. } => 0,
         };
         128 + path
     }

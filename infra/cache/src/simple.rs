@@ -70,7 +70,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(id: u8) -> CacheKey {
-        CacheKey::Other { kind: "test", id: id.into() }
+        CacheKey::Inline { seq: id.into() }
     }
 
     #[derive(Debug, Clone)]

@@ -23,8 +23,8 @@ const MIB: usize = 1 << 20;
 #[error("the fetch failed for the {0}. time")]
 struct Failed(usize);
 
-fn key(id: u128) -> CacheKey {
-    CacheKey::Other { kind: "test", id }
+fn key(seq: u64) -> CacheKey {
+    CacheKey::Inline { seq }
 }
 
 fn both() -> [Cache; 2] {
@@ -348,8 +348,8 @@ fn hits_misses_and_bytes_are_metrics() {
     });
     let text = handle.render();
     for line in [
-        r#"strandline_cache_hits_total{kind="test"} 1"#,
-        r#"strandline_cache_misses_total{kind="test"} 1"#,
+        r#"strandline_cache_hits_total{kind="inline"} 1"#,
+        r#"strandline_cache_misses_total{kind="inline"} 1"#,
         "strandline_cache_bytes 138",
         "strandline_cache_capacity_bytes 1000",
     ] {

@@ -194,7 +194,7 @@ impl ExtentReader {
             log.read_payload(seq, 0..length.ok_or(ReadError::Gone { seq })?).await
         };
         let place = Home::Entry(seq).place();
-        let payload = shortcut.blocks.cache().get_or_fetch(CacheKey::Inline { seq: seq.0, block: 0 }, fetch).await;
+        let payload = shortcut.blocks.cache().get_or_fetch(CacheKey::Inline { seq: seq.0 }, fetch).await;
         let payload = payload.map_err(|error| match error.cause::<ReadError>() {
             Some(cause) => ExtentError::of_log_ref(place.clone(), cause),
             None => ExtentError::Unavailable { place: place.clone(), reason: error.to_string() },
