@@ -1,14 +1,14 @@
 //! Files that are there against the index: known, adopted, or moved to `lost/`.
 
 use super::Report;
-use super::gone::{lose, put_empty};
+use super::adopting::Adopting;
 use super::look::{FileState, Found, Looked, look};
-use super::lost::{Copies, keep_copy, set_aside};
+use super::lost::{Copies, set_aside};
 use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
-use strandline_bronze::{Day, SealedName, topic_folder};
-use strandline_commands::{AdoptSealed, Command, FileRange, NewFile};
-use strandline_index::{ExtentPlace, Index, Partition, Topic};
+use strandline_bronze::{SealedName, topic_folder};
+use strandline_commands::{AdoptSealed, Command};
+use strandline_index::{Index, Topic};
 use strandline_object_store::{Objects, Purpose};
 use strandline_runtime::Runtime;
 use strandline_types::{ObjectName, TopicId};
@@ -48,18 +48,6 @@ impl Fresh {
         files.sort_unstable_by(|(a, a_path, _), (b, b_path, _)| (a, a_path).cmp(&(b, b_path)));
         Ok(Self(files))
     }
-}
-
-/// Fresh files that the copies did not know and that continue their partitions: rows that had reached Parquet are kept.
-pub(super) async fn fresh_files(
-    index: &Index,
-    places: &Places,
-    fresh: &Fresh,
-    report: &mut Report,
-) -> anyhow::Result<Vec<Vec<Command>>> {
-    let mut adopting = Adopting::new(index, places, report, |partition| partition.planned_end.is_none());
-    adopting.take(fresh.0.iter().map(|(_, path, looked)| (path.as_str(), looked)).collect()).await?;
-    Ok(adopting.commands)
 }
 
 /// What lies under `bronze/`, each file looked at once: by path.
@@ -107,16 +95,16 @@ pub(super) async fn planned_files(
     Ok(commands)
 }
 
-/// Sealed files that the copies did not know: they may only continue a partition that has no fresh ones and no open plan.
-pub(super) async fn sealed_files(
+/// Files that the copies did not know and that continue their partitions: rows that had reached Parquet are kept.
+pub(super) async fn unknown_files(
     index: &Index,
     places: &Places,
+    fresh: &Fresh,
     bronze: &mut Bronze,
     report: &mut Report,
 ) -> anyhow::Result<Vec<Vec<Command>>> {
     let planned: BTreeSet<&String> = index.topics.values().flat_map(|topic| topic.plans.keys()).collect();
-    let is_free = |partition: &Partition| partition.fresh.is_empty() && partition.planned_end.is_none();
-    let mut adopting = Adopting::new(index, places, report, is_free);
+    let mut adopting = Adopting::new(index, places, report);
     let mut unknown = Vec::new();
     for (path, looked) in &bronze.0 {
         if planned.contains(path) || index.garbage.contains_key(path) {
@@ -133,6 +121,7 @@ pub(super) async fn sealed_files(
             _ => unknown.push((path.as_str(), looked)),
         }
     }
+    unknown.extend(fresh.0.iter().map(|(_, path, looked)| (path.as_str(), looked)));
     let gone = adopting.take(unknown).await?;
     let commands = adopting.commands;
     for path in gone {
@@ -158,219 +147,4 @@ fn known_by_name(index: &Index, path: &str) -> bool {
     let of_topic = |id: &TopicId, topic: &Topic| folder == topic_folder("bronze", &topic.name, *id);
     let topic = index.topics.iter().find(|(id, topic)| of_topic(id, topic)).map(|(_, topic)| topic);
     topic.and_then(|topic| topic.partition(name.partition)).is_some_and(|partition| name.offset < partition.sealed_end)
-}
-
-type Frontiers = BTreeMap<(TopicId, i32), i64>;
-
-fn frontiers(index: &Index, adoptable: impl Fn(&Partition) -> bool) -> Frontiers {
-    let of_topic = |topic: &Topic| {
-        (0..)
-            .zip(&topic.partitions)
-            .map(|(number, partition)| (number, partition.frontier, adoptable(partition)))
-            .collect::<Vec<_>>()
-    };
-    let all = index
-        .topics
-        .iter()
-        .flat_map(|(id, topic)| of_topic(topic).into_iter().map(move |(number, frontier, free)| ((*id, number), frontier, free)));
-    all.filter(|(_, _, free)| *free).map(|(place, frontier, _)| (place, frontier)).collect()
-}
-
-const COVERS_NOTHING: &str = "it covers nothing";
-
-/// Files that the index does not know.
-struct Adopting<'a> {
-    index: &'a Index,
-    places: &'a Places,
-    frontiers: Frontiers,
-    /// The day of the fresh file that ends at a partition's frontier.
-    days: BTreeMap<(TopicId, i32), i32>,
-    commands: Vec<Vec<Command>>,
-    report: &'a mut Report,
-}
-
-impl<'a> Adopting<'a> {
-    fn new(index: &'a Index, places: &'a Places, report: &'a mut Report, adoptable: impl Fn(&Partition) -> bool) -> Self {
-        let mut days = BTreeMap::new();
-        for (id, topic) in &index.topics {
-            for (number, partition) in (0..).zip(&topic.partitions) {
-                let last = partition.fresh.back().and_then(|range| topic.fresh.get(&range.segment));
-                days.extend(last.map(|segment| ((*id, number), segment.file.ingest_day)));
-            }
-        }
-        Self { index, places, frontiers: frontiers(index, adoptable), days, commands: Vec::new(), report }
-    }
-
-    /// Adopts the files that continue their partitions, whatever their order, and moves the others to `lost/`: says which. A
-    /// damaged one gives way to a hole once no sound one goes on, for else none of those after it would begin where another ends.
-    async fn take(&mut self, files: Vec<(&str, &Looked)>) -> anyhow::Result<Vec<String>> {
-        let mut gone = Vec::new();
-        let mut left: Vec<(&str, &Found)> = Vec::new();
-        for (path, looked) in files {
-            let reason = match looked {
-                // The sweep of dropped topics takes it.
-                Looked::Found(found) if self.index.dropped.contains_key(&found.topic_id) => continue,
-                Looked::Found(found) => {
-                    left.push((path, found));
-                    continue;
-                }
-                Looked::Nothing => COVERS_NOTHING,
-                Looked::Unreadable(reason) => reason,
-            };
-            set_aside(&self.places.objects, path, reason, self.report).await?;
-            gone.push(path.to_owned());
-        }
-        loop {
-            let mut waiting = Vec::new();
-            let before = left.len();
-            for (path, found) in left {
-                if is_damaged(found) || !self.continues(found.topic_id, &found.file.ranges) {
-                    waiting.push((path, found));
-                } else {
-                    self.adopt(path, found).await?;
-                }
-            }
-            left = waiting;
-            if left.len() == before {
-                let Some(at) = self.next_hole(&left) else { break };
-                let (path, found) = left.remove(at);
-                self.put_hole(path, found).await?;
-            }
-        }
-        for (path, found) in left {
-            let reason = match &found.state {
-                FileState::Damaged(problem) => problem,
-                _ if !self.index.topics.contains_key(&found.topic_id) => "its topic is not known",
-                _ => "it does not begin where the known files end",
-            };
-            set_aside(&self.places.objects, path, reason, self.report).await?;
-            gone.push(path.to_owned());
-        }
-        Ok(gone)
-    }
-
-    fn continues(&self, topic_id: TopicId, ranges: &[FileRange]) -> bool {
-        !ranges.is_empty() && ranges.iter().all(|range| self.frontiers.get(&(topic_id, range.partition)) == Some(&range.start))
-    }
-
-    async fn adopt(&mut self, path: &str, found: &Found) -> anyhow::Result<()> {
-        let mut file = found.file.clone();
-        // A fresh file without rows does not say when they came.
-        if found.state != FileState::Sound || file.rows == 0 {
-            file.ingest_day = self.safe_day(found);
-        }
-        self.report.adopted += 1;
-        self.report.say(format!("adopted {path} with {} rows", file.rows));
-        self.report.note_records_alone(path, &found.state);
-        if file.rows == 0
-            && let Some(topic) = self.index.topics.get(&found.topic_id)
-        {
-            // A rebuild that did not end may have put it there: what it stands for is to be told.
-            let lost = self.places.copies.ranges(&self.places.objects, &self.places.runtime, path).await?;
-            let covers = |lost: &FileRange| {
-                file.ranges
-                    .iter()
-                    .any(|range| (range.partition, range.start, range.end) == (lost.partition, lost.start, lost.end))
-            };
-            for range in lost.iter().filter(|range| covers(range)) {
-                lose(self.report, topic, range.partition, range.start, range.end, i64::try_from(range.rows).unwrap_or(i64::MAX));
-            }
-        }
-        self.move_on(found.topic_id, file);
-        Ok(())
-    }
-
-    fn move_on(&mut self, topic_id: TopicId, file: NewFile) {
-        for range in &file.ranges {
-            self.frontiers.insert((topic_id, range.partition), range.end);
-            self.days.insert((topic_id, range.partition), file.ingest_day);
-        }
-        self.commands.push(vec![AdoptSealed { topic_id: topic_id.0.to_vec(), file: Some(file) }.into()]);
-    }
-
-    /// The first of the damaged files that continues its partitions; one that would take the place of the beginning of a sound file,
-    /// which waits for another partition, comes last.
-    fn next_hole(&self, left: &[(&str, &Found)]) -> Option<usize> {
-        let continue_ =
-            |(_, found): &&(&str, &Found)| is_damaged(found) && self.continues(found.topic_id, &unanswered(self.index, found));
-        let begins = |found: &Found, range: &FileRange| {
-            let same = |other: &FileRange| (other.partition, other.start) == (range.partition, range.start);
-            found.file.ranges.iter().any(same)
-        };
-        let is_awaited = |found: &Found| {
-            let sound = left.iter().filter(|(_, other)| !is_damaged(other) && other.topic_id == found.topic_id);
-            sound.into_iter().any(|(_, other)| other.file.ranges.iter().any(|range| begins(found, range)))
-        };
-        let holes = || left.iter().enumerate().filter(|(_, file)| continue_(file));
-        holes().find(|(_, (_, found))| !is_awaited(found)).or_else(|| holes().next()).map(|(at, _)| at)
-    }
-
-    async fn put_hole(&mut self, path: &str, found: &Found) -> anyhow::Result<()> {
-        let (FileState::Damaged(problem), Some(topic)) = (&found.state, self.index.topics.get(&found.topic_id)) else {
-            return Ok(());
-        };
-        let lost = NewFile { ranges: unanswered(self.index, found), ingest_day: self.safe_day(found), ..found.file.clone() };
-        keep_copy(&self.places.objects, path, problem, self.report).await?;
-        let file = put_empty(&self.places.objects, topic, &lost, self.report).await?;
-        self.move_on(found.topic_id, file);
-        Ok(())
-    }
-
-    /// The day of a file whose statistics may be damaged, or that has none for want of rows: not before that of the file in front of it, and
-    /// not to come. That of a sealed file is in its name.
-    fn safe_day(&self, found: &Found) -> i32 {
-        if found.file.path.starts_with("bronze/") {
-            return found.file.ingest_day;
-        }
-        let days = found.file.ranges.iter().filter_map(|range| self.days.get(&(found.topic_id, range.partition)));
-        let before = days.copied().max();
-        let today = Day::of_ms(self.places.runtime.clock.now_ms()).0;
-        let told = match (found.file.rows, is_damaged(found)) {
-            (0, _) => None,
-            (_, true) => Some(before.unwrap_or(found.file.ingest_day)),
-            (_, false) => Some(found.file.ingest_day),
-        };
-        bounded_day(told, before, today)
-    }
-}
-
-/// Not before the file in front, and not to come. Where nothing tells it, that of the file in front, or today: were it long ago, nothing would be
-/// sealed as long as it waits behind a newer one.
-fn bounded_day(told: Option<i32>, before: Option<i32>, today: i32) -> i32 {
-    told.or(before).unwrap_or(today).min(today).max(before.unwrap_or(0))
-}
-
-fn is_damaged(found: &Found) -> bool {
-    matches!(found.state, FileState::Damaged(_))
-}
-
-/// The ranges of a file of which no offset can be had from WAL segments. All or nothing of a sealed one, whose name says what it
-/// begins with.
-fn unanswered(index: &Index, found: &Found) -> Vec<FileRange> {
-    let Some(topic) = index.topics.get(&found.topic_id) else { return Vec::new() };
-    let is_answered = |range: &&FileRange| {
-        let partition = topic.partition(range.partition);
-        partition.is_some_and(|partition| {
-            let mut within = partition.extents.iter().filter(|extent| extent.start < range.end && extent.end > range.start);
-            within.any(|extent| matches!(extent.place, ExtentPlace::Object { .. }))
-        })
-    };
-    let ranges: Vec<FileRange> = found.file.ranges.iter().filter(|range| !is_answered(range)).cloned().collect();
-    let whole = ranges.len() == found.file.ranges.len() || found.file.path.starts_with("fresh/");
-    if whole { ranges } else { Vec::new() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bounded_day;
-
-    #[test]
-    fn a_day_out_of_damaged_statistics_has_bounds() {
-        assert_eq!(bounded_day(Some(20_000), None, 20_500), 20_000);
-        assert_eq!(bounded_day(Some(i32::MAX), None, 20_500), 20_500, "not to come");
-        assert_eq!(bounded_day(Some(-7), None, 20_500), 0);
-        assert_eq!(bounded_day(Some(3), Some(20_100), 20_500), 20_100, "not before the file in front");
-        assert_eq!(bounded_day(None, Some(20_100), 20_500), 20_100, "without rows nothing tells it");
-        assert_eq!(bounded_day(None, None, 20_500), 20_500);
-    }
 }

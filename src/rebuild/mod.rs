@@ -5,6 +5,7 @@
 //! cell goes on in a new epoch, with offsets and producer ids moved up so that none is given out twice.
 
 mod adopt;
+mod adopting;
 mod gone;
 mod look;
 mod lost;
@@ -117,10 +118,7 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     for commands in adopt::planned_files(&index, &objects, &mut bronze, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
     }
-    for commands in adopt::fresh_files(&index, &places, &fresh, &mut report).await? {
-        apply(&mut index, &runtime, commands, &mut report)?;
-    }
-    for commands in adopt::sealed_files(&index, &places, &mut bronze, &mut report).await? {
+    for commands in adopt::unknown_files(&index, &places, &fresh, &mut bronze, &mut report).await? {
         apply(&mut index, &runtime, commands, &mut report)?;
     }
     let replaced = gone::missing_fresh(&index, &objects, &mut report).await?;
