@@ -1,8 +1,8 @@
 //! `strandline index rebuild`: the cell brought back from the folder's other files after its commit log is lost (I10).
 //!
-//! The index comes from the newest whole snapshot and the copies of the log after it. Files that the copies did not know
-//! are adopted where they continue a partition, else moved to `lost/`. What cannot be found is declared lost, by offset. The
-//! cell goes on in a new epoch, with offsets and producer ids moved up so that none is given out twice.
+//! The index comes from the newest whole snapshot, in a dispute the newest that was agreed to, and the copies of the log after it.
+//! Files that the copies did not know are adopted where they continue a partition, else moved to `lost/`. What cannot be found is
+//! declared lost, by offset. The cell goes on in a new epoch, with offsets and producer ids moved up so that none is given out twice.
 
 mod adopt;
 mod adopting;

@@ -9,7 +9,42 @@ use strandline_object_store::{Objects, Purpose};
 use strandline_types::limits;
 
 pub(super) async fn newest_index(objects: &Objects, report: &mut Report) -> anyhow::Result<Index> {
-    let mut index = newest_snapshot(objects, report).await?;
+    let snapshots = snapshots(objects, report).await?;
+    let copies = log_copies(objects, report).await?;
+    let (mut index, from) = match newest_snapshot(objects, &snapshots, report).await? {
+        Some((index, name)) => (index, Some(name)),
+        None => (Index::default(), None),
+    };
+    fold_copies(objects, &mut index, &copies, report).await?;
+    if index.cell.cluster_id.is_empty() {
+        bail!("there is nothing to rebuild from: neither a snapshot under store/index/ nor copies of the log under store/log/");
+    }
+    if let Some(agreed) = from.and_then(|from| agreed_before(&index, &from)) {
+        let mut again = Report::default();
+        let older: Vec<SnapshotName> = snapshots.into_iter().filter(|name| *name == agreed).collect();
+        if let Some((mut agreed, _)) = newest_snapshot(objects, &older, &mut again).await? {
+            fold_copies(objects, &mut agreed, &copies, &mut again).await?;
+            if agreed.cell.seq >= index.cell.seq {
+                report.say(
+                    "a second fold disagreed with that snapshot: begun anew with the newest one that was agreed to".to_owned(),
+                );
+                report.lines.append(&mut again.lines);
+                index = agreed;
+            }
+        }
+    }
+    report.say(format!("the snapshot and the copies of the log reach to entry {}", index.cell.seq));
+    Ok(index)
+}
+
+/// The newest snapshot that was agreed to, where a second fold disagreed with one after it and that one was begun with.
+fn agreed_before(index: &Index, from: &SnapshotName) -> Option<SnapshotName> {
+    let snapshot = &index.cell.snapshot;
+    let (_, _, key, _) = snapshot.agreed.as_ref().filter(|(seq, ..)| snapshot.disagreed && *seq < from.seq)?;
+    key.parse().ok()
+}
+
+async fn log_copies(objects: &Objects, report: &mut Report) -> anyhow::Result<Vec<LogCopyName>> {
     let mut copies: Vec<LogCopyName> = Vec::new();
     let mut listed = objects.list(Purpose::Rebuild, LOG_COPY_PREFIX.trim_end_matches('/'));
     while let Some(found) = listed.try_next().await? {
@@ -18,14 +53,18 @@ pub(super) async fn newest_index(objects: &Objects, report: &mut Report) -> anyh
             Err(error) => report.say(format!("passed over: {error}")),
         }
     }
+    copies.sort_unstable_by_key(|copy| (copy.from, copy.to));
+    Ok(copies)
+}
+
+/// Goes on from an index as far as the copies tell.
+async fn fold_copies(objects: &Objects, index: &mut Index, copies: &[LogCopyName], report: &mut Report) -> anyhow::Result<()> {
     // A cell without a snapshot begins with its first entry, in the newest epoch that reaches back to it.
     let epoch = match index.cell.cluster_id.is_empty() {
         true => copies.iter().filter(|copy| copy.from.0 == 1).map(|copy| copy.cell_epoch).max().unwrap_or(0),
         false => index.cell.cell_epoch,
     };
-    copies.retain(|copy| copy.cell_epoch == epoch);
-    copies.sort_unstable_by_key(|copy| (copy.from, copy.to));
-    for name in copies {
+    for name in copies.iter().filter(|copy| copy.cell_epoch == epoch) {
         if name.to <= index.cell.seq {
             continue;
         }
@@ -49,11 +88,7 @@ pub(super) async fn newest_index(objects: &Objects, report: &mut Report) -> anyh
             index.fold(row.seq, &row.bytes)?;
         }
     }
-    if index.cell.cluster_id.is_empty() {
-        bail!("there is nothing to rebuild from: neither a snapshot under store/index/ nor copies of the log under store/log/");
-    }
-    report.say(format!("the snapshot and the copies of the log reach to entry {}", index.cell.seq));
-    Ok(index)
+    Ok(())
 }
 
 /// The largest epoch in any name of a snapshot or a copy of the log.
@@ -70,7 +105,7 @@ pub(super) async fn newest_epoch(objects: &Objects) -> anyhow::Result<u32> {
     Ok(newest)
 }
 
-async fn newest_snapshot(objects: &Objects, report: &mut Report) -> anyhow::Result<Index> {
+async fn snapshots(objects: &Objects, report: &mut Report) -> anyhow::Result<Vec<SnapshotName>> {
     let mut names: Vec<SnapshotName> = Vec::new();
     let mut listed = objects.list(Purpose::Rebuild, SNAPSHOT_PREFIX.trim_end_matches('/'));
     while let Some(found) = listed.try_next().await? {
@@ -80,17 +115,91 @@ async fn newest_snapshot(objects: &Objects, report: &mut Report) -> anyhow::Resu
         }
     }
     names.sort_unstable();
-    while let Some(name) = names.pop() {
+    Ok(names)
+}
+
+/// The last of these that is whole.
+async fn newest_snapshot(
+    objects: &Objects,
+    names: &[SnapshotName],
+    report: &mut Report,
+) -> anyhow::Result<Option<(Index, SnapshotName)>> {
+    for name in names.iter().rev() {
         let key = name.to_string();
         let bytes = objects.get_in_pieces(Purpose::Rebuild, &key, limits::SNAPSHOT_BYTES).await?;
         match decode_snapshot(&bytes) {
             Ok(index) if digest_of(&bytes) == name.digest && index.cell.seq == name.seq => {
                 report.say(format!("began with the snapshot of entry {}", name.seq));
-                return Ok(index);
+                return Ok(Some((index, *name)));
             }
             Ok(_) => report.say(format!("passed over: {key} is not what its name says")),
             Err(error) => report.say(format!("passed over: {key}: {error}")),
         }
     }
-    Ok(Index::default())
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strandline_commands::{AgreeSnapshot, Command, Commit, CreateCell, EntryBody, Join, WroteSnapshot, encode};
+    use strandline_commit_log::Row;
+    use strandline_index::encode_snapshot;
+    use strandline_object_store::crc32c;
+    use strandline_runtime::Runtime;
+
+    async fn put(objects: &Objects, key: &str, bytes: bytes::Bytes) {
+        let crc = crc32c(std::slice::from_ref(&bytes));
+        objects.put_new(Purpose::Rebuild, key, vec![bytes], crc).await.unwrap();
+    }
+
+    fn entry(index: &mut Index, rows: &mut Vec<Row>, commands: Vec<Command>) {
+        let seq = index.cell.seq.next();
+        // The first is of nobody, the others of the node that joined in it.
+        let (incarnation, n) = (u64::from(seq.0 > 1), seq.0 - 1);
+        let body = EntryBody {
+            hash_before: index.cell.hash.0.to_vec(),
+            cell_epoch: 1,
+            commits: vec![Commit { incarnation, n, commands, ..Commit::default() }],
+            ..EntryBody::default()
+        };
+        let bytes = encode(&body).unwrap();
+        rows.push(Row { seq, hash_before: index.cell.hash, bytes: bytes.clone(), payload_length: 0 });
+        index.fold(seq, &bytes).unwrap();
+    }
+
+    /// Puts it, and writes of it.
+    async fn snapshot(objects: &Objects, of: &Index) -> WroteSnapshot {
+        let bytes = encode_snapshot(of);
+        let digest = digest_of(&bytes);
+        let key = SnapshotName { cell_epoch: of.cell.cell_epoch, seq: of.cell.seq, digest }.to_string();
+        put(objects, &key, bytes).await;
+        WroteSnapshot { seq: of.cell.seq.0, digest: digest.to_vec(), key, fold_version: of.cell.fold_version }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_in_dispute_gives_way_to_the_one_that_was_agreed_to() {
+        let objects = Objects::in_memory(&Runtime::simulated(1, 0));
+        let (mut index, mut rows) = (Index::default(), Vec::new());
+        let create = CreateCell { cluster_id: "c".repeat(22), fold_version: 2 };
+        let join = Join { nonce: vec![1], fold_version_supported: 2, ..Join::default() };
+        entry(&mut index, &mut rows, vec![create.into(), join.into()]);
+        let good = snapshot(&objects, &index).await;
+        let agreed = AgreeSnapshot { seq: good.seq, digest: good.digest.clone() };
+        entry(&mut index, &mut rows, vec![good.into()]);
+        entry(&mut index, &mut rows, vec![agreed.into()]);
+        let mut wrong = index.clone();
+        wrong.cell.features_epoch += 1;
+        let written = snapshot(&objects, &wrong).await;
+        let disputed = AgreeSnapshot { seq: written.seq, digest: vec![1; 32] };
+        entry(&mut index, &mut rows, vec![written.into()]);
+        entry(&mut index, &mut rows, vec![disputed.into()]);
+        assert!(index.cell.snapshot.disagreed);
+        let copy = LogCopy { cell_epoch: index.cell.cell_epoch, rows };
+        put(&objects, &copy.name().unwrap().to_string(), copy.encode()).await;
+        let mut report = Report::default();
+        let found = newest_index(&objects, &mut report).await.unwrap();
+        assert_eq!(found.cell, index.cell, "{:?}", report.lines);
+        assert!(report.lines.iter().any(|line| line.contains("begun anew")));
+    }
 }
