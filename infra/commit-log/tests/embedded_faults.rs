@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use strandline_commit_log::conformance::{entry, floor_at};
-use strandline_commit_log::disk::{Crash, Disk, DiskFile, SimulatedDisk};
+use strandline_commit_log::disk::{Crash, Disk, DiskDir, DiskFile, SimulatedDisk};
 use strandline_commit_log::embedded::{EmbeddedCommitLog, OpenError, Options};
 use strandline_commit_log::{AppendError, CommitLog, Entry, Floor, Payload, ReadAgain, ReadError};
 use strandline_runtime::{Runtime, SeededRandom};
@@ -252,6 +252,36 @@ fn a_failed_sync_or_cut_is_fatal_for_ever_and_reads_go_on() {
             assert!(matches!(log.close().await, Err(AppendError::Fatal { .. })));
             assert_eq!(log.head(), Seq(2));
             assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=2), 1));
+        }
+    });
+}
+
+#[test]
+fn a_new_file_that_there_is_no_descriptor_for_is_tried_again() {
+    block_on(async {
+        // A file and the folder are opened for it.
+        for opens in 0..2 {
+            let disk = SimulatedDisk::new();
+            let log = filled(&disk, &Options { file_bytes: 400, ..small() }, 1).await;
+            let files = log_paths(&disk).len();
+            let mut next = 2;
+            disk.set_opens_left(Some(opens));
+            while let Ok(()) = log.append(Seq(next), entry(next, 50, 0)).await {
+                next += 1;
+            }
+            for _ in 0..3 {
+                let answer = log.append(Seq(next), entry(next, 50, 0)).await;
+                assert!(matches!(answer, Err(AppendError::Unavailable { .. })), "{answer:?}");
+            }
+            assert_eq!(log_paths(&disk).len(), files, "nothing is left of it");
+            disk.set_opens_left(None);
+            for seq in next..next + 20 {
+                log.append(Seq(seq), entry(seq, 50, 0)).await.unwrap();
+            }
+            drop(log);
+            disk.restart(Crash::PowerLost, &SeededRandom::new(1));
+            let log = open(&disk, &small()).await.unwrap();
+            assert_eq!(read_all(&log, 1).await.unwrap(), expected(&entries(1..=next + 19), 1));
         }
     });
 }
@@ -521,8 +551,8 @@ impl Disk for DeadlyDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.inner.remove(path)
     }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.sync_dir(dir)
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn DiskDir>> {
+        self.inner.open_dir(dir)
     }
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         self.inner.free_bytes(dir)

@@ -26,10 +26,20 @@ pub trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Opens a folder, to sync it.
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn DiskDir>>;
     /// Makes names in a folder durable: creations, renames and removals.
-    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.open_dir(dir)?.sync()
+    }
     /// Bytes that this process may still write.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// One open folder.
+pub trait DiskDir {
+    /// Makes the names in it durable.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// One open file. Positions are given with every call, so that readers and the writer share it.

@@ -1,7 +1,7 @@
 //! A disk in memory whose failures are ordered, and whose power can be cut: then what was not synced is gone,
 //! or there in part, sector by sector.
 
-use super::{DIRECT_ALIGNMENT, Disk, DiskFile};
+use super::{DIRECT_ALIGNMENT, Disk, DiskDir, DiskFile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -41,6 +41,7 @@ struct State {
     sync_fails_in: Option<u64>,
     cut_fails: bool,
     reads_fail: bool,
+    opens_left: Option<u64>,
     allocate_fails_late: bool,
     off_in: Option<u64>,
     longest_write: Option<usize>,
@@ -146,6 +147,18 @@ impl State {
         }
     }
 
+    /// Takes one of the descriptors that are left.
+    fn open(&mut self) -> io::Result<()> {
+        match &mut self.opens_left {
+            None => Ok(()),
+            Some(0) => Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error())),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
     fn set_names(&mut self, change: Vec<(PathBuf, Option<usize>)>) {
         apply(&mut self.names, &change);
         self.unsynced_names.push(change);
@@ -197,6 +210,11 @@ impl SimulatedDisk {
         self.state().reads_fail = fails;
     }
 
+    /// So many more files and folders can be opened, however many are closed.
+    pub fn set_opens_left(&self, opens: Option<u64>) {
+        self.state().opens_left = opens;
+    }
+
     /// While set, taking space ahead makes the file longer and then fails, the disk being full.
     pub fn set_allocate_fails_late(&self, fails: bool) {
         self.state().allocate_fails_late = fails;
@@ -232,6 +250,7 @@ impl SimulatedDisk {
         state.sync_fails_in = None;
         state.cut_fails = false;
         state.reads_fail = false;
+        state.opens_left = None;
         state.off_in = None;
         let (mixed, kept) = match crash {
             Crash::Killed => return,
@@ -304,6 +323,7 @@ impl Disk for SimulatedDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
+        state.open()?;
         state.operate()?;
         let file = state.files.len();
         state.files.push(Contents::default());
@@ -313,6 +333,7 @@ impl Disk for SimulatedDisk {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
+        state.open()?;
         let file = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(self.handle(&mut state, file))
     }
@@ -335,16 +356,25 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.operate()?;
-        state.unsynced_names.clear();
-        state.durable_names = state.names.clone();
-        Ok(())
+    fn open_dir(&self, _dir: &Path) -> io::Result<Box<dyn DiskDir>> {
+        self.state().open()?;
+        Ok(Box::new(SimulatedDir(self.clone())))
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
         Ok(self.state().free())
+    }
+}
+
+struct SimulatedDir(SimulatedDisk);
+
+impl DiskDir for SimulatedDir {
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.0.state();
+        state.operate()?;
+        state.unsynced_names.clear();
+        state.durable_names = state.names.clone();
+        Ok(())
     }
 }
 

@@ -278,6 +278,8 @@ fn create_file(shared: &Shared, header: FileHeader) -> Result<Arc<LogFile>, Fail
         let reason = format!("{}: {error}", path.display());
         if is_full(error) { Failure::Full(reason) } else { Failure::Unavailable(reason) }
     };
+    // Before there is a file: without a descriptor left for the folder it could neither be synced nor be relied on.
+    let dir = shared.disk.open_dir(&shared.dir).map_err(|error| failed(&error))?;
     let file = shared.disk.create(&path).map_err(|error| failed(&error))?;
     if let Err(error) = write_all_at(&*file, &mut [IoSlice::new(&header.encode())], 0) {
         // If it stayed, entries might go on in the file before, and then it would stand in the way.
@@ -286,7 +288,7 @@ fn create_file(shared: &Shared, header: FileHeader) -> Result<Arc<LogFile>, Fail
             Err(stays) => Failure::Fatal(format!("{}: it could not be written ({error}) nor removed: {stays}", path.display())),
         });
     }
-    let synced = shared.sync(&*file).and_then(|()| shared.disk.sync_dir(&shared.dir));
+    let synced = shared.sync(&*file).and_then(|()| dir.sync());
     synced.map_err(|error| Failure::Fatal(format!("{}: a sync failed: {error}", path.display())))?;
     let log_file = Arc::new(LogFile::new(path, header, file, Vec::new(), FILE_HEADER));
     shared.add_file(log_file.clone());
