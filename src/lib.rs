@@ -8,6 +8,7 @@ pub mod commands;
 pub mod demo;
 pub mod http;
 pub mod node;
+mod open_files;
 pub mod rebuild;
 pub mod server;
 mod signals;

@@ -104,6 +104,7 @@ pub(super) fn in_node_runtime(command: impl Future<Output = anyhow::Result<()>>)
 
 /// Threads for a node: one for each core; blocking work has its own, which end when idle.
 fn node_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    crate::open_files::raise_limit();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(32)

@@ -209,7 +209,7 @@ impl Node {
             Some(socket) => Some(crate::http::serve(socket.listen(BACKLOG).context("HTTP")?, parts.clone())?),
         };
         let services = Services { cell, ingest, reader, groups, cluster };
-        let server = Server::new(services, runtime);
+        let server = Server::new(services, runtime, crate::open_files::connections());
         let kafka = server.listen(socket.listen(BACKLOG).context("Kafka's port")?)?;
         tracing::info!(kafka = %listen, advertised = %format!("{}:{}", advertise.0, advertise.1), http = ?http, data = %parts.settings.data.display(), "serving");
         Ok(Self { _tasks: tasks, parts, server, kafka, http, upkeep, _folder: folder })

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use strandline_runtime::{Runtime, TaskGroup};
-use strandline_types::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -43,14 +42,14 @@ pub(crate) struct Shared {
 }
 
 impl Server {
-    /// What is [listened for](Self::listen) or [handed in](Self::serve) is served until [`Server::drain`].
-    pub fn new(services: Services, runtime: Runtime) -> Self {
+    /// What is [listened for](Self::listen) or [handed in](Self::serve) is served until [`Server::drain`], so many connections at once.
+    pub fn new(services: Services, runtime: Runtime, connections: usize) -> Self {
         let spawner = runtime.spawner.new_group();
         let tasks = spawner.group().clone();
         let shared = Arc::new(Shared {
             services,
             runtime: Runtime { spawner, ..runtime },
-            connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
+            connections: Arc::new(Semaphore::new(connections)),
             admission: Admission::default(),
             frames: Frames::default(),
             next_connection: AtomicU64::new(1),

@@ -128,7 +128,7 @@ impl Node {
         let cluster = Cluster::new(cluster_options, cell.clone(), segment_index.clone());
         let services =
             Services { cell: cell.clone(), ingest: ingest.clone(), reader: reader.clone(), groups: groups.clone(), cluster };
-        let server = Server::new(services, runtime.clone());
+        let server = Server::new(services, runtime.clone(), strandline_types::limits::CONNECTIONS);
         let extents = ExtentReader::new(node_log, objects.clone(), Purpose::Fresh);
         let compactor = Compactor::new(world.shape.compactor.clone(), cell.clone(), objects, segment_index, extents);
         if !world.shape.directed {
