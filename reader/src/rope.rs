@@ -76,6 +76,11 @@ impl Rope {
         self.bytes
     }
 
+    /// What still goes in, but for a first batch.
+    pub(crate) fn left(&self) -> usize {
+        self.limit.saturating_sub(self.bytes)
+    }
+
     /// Adds a stored batch at its offset; with the entry's time where the topic had LogAppendTime.
     pub(crate) fn push_stored(&mut self, batch: &Bytes, base_offset: i64, append_ms: Option<i64>) -> Result<(), BatchError> {
         let too_short = BatchError::Length { expected: BATCH_HEADER_BYTES as i64, actual: batch.len() };

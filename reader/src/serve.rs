@@ -88,7 +88,8 @@ impl Shared {
             if !again {
                 return Ok(served);
             }
-            match self.plan(want.at, served.next, want.isolation, self.options.answer_bytes as u64) {
+            // Where Parquet ends and the log begins: extents are read whole, so no more of them than there is room for.
+            match self.plan(want.at, served.next, want.isolation, served.rope.left().max(1) as u64) {
                 Ok(next) => plan = next,
                 Err(_) if served.rope.bytes() > 0 => return Ok(served),
                 Err(NoPlan::Broken(what)) => return Err(ServeError::Broken(what)),
