@@ -14,6 +14,10 @@ use strandline_index::{Extent, Index};
 use strandline_types::{Caller, TopicPartition, limits};
 use strandline_wire::messages::fetch::{FetchRequest, FetchResponse};
 
+/// An answer that has something takes no more of history after this time: files of a record each could keep it until its client has given
+/// up and asks for all of it again.
+const HISTORY_TIME: Duration = Duration::from_secs(1);
+
 /// From this version on a client reads zstd (KIP-110).
 const ZSTD_FROM_VERSION: i16 = 10;
 
@@ -57,6 +61,8 @@ struct Terms {
     zstd: bool,
     /// When it is answered, whatever there is.
     deadline: Duration,
+    /// When no more of history is begun; known once it is read.
+    history_until: Duration,
 }
 
 impl Reader {
@@ -84,6 +90,7 @@ impl Reader {
             min_bytes: u64::try_from(request.min_bytes).unwrap_or(0).min(max_bytes as u64),
             zstd: version >= ZSTD_FROM_VERSION,
             deadline: began + wait,
+            history_until: Duration::MAX,
         };
         let round = shared.wait_for_data(&opened.wanted, terms).await;
         let waited = clock.monotonic();
@@ -205,9 +212,12 @@ impl Shared {
 
     async fn fill(&self, reader: &Reader, round: Round, terms: Terms) -> Vec<PartitionAnswer> {
         let mut hot = self.read_hot(&round.items).await;
-        self.read_histories(&round.items).await;
+        let clock = &self.cell.runtime().clock;
+        let terms = Terms { history_until: clock.monotonic() + HISTORY_TIME, ..terms };
+        let at_hand = self.read_histories(&round.items, terms.history_until).await;
         let mut left = terms.max_bytes;
         let mut any = false;
+        let mut histories = 0;
         let mut answers = Vec::with_capacity(round.items.len());
         let mut ahead = Ahead::default();
         for (number, item) in round.items.into_iter().enumerate() {
@@ -218,8 +228,12 @@ impl Shared {
             let limit = partition_limit(&item.wanted, terms).min(left);
             let rope = Rope::new(limit, first_limit, terms.zstd);
             // Where one batch found no room, the next one will not either: to rebuild it would be for nothing.
-            let no_room = any && (left == 0 || item.history().is_some_and(|_| !ahead.passed_over.is_empty()));
-            let answer = self.answer_one(item, terms, bytes, rope, no_room, &mut ahead).await;
+            let no_room = left == 0 || item.history().is_some_and(|_| !ahead.passed_over.is_empty());
+            histories += usize::from(item.wants_history());
+            let is_at_hand = item.wants_history() && histories <= at_hand;
+            let is_late = item.history().is_some() && !is_at_hand && clock.monotonic() >= terms.history_until;
+            let passed_over = any && (no_room || is_late);
+            let answer = self.answer_one(item, terms, bytes, rope, passed_over, &mut ahead).await;
             let bytes = answer.records.len();
             any |= bytes > 0;
             left = left.saturating_sub(bytes);
@@ -239,7 +253,7 @@ impl Shared {
         terms: Terms,
         bytes: Option<Vec<Bytes>>,
         rope: Rope,
-        no_room: bool,
+        passed_over: bool,
         ahead: &mut Ahead,
     ) -> PartitionAnswer {
         let Item { wanted, planned, .. } = item;
@@ -247,13 +261,13 @@ impl Shared {
             Ok(planned) => planned,
             Err(error) => return self.failed(wanted, &error),
         };
-        if no_room && plan.is_history() {
+        if passed_over && plan.is_history() {
             ahead.passed_over.push((at, wanted.offset));
         }
-        if no_room || plan.source == Source::Nothing {
+        if passed_over || plan.source == Source::Nothing {
             return PartitionAnswer::served(wanted.key, plan.watermarks, terms.isolation, Vec::new(), rope.finish());
         }
-        let want = Want { at, offset: wanted.offset, isolation: terms.isolation };
+        let want = Want { at, offset: wanted.offset, isolation: terms.isolation, until: Some(terms.history_until) };
         match self.serve(&want, plan, bytes, rope).await {
             Ok(served) => {
                 if served.more_history {
@@ -282,18 +296,24 @@ impl Shared {
         Some(items.iter().map(|item| item.extents().map(|extents| bytes.by_ref().take(extents.len()).collect())).collect())
     }
 
-    /// Where several partitions read history, their first chunks are rebuilt side by side.
-    async fn read_histories(&self, items: &[Item]) {
-        let histories: Vec<_> = items.iter().filter(|item| item.limit > 0).filter_map(Item::history).collect();
+    /// Where several partitions read history, their first chunks are rebuilt side by side; none is begun after `until`. The first so many
+    /// of them are at hand then.
+    async fn read_histories(&self, items: &[Item], until: Duration) -> usize {
+        let histories: Vec<_> = items.iter().filter(|item| item.wants_history()).filter_map(Item::history).collect();
+        let mut begun = 0;
         if histories.len() > 1 {
             use futures::stream::{self, StreamExt};
+            let clock = &self.cell.runtime().clock;
+            let late = clock.sleep(until.saturating_sub(clock.monotonic()));
             // A failure here is met again, and answered, where the partition itself is read.
             let warm = |(at, offset, plan): (TopicPartition, i64, &'_ Plan)| {
+                begun += 1;
                 let plan = plan.clone();
                 async move { drop(self.first_chunk(at, offset, &plan).await) }
             };
-            stream::iter(histories).map(warm).buffer_unordered(limits::READ_AHEAD).collect::<()>().await;
+            stream::iter(histories).take_until(late).map(warm).buffer_unordered(limits::READ_AHEAD).collect::<()>().await;
         }
+        begun
     }
 }
 
@@ -330,6 +350,11 @@ impl Item {
             Ok((_, Plan { source: Source::Hot(extents), .. })) if self.limit > 0 => Some(extents),
             _ => None,
         }
+    }
+
+    /// History that there is room for.
+    fn wants_history(&self) -> bool {
+        self.limit > 0 && self.history().is_some()
     }
 
     fn history(&self) -> Option<(TopicPartition, i64, &Plan)> {

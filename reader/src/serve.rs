@@ -10,7 +10,9 @@ use crate::resolve::refusal;
 use crate::rope::Rope;
 use crate::{hot, plan::NoPlan};
 use bytes::Bytes;
+use std::time::Duration;
 use strandline_index::AbortedTransaction;
+use strandline_runtime::Clock;
 use strandline_segment_index::SealedRow;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{TopicPartition, limits};
@@ -40,6 +42,14 @@ pub(crate) struct Want {
     pub(crate) at: TopicPartition,
     pub(crate) offset: i64,
     pub(crate) isolation: Isolation,
+    /// From then on nothing more is planned, once there is something in the answer.
+    pub(crate) until: Option<Duration>,
+}
+
+impl Want {
+    fn is_late(&self, clock: &dyn Clock) -> bool {
+        self.until.is_some_and(|until| clock.monotonic() >= until)
+    }
 }
 
 impl Shared {
@@ -70,8 +80,9 @@ impl Shared {
                     let moved = step.next > served.next;
                     served.next = step.next;
                     served.more_history = step.tier.is_some() && step.next < end;
+                    let is_late = served.rope.bytes() > 0 && want.is_late(&*self.cell.runtime().clock);
                     // A plan of extents took all that there is room for.
-                    moved && served.more_history && !served.rope.is_full()
+                    moved && served.more_history && !served.rope.is_full() && !is_late
                 }
                 // What is there goes out; the rest is the next fetch's.
                 Err(_) if served.rope.bytes() > 0 => false,
