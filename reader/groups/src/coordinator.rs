@@ -292,6 +292,11 @@ impl Shared {
             let outcome = self.submit(store).await;
             let error = match outcome {
                 Ok(Outcome::Done) => None,
+                Ok(Outcome::Refused(refusal @ Refusal::Limit { .. })) => {
+                    // Another coordinator would say the same.
+                    tracing::warn!(group = held.slot.name, %refusal, "a rebalance could not be stored: groups take as much as they may");
+                    Some(answers::of_refusal(&refusal))
+                }
                 Ok(Outcome::Refused(refusal)) => {
                     tracing::info!(group = held.slot.name, %refusal, "a rebalance was not stored: the group is loaded anew");
                     // Whatever superseded it, members are to look for the coordinator and join again.

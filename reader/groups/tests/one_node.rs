@@ -1,12 +1,15 @@
 //! One node: the protocol through the handlers, commits, deletes, restarts.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; its clients are tasks of the test, not of a node")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test; its clients are tasks of the test, not of a node")]
 
 mod support;
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use strandline_cell::Submission;
+use strandline_commands::{ClaimGroup, GroupMember, MemberProtocol, StoreGroup};
 use strandline_groups::GroupsOptions;
+use strandline_index::{Outcome, Refusal};
 use strandline_types::TopicId;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -457,4 +460,36 @@ async fn a_rebalance_whose_store_was_in_doubt_counts_when_it_lands() {
     }
     let (ja, jb) = tokio::join!(a.join_and_sync(&node.groups), b.join_and_sync(&node.groups));
     assert_eq!((ja, jb, a.generation, node.state("g").await.as_str()), (Ok(()), Ok(()), 2, "Stable"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_bound_of_all_groups_is_told_as_such() {
+    let world = World::new(15);
+    let node = Node::start(&world, true, 9092).await;
+    // Groups of members with much to say, until no more of them goes in.
+    let metadata = Bytes::from(vec![0; 6 << 20]);
+    let protocols = vec![MemberProtocol { name: "range".to_owned(), metadata }];
+    let member = GroupMember { member_id: "m".to_owned(), protocols, session_timeout_ms: 1_800_000, ..GroupMember::default() };
+    for number in 0.. {
+        let group = format!("large {number}");
+        let claim = Submission::one(ClaimGroup { group: group.clone(), replaces: 0 });
+        let Outcome::Claimed(claim) = node.cell.submit(claim).await.unwrap().outcomes.remove(0) else { panic!("not claimed") };
+        let store = StoreGroup { group, claim: claim.0, generation: 1, members: vec![member.clone()], ..StoreGroup::default() };
+        let outcome = node.cell.submit(Submission::one(store)).await.unwrap().outcomes.remove(0);
+        if outcome != Outcome::Done {
+            assert!(matches!(outcome, Outcome::Refused(Refusal::Limit { .. })), "{outcome:?}");
+            break;
+        }
+    }
+    // A group that is there, and finds no room for its members.
+    let mut last = Member::new("g");
+    let mut request = last.join_request();
+    for protocol in &mut request.protocols {
+        protocol.metadata = Bytes::from(vec![0; 6 << 20]);
+    }
+    let answer = node.groups.join_group(&caller(), 9, request.clone()).await;
+    last.member_id = answer.member_id;
+    request.member_id.clone_from(&last.member_id);
+    let answer = node.groups.join_group(&caller(), 9, request).await;
+    assert_eq!(code(answer.error_code), ErrorCode::GroupMaxSizeReached);
 }
