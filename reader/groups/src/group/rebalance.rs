@@ -64,7 +64,7 @@ impl ClassicGroup {
         self.join_timer = Some(timer);
     }
 
-    pub(super) fn all_joined(&self) -> bool {
+    fn all_joined(&self) -> bool {
         self.members.len() == self.joining && self.pending.is_empty()
     }
 

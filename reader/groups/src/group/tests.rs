@@ -455,6 +455,20 @@ fn a_generation_without_assignments_is_taken_over_as_such() {
 }
 
 #[test]
+fn a_first_rebalance_waits_its_delay_out_whoever_does_not_come() {
+    let mut harness = Harness::new();
+    let brief = |id: &str| JoinInput { session_timeout: SECOND, ..consumer(id) };
+    let a = harness.join_new("a");
+    // An id that was given out and is not used.
+    harness.join(JoinInput { new_member_id: "b".to_owned(), ..brief("") });
+    harness.wait(2 * SECOND);
+    assert!(!harness.joins.contains_key(&a));
+    let c = harness.join_new("c");
+    harness.wait(5 * SECOND);
+    assert_eq!((harness.joins[&a].generation_id, harness.joins[&c].generation_id), (1, 1));
+}
+
+#[test]
 fn a_full_group_takes_nobody() {
     let mut harness = Harness::with(Settings { max_members: 2, ..settings() });
     harness.join_new("a");

@@ -64,9 +64,7 @@ impl ClassicGroup {
         let pending = self.pending.iter().find(|(_, deadline)| **deadline <= now).map(|(id, _)| id.clone());
         if let Some(member_id) = pending {
             self.forget_pending(&member_id);
-            if self.state == State::PreparingRebalance && self.all_joined() {
-                self.complete_join(now);
-            }
+            self.maybe_complete_join(now);
             return true;
         }
         let mut expired = Vec::new();
@@ -86,8 +84,7 @@ impl ClassicGroup {
         if !expired.is_empty() {
             match self.state {
                 State::Stable | State::CompletingRebalance => self.prepare_rebalance(now),
-                State::PreparingRebalance if self.all_joined() => self.complete_join(now),
-                _ => {}
+                _ => self.maybe_complete_join(now),
             }
         }
         !expired.is_empty()
