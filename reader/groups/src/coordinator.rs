@@ -95,7 +95,25 @@ impl Drop for Loading<'_> {
     }
 }
 
+/// A slot in use, finished also if whoever asked goes away in the midst of it.
+pub(crate) struct InUse<'a> {
+    shared: &'a Shared,
+    pub(crate) held: Held,
+}
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        self.shared.finish(&mut self.held);
+    }
+}
+
 impl Shared {
+    /// The slot of a group that exists, as [`Shared::find`] finds it, until it is dropped.
+    pub(crate) async fn find_to_use(&self, group: &str) -> Result<InUse<'_>, ErrorCode> {
+        let held = self.find(group).await?.ok_or(ErrorCode::GroupIdNotFound)?;
+        Ok(InUse { shared: self, held })
+    }
+
     pub(crate) fn now(&self) -> Duration {
         self.cell.runtime().clock.monotonic()
     }

@@ -420,6 +420,47 @@ async fn a_client_that_goes_away_while_its_group_is_claimed_leaves_nothing_for_e
     assert!(node.cell.view().groups.is_empty());
 }
 
+/// Looks so many times whether it is done, and drops it then.
+async fn begun(looks: usize, work: impl Future) {
+    let mut work = std::pin::pin!(work);
+    let mut left = looks;
+    std::future::poll_fn(|context| {
+        left = left.saturating_sub(1);
+        let is_over = work.as_mut().poll(context).is_ready() || left == 0;
+        if is_over { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_away_while_offsets_are_deleted_leaves_nothing_for_ever() {
+    let world = World::new(16);
+    let options = GroupsOptions { offsets_retention: Duration::from_secs(3_600), ..GroupsOptions::default() };
+    let node = Node::with(&world, true, 9092, options).await;
+    node.topic(1, "orders", 1).await;
+    node.topic(2, "returns", 1).await;
+    let groups = &node.groups;
+    for looks in 1..10 {
+        for (name, partition) in [("offsets", 0), ("groups", 0)] {
+            let group = format!("{name} {looks}");
+            groups.offset_commit(&caller(), 9, commit_request(&group, "", -1, "orders", partition, 1)).await;
+            // A slot of an own, so that the one of the commit is no help.
+            sleep(1).await;
+            if name == "offsets" {
+                let topics = vec![OffsetDeleteRequestTopic {
+                    name: "returns".to_owned(),
+                    partitions: vec![OffsetDeleteRequestPartition { partition_index: 0 }],
+                }];
+                begun(looks, groups.offset_delete(&caller(), 0, OffsetDeleteRequest { group_id: group, topics })).await;
+            } else {
+                begun(looks, groups.delete_groups(&caller(), 2, DeleteGroupsRequest { groups_names: vec![group] })).await;
+            }
+        }
+    }
+    sleep(3 * 3_600).await;
+    assert_eq!(node.cell.view().groups.keys().collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_graceful_stop_lets_parked_members_go() {
     let world = World::new(13);

@@ -25,18 +25,17 @@ impl Groups {
 impl Shared {
     async fn delete(&self, group: &str) -> Result<(), ErrorCode> {
         self.demand_coordinator(group)?;
-        let mut held = self.find(group).await?.ok_or(ErrorCode::GroupIdNotFound)?;
-        let Some(loaded) = &held.contents.loaded else { return Err(ErrorCode::CoordinatorNotAvailable) };
+        let mut used = self.find_to_use(group).await?;
+        let Some(loaded) = &used.held.contents.loaded else { return Err(ErrorCode::CoordinatorNotAvailable) };
         let (state, claim) = (loaded.group.state(), loaded.claim.0);
         if state != State::Empty {
-            self.finish(&mut held);
-            drop(held);
+            drop(used);
             return Err(self.confirm_no(group, ErrorCode::NonEmptyGroup).await);
         }
         let outcome = self.submit(DeleteGroup { group: group.to_owned(), claim }).await;
         // Ids that were handed out ahead go with the group.
-        self.give_up(&mut held, ErrorCode::UnknownMemberId);
-        self.finish(&mut held);
+        self.give_up(&mut used.held, ErrorCode::UnknownMemberId);
+        drop(used);
         match outcome? {
             Outcome::Done => Ok(()),
             Outcome::Refused(refusal) => Err(answers::of_refusal(&refusal)),

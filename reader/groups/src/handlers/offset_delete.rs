@@ -31,12 +31,11 @@ impl Shared {
         self.demand_coordinator(&request.group_id)?;
         self.barrier().await?;
         let known = self.known_partitions(&request.topics);
-        let mut held = self.find(&request.group_id).await?.ok_or(ErrorCode::GroupIdNotFound)?;
-        let Some(loaded) = &held.contents.loaded else { return Err(ErrorCode::CoordinatorNotAvailable) };
+        let used = self.find_to_use(&request.group_id).await?;
+        let Some(loaded) = &used.held.contents.loaded else { return Err(ErrorCode::CoordinatorNotAvailable) };
         let (claim, has_members) = (loaded.claim.0, loaded.group.state() != State::Empty);
         if has_members && !loaded.group.uses_consumer_protocol() {
-            self.finish(&mut held);
-            drop(held);
+            drop(used);
             return Err(self.confirm_no(&request.group_id, ErrorCode::NonEmptyGroup).await);
         }
         let subscribed = loaded.group.subscribed_topics();
@@ -67,7 +66,7 @@ impl Shared {
         } else {
             self.submit(DeleteOffsets { group: request.group_id.clone(), claim, partitions }).await
         };
-        self.finish(&mut held);
+        drop(used);
         match outcome? {
             // An offset that was not there is deleted all the same.
             Outcome::Offsets { .. } | Outcome::Done => Ok(topics),
