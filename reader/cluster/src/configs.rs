@@ -261,16 +261,38 @@ impl Cluster {
                 }
                 ConfigOperation::Append => {
                     result.insert(name.clone(), append(name, &current, value).map_err(refuse)?);
-                    value.to_owned()
+                    elements(value)
                 }
                 ConfigOperation::Subtract => {
                     result.insert(name.clone(), subtract(name, &current, value).map_err(refuse)?);
-                    value.to_owned()
+                    elements(value)
                 }
             };
             commands.push(ConfigChange { name: name.clone(), operation: *operation as i32, value: command_value, default });
         }
         validate_all(&result).map_err(|error| Refused::config(&error))?;
         Ok(ConfigureTopic { topic_id: topic.id.0.to_vec(), replace_all: change.replace_all, changes: commands })
+    }
+}
+
+/// The elements as they are checked: the fold compares them byte for byte.
+fn elements(value: &str) -> String {
+    value
+        .split(',')
+        .map(|element| element.trim_matches(|character| character <= ' '))
+        .filter(|element| !element.is_empty())
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_those_that_were_checked() {
+        for value in ["compact", " compact", "delete, compact ", "delete ,compact", ""] {
+            assert_eq!(append("cleanup.policy", "", value), Ok(elements(value)));
+        }
     }
 }
