@@ -1,5 +1,10 @@
 //! One node: the protocol through the handlers, commits, deletes, restarts.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test; its clients are tasks of the test, not of a node")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test; its clients are tasks of the test, not of a node"
+)]
 
 mod support;
 
