@@ -181,7 +181,7 @@ pub(crate) fn serve_chunk(batches: &Bytes, offset: i64, end: i64, rope: &mut Rop
         at = batch_end;
     }
     if let Some(from) = wanted {
-        rope.push(batches.slice(from..from + taken));
+        rope.push_part(batches, from..from + taken);
     }
     Ok(next)
 }

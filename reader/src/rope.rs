@@ -113,6 +113,16 @@ impl Rope {
         self.pieces.push(batches);
     }
 
+    /// Adds a part of batches that are kept together. The answer counts what goes out: where that is less than most of the whole, it is
+    /// copied, and does not keep the rest in memory.
+    pub(crate) fn push_part(&mut self, whole: &Bytes, part: std::ops::Range<usize>) {
+        if part.len() < whole.len() / 4 * 3 {
+            self.push(Bytes::copy_from_slice(&whole[part]));
+        } else {
+            self.push(whole.slice(part));
+        }
+    }
+
     /// Adds a control batch, if it fits.
     pub(crate) fn push_control(&mut self, batch: &[u8]) -> bool {
         let admitted = !self.is_full() && (self.bytes == 0 || self.bytes + batch.len() <= self.limit.max(self.first_limit));
@@ -159,6 +169,18 @@ mod tests {
         // What came later must not go in before what did not fit.
         assert!(rope.is_full() && !rope.admits(10, Compression::None));
         assert_eq!(rope.finish().len(), 80);
+    }
+
+    #[test]
+    fn a_small_part_does_not_keep_the_whole() {
+        let whole = Bytes::from(vec![1; 20_000]);
+        for (part, copied) in [(0..20_000, false), (2_000..18_000, false), (0..6_000, true), (12_000..20_000, true)] {
+            let mut rope = Rope::new(100_000, usize::MAX, true);
+            rope.push_part(&whole, part.clone());
+            let records = rope.finish();
+            let piece = &records.chunks()[0];
+            assert_eq!((piece.len(), piece.as_ptr() != whole[part.start..].as_ptr()), (part.len(), copied));
+        }
     }
 
     #[test]

@@ -130,13 +130,26 @@ impl ExtentReader {
                 return Err(ExtentError::Damaged { place: home.place(), reason });
             }
             let of_span = |at: u64| (at - span.range.start) as usize;
+            let copies = span.used() < self.held(span) / 4 * 3;
             let part = |(at, range): &(usize, Range<u64>)| {
-                let bytes = bytes.slice(of_span(range.start)..of_span(range.end));
+                let range = of_span(range.start)..of_span(range.end);
+                let bytes = if copies { Bytes::copy_from_slice(&bytes[range]) } else { bytes.slice(range) };
                 Part { home, at: *at, bytes }
             };
             parts.extend(span.extents.iter().map(part));
         }
         Ok(parts)
+    }
+
+    /// Bytes that a slice of what is read for this span keeps in memory, for as long as somebody has it: answers count only their own, so
+    /// where they are few they are copied.
+    fn held(&self, span: &Span) -> u64 {
+        let length = span.range.end - span.range.start;
+        match (span.home, &self.shortcut) {
+            // A part of a block; of several, they were put together.
+            (Home::Object(_), Some(_)) if length < limits::BLOCK_BYTES as u64 => limits::BLOCK_BYTES as u64,
+            _ => length,
+        }
     }
 
     async fn payloads(&self, spans: &[Span]) -> Result<Vec<Bytes>, ExtentError> {

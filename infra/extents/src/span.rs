@@ -30,6 +30,13 @@ pub(crate) struct Span {
     pub(crate) extents: Vec<(usize, Range<u64>)>,
 }
 
+impl Span {
+    /// Bytes of its extents.
+    pub(crate) fn used(&self) -> u64 {
+        self.extents.iter().map(|(_, range)| range.end - range.start).sum()
+    }
+}
+
 /// Where an extent's bytes lie; none for markers and holes.
 pub(crate) fn home_of(extent: &Extent) -> Option<(Home, Range<u64>)> {
     let (home, position) = match extent.place {

@@ -136,6 +136,31 @@ async fn every_way_gives_the_bytes_as_they_were_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_read_keeps_little_else_in_memory() {
+    let world = world(true).await;
+    world.fill().await;
+    let extents = world.extents();
+    let inline: Vec<Extent> = extents.iter().copied().step_by(2).collect();
+    let stored: Vec<Extent> = extents.iter().copied().skip(1).step_by(2).collect();
+    let log: Arc<dyn CommitLog> = Arc::new(world.log.clone());
+    let plain = ExtentReader::new(log, world.objects.clone(), Purpose::Fresh);
+    let other = node(world.cell.runtime(), &world.log.for_node(), 9093).await;
+    let cached = ExtentReader::through(&other, world.objects.clone(), Cache::simple(1 << 20), Purpose::Read);
+    let is_slice = |bytes: &Bytes| !bytes.is_unique();
+    for extents in [&inline, &stored] {
+        let whole = plain.bytes_of(extents).await.unwrap();
+        assert!(whole.iter().all(is_slice), "what is used whole is not copied");
+        let ends = plain.bytes_of(&[extents[0], extents[2]]).await.unwrap();
+        let parts = 4 * (ends[0].len() + ends[1].len()) < 3 * whole.iter().map(Bytes::len).sum::<usize>();
+        assert!(parts, "the one between them is large enough");
+        assert!(!ends.iter().any(is_slice), "they keep what lies between them");
+    }
+    // Of a block of 4 MiB in the cache.
+    let few = cached.bytes_of(&stored).await.unwrap();
+    assert!(!few.iter().any(is_slice), "they keep the block");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_this_node_appended_is_read_from_memory() {
     let world = world(true).await;
     let wanted = world.fill().await;
