@@ -5,6 +5,7 @@ use crate::signals::stop_signal;
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use strandline_config::{Flag, Loaded, load};
 
 /// Serves Kafka clients on a folder.
@@ -75,8 +76,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     let settings = loaded.settings;
     strandline_telemetry::start_logs(&settings.log, settings.log_format)?;
-    let runtime = node_runtime()?;
-    runtime.block_on(async move {
+    to_its_end(async move {
         let node = Node::start(NodeOptions { settings, ..NodeOptions::default() }).await?;
         let stop = stop_signal()?;
         tokio::select! {
@@ -93,13 +93,24 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             () = node.stop() => Ok(ExitCode::SUCCESS),
             () = second => Ok(ExitCode::FAILURE),
         }
-    })
+    })?
 }
 
 /// Runs a command that has a node in this process.
 pub(super) fn in_node_runtime(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
-    node_runtime()?.block_on(command)?;
+    to_its_end(command)??;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What still goes on when a node has stopped may go on for so long: it is what a crash would leave.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
+/// Runs what has a node, and lets the process end then, also where a thread waits for a disk that stands still.
+fn to_its_end<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = node_runtime()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_WORK);
+    Ok(done)
 }
 
 /// Threads for a node: one for each core; blocking work has its own, which end when idle.
@@ -108,7 +119,34 @@ fn node_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(32)
-        .thread_keep_alive(std::time::Duration::from_secs(5))
+        .thread_keep_alive(Duration::from_secs(5))
         .thread_stack_size(1 << 20)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::sync_channel;
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // threads of the test
+    fn work_that_stands_still_does_not_keep_the_process() {
+        let (end, ended) = sync_channel::<()>(1);
+        let (done, is_done) = sync_channel(1);
+        std::thread::spawn(move || {
+            let stands_still = async move {
+                let (begin, begun) = tokio::sync::oneshot::channel();
+                tokio::task::spawn_blocking(move || {
+                    let _ = begin.send(());
+                    ended.recv()
+                });
+                begun.await
+            };
+            let _ = done.send(to_its_end(stands_still).is_ok());
+        });
+        let in_time = is_done.recv_timeout(Duration::from_secs(20));
+        drop(end);
+        assert_eq!(in_time, Ok(true), "it waits for work that does not end");
+    }
 }
