@@ -256,6 +256,32 @@ async fn consumers_that_do_not_read_do_not_slow_one_down_that_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_takes_its_time_is_not_in_the_way_of_producers() {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let node = start(data.path()).await;
+    topic(&node, "t", 1).await;
+    fill(&node, "t", 20).await;
+    let address = node.kafka_address();
+    let mut slow = Raw::with_small_buffer(address).await;
+    slow.send(11, &fetch("t", 1, 0)).await;
+    // One that sends, quickly enough, has all the room of large requests, and another one waits for it.
+    let mut sender = Raw::connect(address).await;
+    sender.0.write_u32(60 * MIB as u32).await.unwrap();
+    let mut waits = Raw::connect(address).await;
+    waits.send(9, &produce("t", 0..1, &batch(&vec![1; MIB], 1, Compression::None))).await;
+    for _ in 0..20 {
+        sender.0.write_all(&[0; 64 << 10]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    drop(sender);
+    assert_eq!(waits.receive::<ProduceRequest>(9).await.responses[0].partition_responses[0].error_code, 0);
+    let answer = slow.receive::<FetchRequest>(11).await;
+    assert_eq!(answer.responses[0].partitions[0].error_code, 0);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_many_fetches_hold_stays_within_its_bound() {
     let _one = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();

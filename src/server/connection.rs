@@ -105,8 +105,12 @@ async fn write_answers<W: AsyncWrite + Unpin>(
         let Together { frame, close, next: not_ready } = together(answer, &mut queue).await;
         next = not_ready;
         if !frame.is_empty() {
-            // Those that are queued behind this answer hold room of requests.
-            let is_needed = || shared.services.reader.is_short_of_room() || shared.admission.is_short();
+            // The answer holds room of answers; those that are queued behind it, if there are any, hold room of requests.
+            let (is_followed, queue) = (next.is_some(), &queue);
+            let is_needed = || {
+                let holds_requests = is_followed || !queue.is_empty();
+                shared.services.reader.is_short_of_room() || (holds_requests && shared.admission.is_short())
+            };
             write_frame(&mut write, frame, Transfer::of_answer(&*shared.runtime.clock), is_needed).await?;
         }
         if let Some(close) = close {
