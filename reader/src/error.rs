@@ -1,5 +1,6 @@
 //! Why bytes are not at hand, whatever they were to come from.
 
+use crate::plan::NoPlan;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_bronze::FooterError;
@@ -92,6 +93,16 @@ pub(crate) enum ServeError {
     /// Bytes are not at hand, also by the newest view.
     #[error(transparent)]
     Source(#[from] SourceError),
+}
+
+impl From<NoPlan> for ServeError {
+    fn from(no_plan: NoPlan) -> Self {
+        match no_plan {
+            NoPlan::UnknownPartition => Self::Refused(ErrorCode::UnknownTopicOrPartition),
+            NoPlan::OutOfRange => Self::Refused(ErrorCode::OffsetOutOfRange),
+            NoPlan::Broken(what) => Self::Broken(what),
+        }
+    }
 }
 
 impl ServeError {

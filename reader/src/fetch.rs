@@ -2,9 +2,9 @@
 
 use crate::answer::{PartitionAnswer, hold, refused, response};
 use crate::error::ServeError;
-use crate::plan::{Isolation, NoPlan, Plan, Source, plan};
+use crate::plan::{Isolation, Plan, Source, plan};
 use crate::reader::{Reader, Shared};
-use crate::resolve::{refusal, resolve, topic_label};
+use crate::resolve::{resolve, topic_label};
 use crate::rope::Rope;
 use crate::serve::Want;
 use crate::session::{ConnectionId, Wanted};
@@ -411,10 +411,7 @@ fn partition_limit(wanted: &Wanted, terms: Terms) -> usize {
 
 fn plan_one(index: &Index, wanted: &Wanted, isolation: Isolation, limit: usize) -> Result<(TopicPartition, Plan), ServeError> {
     let at = resolve(index, &wanted.key).map_err(ServeError::Refused)?;
-    let plan = plan(index, at, wanted.offset, isolation, limit as u64).map_err(|no_plan| match &no_plan {
-        NoPlan::Broken(what) => ServeError::Broken(what),
-        no_plan => refusal(no_plan).map_or(ServeError::Broken("no plan"), ServeError::Refused),
-    })?;
+    let plan = plan(index, at, wanted.offset, isolation, limit as u64)?;
     Ok((at, plan))
 }
 

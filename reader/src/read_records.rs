@@ -1,9 +1,8 @@
 //! Records for those inside the node who are not Kafka clients, and for tests.
 
 use crate::error::ServeError;
-use crate::plan::{Isolation, NoPlan};
+use crate::plan::Isolation;
 use crate::reader::Reader;
-use crate::resolve::refusal;
 use crate::rope::Rope;
 use crate::serve::Want;
 use strandline_types::TopicPartition;
@@ -44,10 +43,7 @@ impl Reader {
             Ok(plan) => plan,
             Err(_) => {
                 self.shared.barrier().await?;
-                self.shared.plan(at, offset, isolation, max_bytes as u64).map_err(|no_plan| match no_plan {
-                    NoPlan::Broken(what) => ServeError::Broken(what),
-                    no_plan => refusal(&no_plan).map_or(ServeError::Broken("no plan"), ServeError::Refused),
-                })?
+                self.shared.plan(at, offset, isolation, max_bytes as u64)?
             }
         };
         let want = Want { at, offset, isolation, until: None };

@@ -1,6 +1,5 @@
 //! Names become ids here, once, at the door.
 
-use crate::plan::NoPlan;
 use crate::session::{PartitionKey, TopicKey};
 use strandline_index::Index;
 use strandline_types::TopicPartition;
@@ -20,14 +19,5 @@ pub(crate) fn topic_label(key: &PartitionKey) -> String {
     match &key.topic {
         TopicKey::Name(name) => name.to_string(),
         TopicKey::Id(id) => id.to_string(),
-    }
-}
-
-/// The code for a plan that there is not; none where the index is broken.
-pub(crate) fn refusal(no_plan: &NoPlan) -> Option<ErrorCode> {
-    match no_plan {
-        NoPlan::UnknownPartition => Some(ErrorCode::UnknownTopicOrPartition),
-        NoPlan::OutOfRange => Some(ErrorCode::OffsetOutOfRange),
-        NoPlan::Broken(_) => None,
     }
 }

@@ -3,12 +3,11 @@
 use crate::error::{ServeError, SourceError};
 use crate::history::{Found, serve_chunk};
 use crate::hole::serve_hole;
+use crate::hot;
 use crate::plan::{Isolation, Plan, Segment, Source, Tier, Watermarks};
 use crate::reader::Shared;
 use crate::rebuild::HOLE_TIME_MS;
-use crate::resolve::refusal;
 use crate::rope::Rope;
-use crate::{hot, plan::NoPlan};
 use bytes::Bytes;
 use std::time::Duration;
 use strandline_index::AbortedTransaction;
@@ -103,10 +102,7 @@ impl Shared {
             match self.plan(want.at, served.next, want.isolation, served.rope.left().max(1) as u64) {
                 Ok(next) => plan = next,
                 Err(_) if served.rope.bytes() > 0 => return Ok(served),
-                Err(NoPlan::Broken(what)) => return Err(ServeError::Broken(what)),
-                Err(no_plan) => {
-                    return Err(refusal(&no_plan).map_or(ServeError::Broken("no plan"), ServeError::Refused));
-                }
+                Err(no_plan) => return Err(no_plan.into()),
             }
         }
     }
