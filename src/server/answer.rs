@@ -11,38 +11,42 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 #[derive(Debug)]
 pub(super) struct Close(pub(super) &'static str);
 
+/// What the work for an answer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// It is done when its turn has come.
+    InTurn,
+    /// It may wait for other clients then (Fetch, JoinGroup, SyncGroup).
+    Parks,
+    /// It is done elsewhere, and this waits for its outcome (Produce).
+    OnlyWaits,
+}
+
 /// What will be written, once it is known. Holds the request's admission until then, or until its turn comes if the work may
 /// wait for others: what is parked must not keep out those that it waits for.
 pub(super) struct Answer {
     work: BoxFuture<'static, Result<Option<Frame>, Close>>,
     permit: Admitted,
-    parks: bool,
-    only_waits: bool,
+    kind: Work,
 }
 
 impl Answer {
-    pub(super) fn new(permit: Admitted, work: impl Future<Output = Result<Option<Frame>, Close>> + Send + 'static) -> Self {
-        Self { work: Box::pin(work), permit, parks: false, only_waits: false }
-    }
-
-    /// The work may wait for other clients (Fetch, JoinGroup, SyncGroup).
-    pub(super) fn that_parks(self) -> Self {
-        Self { parks: true, ..self }
-    }
-
-    /// The work is done elsewhere, and this waits for its outcome (Produce).
-    pub(super) fn that_only_waits(self) -> Self {
-        Self { only_waits: true, ..self }
+    pub(super) fn new(
+        permit: Admitted,
+        kind: Work,
+        work: impl Future<Output = Result<Option<Frame>, Close>> + Send + 'static,
+    ) -> Self {
+        Self { work: Box::pin(work), permit, kind }
     }
 
     /// What it is, if it is there already and to find out is no work.
     pub(super) fn at_hand(&mut self) -> Option<Result<Option<Frame>, Close>> {
-        if self.only_waits { self.work.as_mut().now_or_never() } else { None }
+        if self.kind == Work::OnlyWaits { self.work.as_mut().now_or_never() } else { None }
     }
 
     /// Finishes the work; None answers nothing (acks=0).
     pub(super) async fn frame(self) -> Result<Option<Frame>, Close> {
-        let permit = (!self.parks).then_some(self.permit);
+        let permit = (self.kind != Work::Parks).then_some(self.permit);
         let frame = self.work.await;
         drop(permit);
         frame

@@ -183,6 +183,7 @@ pub(super) enum Closed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answer::Work;
     use super::*;
     use bytes::Bytes;
     use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -202,9 +203,8 @@ mod tests {
             frame("d")
         };
         let send = async |work: futures::future::BoxFuture<'static, Result<Option<Frame>, Close>>, only_waits: bool| {
-            let answer = Answer::new(admission.admit(1).await.unwrap(), work);
-            let answer = if only_waits { answer.that_only_waits() } else { answer };
-            assert!(sender.send(answer).await.is_ok());
+            let kind = if only_waits { Work::OnlyWaits } else { Work::InTurn };
+            assert!(sender.send(Answer::new(admission.admit(1).await.unwrap(), kind, work)).await.is_ok());
         };
         send(Box::pin(async move { frame("a") }), true).await;
         send(Box::pin(async { Ok(None) }), true).await;

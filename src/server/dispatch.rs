@@ -1,7 +1,7 @@
 //! From a frame to the role that answers it.
 
 use super::Shared;
-use super::answer::{Answer, Close};
+use super::answer::{Answer, Close, Work};
 use super::connection::Closed;
 use super::pressure::Admitted;
 use bytes::Bytes;
@@ -98,17 +98,19 @@ impl Session {
                     _ => Ok(Some(encode_response(version, correlation_id, &answer.response))),
                 }
             };
-            return Ok(Some(Answer::new(permit, work).that_only_waits()));
+            return Ok(Some(Answer::new(permit, Work::OnlyWaits, work)));
         }
         let work = handle(self.shared.clone(), self.id, caller, version, correlation_id, body);
-        let answer = Answer::new(permit, work);
-        let parks = matches!(api, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup);
-        Ok(Some(if parks { answer.that_parks() } else { answer }))
+        let kind = match api {
+            ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup => Work::Parks,
+            _ => Work::InTurn,
+        };
+        Ok(Some(Answer::new(permit, kind, work)))
     }
 }
 
 fn ready(permit: Admitted, frame: Frame) -> Answer {
-    Answer::new(permit, async move { Ok(Some(frame)) })
+    Answer::new(permit, Work::InTurn, async move { Ok(Some(frame)) })
 }
 
 /// The header was readable and the body was not: an answer, where the API has a place for one error over all.
