@@ -1,6 +1,6 @@
 //! Log lines.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use strandline_config::LogFormat;
 use tracing_subscriber::EnvFilter;
 
