@@ -1,5 +1,7 @@
 //! The one binary, `strandline`.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod memory;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ mod run;
 
 use crate::commands::{consume, group, produce, topic};
 use crate::demo;
+use crate::output::remark;
 use clap::{Parser, Subcommand};
 use std::future::Future;
 use std::process::ExitCode;
@@ -68,7 +69,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("strandline: {}", explained(&error));
+            remark!("strandline: {}", explained(&error));
             ExitCode::FAILURE
         }
     }

@@ -71,7 +71,7 @@ impl RunArgs {
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let loaded = args.load()?;
     if args.print_config {
-        print!("{}", loaded.print());
+        crate::output::print(format_args!("{}", loaded.print()))?;
         return Ok(ExitCode::SUCCESS);
     }
     let settings = loaded.settings;
@@ -83,7 +83,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             () = stop => {}
             () = node.failed() => {
                 // What was acknowledged is in the log; the next start finds it.
-                eprintln!("strandline: the node can no longer serve; see the log lines above, then start it again");
+                crate::output::remark!("strandline: the node can no longer serve; see the log lines above, then start it again");
                 return Ok(ExitCode::FAILURE);
             }
         }

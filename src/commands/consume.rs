@@ -206,7 +206,7 @@ fn print(fetched: &Fetched, format: &Format, max: Option<u64>, printed: &mut Pri
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(&output).and_then(|()| stdout.flush()) {
         Err(error) if is_broken_pipe(&error) => printed.pipe_is_gone = true,
-        result => result.context("cannot print")?,
+        result => result.context("standard output cannot be written")?,
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::parse::{self, Moment};
 use super::{BootstrapArgs, explain, table};
+use crate::output::say;
 use anyhow::bail;
 use clap::Subcommand;
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,7 +118,7 @@ pub async fn run(args: GroupArgs) -> anyhow::Result<()> {
         GroupCommand::Describe { groups, members } => {
             for (index, group) in groups.iter().enumerate() {
                 if index > 0 {
-                    println!();
+                    say!()?;
                 }
                 describe(&admin, group, members).await?;
             }
@@ -126,7 +127,7 @@ pub async fn run(args: GroupArgs) -> anyhow::Result<()> {
         GroupCommand::Delete { groups } => {
             for group in groups {
                 admin.delete_group(&group).await.map_err(explain)?;
-                println!("deleted {group}");
+                say!("deleted {group}")?;
             }
             Ok(())
         }
@@ -137,19 +138,19 @@ pub async fn run(args: GroupArgs) -> anyhow::Result<()> {
 async fn list(admin: &Admin) -> anyhow::Result<()> {
     let groups = admin.list_groups().await.map_err(explain)?;
     if groups.is_empty() {
-        println!("no groups");
+        say!("no groups")?;
         return Ok(());
     }
     let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
     let row = |group: strandline_client::ListedGroup| vec![group.group, or_dash(group.state), or_dash(group.protocol_type)];
-    Ok(table::print(&["GROUP", "STATE", "TYPE"], &groups.into_iter().map(row).collect::<Vec<_>>())?)
+    table::print(&["GROUP", "STATE", "TYPE"], &groups.into_iter().map(row).collect::<Vec<_>>())
 }
 
 async fn describe(admin: &Admin, group: &str, members: bool) -> anyhow::Result<()> {
     let described = admin.describe_group(group).await.map_err(explain)?;
     let count = described.members.len();
     let assignor = if described.protocol.is_empty() { String::new() } else { format!(", assignor {}", described.protocol) };
-    println!("{group}  {}, {count} member{}{assignor}", described.state, if count == 1 { "" } else { "s" });
+    say!("{group}  {}, {count} member{}{assignor}", described.state, if count == 1 { "" } else { "s" })?;
     if members {
         return print_members(&described);
     }
@@ -161,7 +162,7 @@ async fn describe(admin: &Admin, group: &str, members: bool) -> anyhow::Result<(
         .collect();
     let partitions: BTreeSet<PartitionName> = committed.keys().chain(readers.keys().copied()).cloned().collect();
     if partitions.is_empty() {
-        println!("nothing is committed");
+        say!("nothing is committed")?;
         return Ok(());
     }
     let wanted = partitions.iter().map(|name| (name.clone(), OffsetAt::Latest)).collect();
@@ -202,7 +203,7 @@ fn print_members(described: &DescribedGroup) -> anyhow::Result<()> {
         ]
     };
     let rows: Vec<Vec<String>> = described.members.iter().map(row).collect();
-    Ok(table::print(&["MEMBER", "INSTANCE", "CLIENT", "HOST", "READS"], &rows)?)
+    table::print(&["MEMBER", "INSTANCE", "CLIENT", "HOST", "READS"], &rows)
 }
 
 async fn run_reset(admin: &Admin, reset: ResetArgs) -> anyhow::Result<()> {
@@ -230,7 +231,7 @@ async fn run_reset(admin: &Admin, reset: ResetArgs) -> anyhow::Result<()> {
     };
     table::print(&["TOPIC", "PARTITION", "BEFORE", "AFTER"], &changes.iter().map(row).collect::<Vec<_>>())?;
     if reset.dry_run {
-        println!("nothing was changed (--dry-run)");
+        say!("nothing was changed (--dry-run)")?;
     }
     Ok(())
 }

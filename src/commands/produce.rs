@@ -133,7 +133,7 @@ pub async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     closed?;
     if !args.quiet {
         let seconds = (runtime.clock.monotonic() - started).as_secs_f64();
-        eprintln!("{} record{} delivered in {seconds:.1} s", sent.count, if sent.count == 1 { "" } else { "s" });
+        remark!("{} record{} delivered in {seconds:.1} s", sent.count, if sent.count == 1 { "" } else { "s" });
     }
     if sent.interrupted {
         // A read of a terminal cannot be called off, and the runtime would wait for it.

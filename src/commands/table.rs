@@ -1,9 +1,7 @@
 //! Tables for people.
 
-use std::io::{self, Write};
-
 /// Prints columns as wide as their widest cell; numbers to the right.
-pub(super) fn print(headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+pub(super) fn print(headings: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
     let widths: Vec<usize> = (0..headings.len())
         .map(|column| {
             let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -14,7 +12,7 @@ pub(super) fn print(headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let right: Vec<bool> = (0..headings.len())
         .map(|column| !rows.is_empty() && rows.iter().filter_map(|row| row.get(column)).all(|cell| is_number(cell)))
         .collect();
-    let mut output = io::stdout().lock();
+    let mut table = String::new();
     let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
     for row in std::iter::once(&headings).chain(rows) {
         let mut line = String::new();
@@ -23,10 +21,8 @@ pub(super) fn print(headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
             line += &if right[column] { format!("{padding}{cell}") } else { format!("{cell}{padding}") };
             line += "  ";
         }
-        match writeln!(output, "{}", line.trim_end()) {
-            Err(error) if super::is_broken_pipe(&error) => return Ok(()),
-            result => result?,
-        }
+        table += line.trim_end();
+        table += "\n";
     }
-    Ok(())
+    crate::output::print(format_args!("{table}"))
 }

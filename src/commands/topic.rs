@@ -1,6 +1,7 @@
 //! `strandline topic`.
 
 use super::{BootstrapArgs, explain, parse, table};
+use crate::output::say;
 use anyhow::bail;
 use clap::Subcommand;
 use std::collections::BTreeMap;
@@ -104,13 +105,12 @@ async fn create(admin: &Admin, topic: NewTopic, if_not_exists: bool) -> anyhow::
     let name = topic.name.clone();
     match admin.create_topic(topic).await {
         Ok(created) if created.partitions > 0 => {
-            println!("created {name} with {} partition{}", created.partitions, plural(created.partitions as usize));
+            say!("created {name} with {} partition{}", created.partitions, plural(created.partitions as usize))
         }
         Ok(_) => println!("created {name}"),
         Err(error) if if_not_exists && error.code() == Some(ErrorCode::TopicAlreadyExists) => println!("{name} exists already"),
         Err(error) => return Err(explain(error)),
     }
-    Ok(())
 }
 
 async fn list(admin: &Admin, internal: bool) -> anyhow::Result<()> {
@@ -120,10 +120,9 @@ async fn list(admin: &Admin, internal: bool) -> anyhow::Result<()> {
         .map(|topic| vec![topic.name.clone(), topic.partitions.len().to_string(), replicas(topic), topic.topic_id.to_string()])
         .collect();
     if rows.is_empty() {
-        println!("no topics; `strandline topic create NAME` makes one");
-        return Ok(());
+        return say!("no topics; `strandline topic create NAME` makes one");
     }
-    Ok(table::print(&["TOPIC", "PARTITIONS", "REPLICAS", "ID"], &rows)?)
+    table::print(&["TOPIC", "PARTITIONS", "REPLICAS", "ID"], &rows)
 }
 
 fn replicas(topic: &Topic) -> String {
@@ -139,7 +138,7 @@ async fn describe(admin: &Admin, names: Vec<String>, configs: bool) -> anyhow::R
     };
     for (index, topic) in topics.iter().enumerate() {
         if index > 0 {
-            println!();
+            say!()?;
         }
         describe_one(admin, topic, configs).await?;
     }
@@ -157,7 +156,7 @@ async fn describe_one(admin: &Admin, topic: &Topic, all_configs: bool) -> anyhow
     let records = |partition: i32| Some(offset(&end, partition)? - offset(&start, partition)?);
     let total: i64 = topic.partitions.iter().filter_map(|partition| records(partition.partition)).sum();
     let count = topic.partitions.len();
-    println!("{}  {count} partition{}, {total} offsets, id {}", topic.name, plural(count), topic.topic_id);
+    say!("{}  {count} partition{}, {total} offsets, id {}", topic.name, plural(count), topic.topic_id)?;
     let ids = |ids: &[i32]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let show = |offset: Option<i64>| offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
     let row = |partition: &strandline_client::Partition| {
@@ -176,7 +175,7 @@ async fn describe_one(admin: &Admin, topic: &Topic, all_configs: bool) -> anyhow
     let configs = admin.describe_configs(&Resource::Topic(topic.name.clone()), None).await.map_err(explain)?;
     let shown: Vec<_> = configs.iter().filter(|config| all_configs || config.source == ConfigSource::Topic).collect();
     if !shown.is_empty() {
-        println!();
+        say!()?;
         let rows: Vec<Vec<String>> = shown
             .iter()
             .map(|config| {
@@ -216,7 +215,7 @@ async fn alter(
     }
     if let Some(count) = partitions {
         admin.create_partitions(name, count).await.map_err(explain)?;
-        println!("{name} has {count} partition{} now", plural(count.max(0) as usize));
+        say!("{name} has {count} partition{} now", plural(count.max(0) as usize))?;
     }
     Ok(())
 }
@@ -226,9 +225,9 @@ async fn delete(admin: &Admin, names: &[String], if_exists: bool) -> anyhow::Res
     let mut failed = None;
     for (name, result) in admin.delete_topics(&names).await.map_err(explain)? {
         match result {
-            Ok(()) => println!("deleted {name}"),
+            Ok(()) => say!("deleted {name}")?,
             Err(error) if if_exists && error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
-                println!("{name} does not exist")
+                say!("{name} does not exist")?;
             }
             Err(error) => failed = Some(error),
         }

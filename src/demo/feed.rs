@@ -81,7 +81,7 @@ impl Feed {
                 let status = node.status().await;
                 self.freshness.add(Duration::from_millis(status.freshness_ms.max(0).unsigned_abs()));
                 let rate = (self.sent.events() - drawn_events) as f64 / (elapsed - drawn).as_secs_f64();
-                progress.draw(elapsed, &self.lines(rate, &status));
+                progress.draw(elapsed, &self.lines(rate, &status))?;
                 (drawn, drawn_events) = (elapsed, self.sent.events());
             }
             self.runtime.sleep(SPURT).await;

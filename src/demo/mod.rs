@@ -13,6 +13,7 @@ mod screen;
 mod summary;
 mod tally;
 
+use crate::output::remark;
 use crate::signals::stop_signal;
 use anyhow::{Context as _, bail};
 use feed::Feed;
@@ -65,7 +66,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let runtime = Runtime::system();
     let folder = Folder::create(&args, &runtime)?;
     let screen = Screen::new();
-    screen.say(&format!("Starting a node on {}", folder.path.display()));
+    screen.say(&format!("Starting a node on {}", folder.path.display()))?;
     let started = runtime.clock.monotonic();
     let node = DemoNode::start(&folder.path).await?;
     let serving = runtime.clock.monotonic() - started;
@@ -74,7 +75,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         node.kafka(),
         serving.as_millis(),
         node.http()
-    ));
+    ))?;
     let stop = stop_signal()?;
     let worked = tokio::select! {
         worked = work(&args, &runtime, &screen, &node) => worked,
@@ -84,8 +85,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     node.stop().await;
     let summary = worked?;
     let files = files::check(&folder.path, summary.acknowledged());
-    let wrong = summary.print(&files);
-    summary::print_queries(&folder.path, folder.is_kept(), &files);
+    let wrong = summary.print(&files)?;
+    summary::print_queries(&folder.path, folder.is_kept(), &files)?;
     if wrong.is_empty() {
         return Ok(());
     }
@@ -118,13 +119,13 @@ async fn work(args: &DemoArgs, runtime: &Runtime, screen: &Screen, node: &DemoNo
         (fed?, followed?)
     };
 
-    screen.say("Sealing: what is still in the log becomes Parquet now");
+    screen.say("Sealing: what is still in the log becomes Parquet now")?;
     let before = runtime.clock.monotonic();
     node.seal().await.context("sealing failed")?;
     let sealing = runtime.clock.monotonic() - before;
     let status = node.status().await;
 
-    screen.say("Reading every event back from the Parquet");
+    screen.say("Reading every event back from the Parquet")?;
     let replayed = replay::replay(&client, &fed).await?;
     Ok(Summary { fed, followed, replayed, status, sealing })
 }
@@ -164,7 +165,7 @@ impl Drop for Folder {
         if self.remove
             && let Err(error) = std::fs::remove_dir_all(&self.path)
         {
-            eprintln!("{} could not be removed: {error}", self.path.display());
+            remark!("{} could not be removed: {error}", self.path.display());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What people see while it runs: lines that move on a terminal, plain lines elsewhere.
 
+use crate::output::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
 use std::io::IsTerminal;
@@ -17,8 +18,8 @@ impl Screen {
         Self { is_terminal: std::io::stdout().is_terminal() }
     }
 
-    pub(super) fn say(&self, line: &str) {
-        println!("{line}");
+    pub(super) fn say(&self, line: &str) -> anyhow::Result<()> {
+        say!("{line}")
     }
 
     /// The feed's progress.
@@ -40,7 +41,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn draw(&self, elapsed: Duration, lines: &[String]) {
+    pub(super) fn draw(&self, elapsed: Duration, lines: &[String]) -> anyhow::Result<()> {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(elapsed.as_millis() as u64);
@@ -48,10 +49,11 @@ impl Progress {
             }
             None if elapsed >= self.printed.get() + PLAIN => {
                 self.printed.set(elapsed);
-                println!("{:>4} s  {}", elapsed.as_secs(), lines.join("   "));
+                say!("{:>4} s  {}", elapsed.as_secs(), lines.join("   "))?;
             }
             None => {}
         }
+        Ok(())
     }
 
     /// Leaves the last lines as they are.

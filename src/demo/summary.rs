@@ -8,6 +8,7 @@ use super::replay::Replayed;
 use super::screen::bytes;
 use super::tally::Tally;
 use crate::node::NodeStatus;
+use crate::output::say;
 use std::path::Path;
 use std::time::Duration;
 use strandline_traffic::TELEMETRY;
@@ -26,7 +27,7 @@ impl Summary {
     }
 
     /// Prints the table; returns what was wrong.
-    pub(super) fn print(&self, files: &Files) -> Vec<String> {
+    pub(super) fn print(&self, files: &Files) -> anyhow::Result<Vec<String>> {
         let sent = &self.fed.sent;
         let mut wrong = Vec::new();
         let mut check = |found: Vec<String>, who: &str| {
@@ -49,7 +50,7 @@ impl Summary {
         let sealed = check(left, "sealing");
         let manifests = check(files.wrong.clone(), "the files");
 
-        println!();
+        say!()?;
         for (name, value) in [
             (
                 "sent and acknowledged",
@@ -101,14 +102,14 @@ impl Summary {
                 ),
             ),
         ] {
-            println!("  {name:<30}{value}");
+            say!("  {name:<30}{value}")?;
         }
-        println!();
-        println!("  {:<24}{:>12}{:>8}{:>12}", "topic", "rows", "files", "bytes");
+        say!()?;
+        say!("  {:<24}{:>12}{:>8}{:>12}", "topic", "rows", "files", "bytes")?;
         for (topic, one) in &files.topics {
-            println!("  {topic:<24}{:>12}{:>8}{:>12}", one.rows, one.files, bytes(one.bytes));
+            say!("  {topic:<24}{:>12}{:>8}{:>12}", one.rows, one.files, bytes(one.bytes))?;
         }
-        wrong
+        Ok(wrong)
     }
 }
 
@@ -117,8 +118,8 @@ fn total(files: &Files, of: impl Fn(&super::files::TopicFiles) -> u64) -> u64 {
 }
 
 /// The lines that open the data with DuckDB, and only with it.
-pub(super) fn print_queries(data: &Path, is_kept: bool, files: &Files) {
-    let Some(telemetry) = files.topics.get(TELEMETRY) else { return };
+pub(super) fn print_queries(data: &Path, is_kept: bool, files: &Files) -> anyhow::Result<()> {
+    let Some(telemetry) = files.topics.get(TELEMETRY) else { return Ok(()) };
     let store = data.join("store");
     let store = store.display();
     println!();
@@ -127,15 +128,16 @@ pub(super) fn print_queries(data: &Path, is_kept: bool, files: &Files) {
     } else {
         println!("With --keep the folder stays, and DuckDB opens it so:");
     }
-    println!();
-    println!(
+    say!("Open it with DuckDB:")?;
+    say!()?;
+    say!(
         "  duckdb -c \"SELECT ce_type, count(*) AS events, min(kafka_timestamp) AS first, max(kafka_timestamp) AS last FROM read_parquet('{store}/bronze/*/*/*/*.parquet', union_by_name=true) GROUP BY ce_type ORDER BY events DESC\""
-    );
-    println!();
-    println!("Exactly what is in the log, sealed or not (here: telemetry):");
-    println!();
-    println!(
+    )?;
+    say!()?;
+    say!("Exactly what is in the log, sealed or not (here: telemetry):")?;
+    say!()?;
+    say!(
         "  duckdb -c \"SET VARIABLE files = (SELECT list('{store}/' || f.path) FROM (SELECT unnest(files) f FROM read_json('{store}/manifest/{}/*.json'))); SELECT kafka_key_text AS vehicle, count(*) AS events, round(avg((kafka_value_text->>'$.speed_kmh')::DOUBLE), 1) AS kmh FROM read_parquet(getvariable('files'), union_by_name=true) GROUP BY vehicle ORDER BY events DESC LIMIT 5\"",
         telemetry.folder
-    );
+    )
 }
