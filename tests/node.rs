@@ -156,6 +156,7 @@ async fn a_start_that_fails_half_way_keeps_nothing_of_the_folder() {
     };
     // Found when the rows are made, with the cell at work.
     let no_folder = folder.path().join("store/bronze");
+    std::fs::write(folder.path().join("format"), "1\n").unwrap();
     std::fs::create_dir(folder.path().join("store")).unwrap();
     std::os::unix::fs::symlink("bronze", &no_folder).unwrap();
     let error = start().await.err().unwrap();

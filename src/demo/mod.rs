@@ -145,9 +145,8 @@ impl Folder {
                 (std::env::temp_dir().join(name), !args.keep)
             }
         };
-        if path.exists()
-            && std::fs::read_dir(&path).with_context(|| format!("cannot look into {}", path.display()))?.next().is_some()
-        {
+        let look = || format!("cannot look into {}", path.display());
+        if path.try_exists().with_context(look)? && std::fs::read_dir(&path).with_context(look)?.next().is_some() {
             bail!("{} is not empty; the demo wants a new folder: name another with --data, or leave --data out", path.display());
         }
         std::fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;

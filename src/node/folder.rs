@@ -22,6 +22,19 @@ pub enum FolderError {
     /// Another process has it.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// It holds what no node has written.
+    #[error(
+        "the folder {path} is not empty (it holds `{found}`) and has no file `format`, so it is no data folder of strandline: choose an empty or a new one with --data{}",
+        if *.is_copy { ". If it is a copy of a data folder's store/, `strandline index rebuild --data DIR` makes one of it" } else { "" }
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// Something in it.
+        found: String,
+        /// Whether it has a `store/`.
+        is_copy: bool,
+    },
     /// A newer build wrote it.
     #[error(
         "the data folder {path} has format {found}, this strandline knows up to {FOLDER_FORMAT}: use the newer strandline that wrote it"
@@ -56,9 +69,24 @@ impl Folder {
     /// Nothing was changed, except that an empty folder may have been made.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
         std::fs::create_dir_all(root).map_err(io(root))?;
-        let format = root.join("format");
-        // Before the lock: a newer folder is not touched at all.
-        let known = check_format(root, &format)?;
+        // Before the lock: a newer folder, or somebody else's, is not touched at all.
+        let known = check_format(root, &root.join("format"))?;
+        if !known {
+            check_unused(root)?;
+        }
+        Self::take(root, known)
+    }
+
+    /// The same for a rebuild: of a folder that is lost, a copy of `store/` alone may be left.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_to_rebuild(root: &Path) -> Result<Self, FolderError> {
+        let known = check_format(root, &root.join("format"))?;
+        Self::take(root, known)
+    }
+
+    fn take(root: &Path, known: bool) -> Result<Self, FolderError> {
         let lock = DirLock::acquire(&root.join("lock"))?;
         let folder = Self { root: root.to_owned(), _lock: lock };
         if !known {
@@ -102,6 +130,18 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> FolderError + use<> {
     move |source| FolderError::Io { path, source }
 }
 
+/// Refuses a folder that holds anything: what a file system or a tool leaves by itself, and what a first start that was
+/// cut short has left, excepted.
+fn check_unused(root: &Path) -> Result<(), FolderError> {
+    for entry in std::fs::read_dir(root).map_err(io(root))? {
+        let found = entry.map_err(io(root))?.file_name().to_string_lossy().into_owned();
+        if !found.starts_with('.') && !["lost+found", "lock", "format.new"].contains(&found.as_str()) {
+            return Err(FolderError::Foreign { path: root.to_owned(), found, is_copy: root.join("store").is_dir() });
+        }
+    }
+    Ok(())
+}
+
 fn check_format(root: &Path, file: &Path) -> Result<bool, FolderError> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
@@ -131,5 +171,35 @@ mod tests {
         assert!(error.to_string().contains("format 2"), "{error}");
         std::fs::write(root.path().join("format"), "hello").unwrap();
         assert!(matches!(Folder::open(root.path()), Err(FolderError::NotAFormat { .. })));
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_refused_and_not_touched() {
+        let root = tempfile::tempdir().unwrap();
+        let names = || {
+            let mut names: Vec<_> = std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        std::fs::create_dir(root.path().join("orders-0")).unwrap();
+        let error = Folder::open(root.path()).unwrap_err().to_string();
+        assert!(error.contains("`orders-0`") && error.contains("--data") && !error.contains("rebuild"), "{error}");
+        assert_eq!(names(), ["orders-0"]);
+        std::fs::rename(root.path().join("orders-0"), root.path().join("store")).unwrap();
+        let error = Folder::open(root.path()).unwrap_err().to_string();
+        assert!(error.contains("index rebuild"), "{error}");
+        assert_eq!(names(), ["store"]);
+        drop(Folder::open_to_rebuild(root.path()).unwrap());
+        drop(Folder::open(root.path()).unwrap());
+    }
+
+    #[test]
+    fn what_lies_in_a_new_file_system_or_a_first_start_left_is_in_nobodys_way() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["lost+found", ".DS_Store", "lock", "format.new"] {
+            std::fs::write(root.path().join(name), "").unwrap();
+        }
+        drop(Folder::open(root.path()).unwrap());
+        assert_eq!(std::fs::read_to_string(root.path().join("format")).unwrap(), "1\n");
     }
 }

@@ -89,10 +89,14 @@ impl Report {
 /// The log is there, or nothing to begin from is, or a file cannot be looked at (the store does not give it, a newer version wrote
 /// it): then nothing was changed. Else a later step failed, and the rebuild can be repeated.
 pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
-    if !data.join("store").is_dir() {
-        bail!("{} has no folder store/, so there is nothing to rebuild from: is it the data folder?", data.display());
+    match std::fs::metadata(data.join("store")) {
+        Ok(store) if store.is_dir() => {}
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot look into {}", data.display()));
+        }
+        _ => bail!("{} has no folder store/, so there is nothing to rebuild from: is it the data folder?", data.display()),
     }
-    let folder = Folder::open(data)?;
+    let folder = Folder::open_to_rebuild(data)?;
     let log_dir = folder.path("commit-log");
     if holds_log(&log_dir)? {
         bail!(
