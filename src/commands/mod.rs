@@ -9,8 +9,9 @@ mod format;
 mod parse;
 mod table;
 
+use crate::output::remark;
 use anyhow::anyhow;
-use strandline_client::{Client, ClientError, ClientOptions};
+use strandline_client::{Client, ClientError, ClientOptions, Notice};
 use strandline_runtime::Runtime;
 use strandline_wire::ErrorCode;
 
@@ -31,7 +32,9 @@ pub struct BootstrapArgs {
 
 impl BootstrapArgs {
     fn client(&self, command: &str) -> anyhow::Result<Client> {
-        let options = ClientOptions { client_id: format!("strandline-{command}"), ..ClientOptions::new(&self.bootstrap) };
+        let notice = Notice::new(|line| remark!("strandline: {line}"));
+        let client_id = format!("strandline-{command}");
+        let options = ClientOptions { client_id, notice: Some(notice), ..ClientOptions::new(&self.bootstrap) };
         Client::tcp(Runtime::system(), options).map_err(explain)
     }
 }

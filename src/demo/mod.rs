@@ -22,7 +22,7 @@ use screen::Screen;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use strandline_client::{Client, ClientOptions, NewTopic};
+use strandline_client::{Client, ClientOptions, NewTopic, Notice};
 use strandline_runtime::Runtime;
 use strandline_traffic::{ALERTS, DOMAIN, INVENTORY, TELEMETRY};
 use summary::Summary;
@@ -94,7 +94,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
 }
 
 async fn work(args: &DemoArgs, runtime: &Runtime, screen: &Screen, node: &DemoNode) -> anyhow::Result<Summary> {
-    let options = ClientOptions { client_id: "strandline-demo".into(), ..ClientOptions::new(&node.kafka().to_string()) };
+    let notice = Some(Notice::new(|line| remark!("strandline: {line}")));
+    let options = ClientOptions { client_id: "strandline-demo".into(), notice, ..ClientOptions::new(&node.kafka().to_string()) };
     let client = Client::tcp(runtime.clone(), options)?;
     let topics: Vec<NewTopic> =
         TOPICS.iter().map(|(name, partitions)| NewTopic::new(*name, *partitions).config("retention.ms", "-1")).collect();

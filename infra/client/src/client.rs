@@ -6,11 +6,12 @@ use crate::connect::{Connect, TcpConnect};
 use crate::connection::Connection;
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::error::{ClientError, Retry, check};
+use crate::notice::{Tried, UNREACHABLE};
 use crate::options::ClientOptions;
 use crate::pool::{Address, Pool};
 use crate::producer::{Producer, ProducerOptions};
 use crate::wait::Backoff;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use strandline_runtime::Runtime;
@@ -30,6 +31,7 @@ struct Inner {
     bootstrap: Vec<Address>,
     pool: Pool,
     known: Mutex<Known>,
+    tried: Mutex<Tried>,
     refreshing: tokio::sync::Mutex<()>,
 }
 
@@ -60,7 +62,8 @@ impl Client {
         }
         let options = Arc::new(options);
         let pool = Pool::new(runtime.clone(), connector, options.clone());
-        let inner = Inner { runtime, options, bootstrap, pool, known: Mutex::default(), refreshing: Default::default() };
+        let (known, tried) = (Mutex::default(), Mutex::default());
+        let inner = Inner { runtime, options, bootstrap, pool, known, tried, refreshing: Default::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -239,6 +242,15 @@ impl Client {
         self.inner.pool.sibling()
     }
 
+    pub(crate) fn tried(&self) -> &Mutex<Tried> {
+        &self.inner.tried
+    }
+
+    /// Addresses to which there was a connection.
+    pub(crate) fn reached(&self) -> BTreeSet<String> {
+        self.inner.pool.reached()
+    }
+
     pub(crate) fn backoff(&self) -> Backoff {
         Backoff::new(self.inner.options.backoff, self.inner.options.backoff_longest)
     }
@@ -258,7 +270,7 @@ impl Client {
         let mut backoff = self.backoff();
         let mut last = None;
         loop {
-            match attempt(last).await {
+            match attempt(last).await.map_err(|error| self.explained(error)) {
                 Ok(value) => return Ok(value),
                 Err(error) if error.retry() == Retry::Never || !is_worth_waiting(&error) => return Err(error),
                 Err(error) if self.now() >= deadline => {
@@ -266,6 +278,9 @@ impl Client {
                 }
                 Err(error) => {
                     tracing::debug!(what, %error, "trying again");
+                    if self.retried(&error) >= UNREACHABLE && matches!(error, ClientError::Advertised { .. }) {
+                        return Err(error);
+                    }
                     last = Some(error.retry());
                     self.inner.runtime.sleep(backoff.next(&self.inner.runtime)).await;
                 }

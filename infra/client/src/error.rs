@@ -113,6 +113,18 @@ pub enum ClientError {
         /// The last failure.
         last: Box<ClientError>,
     },
+    /// A broker answers, and names an address that cannot be reached.
+    #[error(
+        "{answers} answers, but tells clients to connect to {advertised}, which cannot be reached ({reason}); see --advertise"
+    )]
+    Advertised {
+        /// The broker.
+        answers: String,
+        /// What it, or another, is said to be at.
+        advertised: String,
+        /// What the network says.
+        reason: String,
+    },
     /// An address that is none.
     #[error("`{0}` is no address; write HOST:PORT, such as 127.0.0.1:9092")]
     Address(String),
@@ -203,7 +215,7 @@ impl ClientError {
             Self::Connection(error) => error.retry(),
             Self::Broker { code, .. } => retry_of(*code),
             Self::NoBroker { last, .. } => last.retry(),
-            Self::NoLeader { .. } => Retry::Elsewhere,
+            Self::NoLeader { .. } | Self::Advertised { .. } => Retry::Elsewhere,
             _ => Retry::Never,
         }
     }

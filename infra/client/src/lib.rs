@@ -20,6 +20,7 @@ mod connection;
 mod consumer;
 mod coordinator;
 mod error;
+mod notice;
 mod options;
 mod pool;
 mod producer;
@@ -37,6 +38,7 @@ pub use consumer::{
     Assignor, ConsumedRecord, Consumer, ConsumerOptions, Fetched, FetchedPartition, MemberSubscription, Progress, StartAt, assign,
 };
 pub use error::{ClientError, ConnectionError, Retry};
+pub use notice::Notice;
 pub use options::ClientOptions;
 pub use producer::{Acknowledged, Acks, Delivery, Producer, ProducerOptions, ProducerRecord, murmur2, partition_of_key};
 pub use strandline_types::HeaderRef;

@@ -1,5 +1,6 @@
 //! What every use of a client shares. Plain values; [`crate::Client`] is the component.
 
+use crate::notice::Notice;
 use std::time::Duration;
 
 /// Settings of a [`crate::Client`].
@@ -25,6 +26,8 @@ pub struct ClientOptions {
     pub unknown_topic_wait: Duration,
     /// Whether asking for a topic that does not exist creates it, where the cluster allows that.
     pub allow_auto_topic_creation: bool,
+    /// Told of errors that are tried again.
+    pub notice: Option<Notice>,
 }
 
 impl ClientOptions {
@@ -41,6 +44,7 @@ impl ClientOptions {
             metadata_age: Duration::from_secs(60),
             unknown_topic_wait: Duration::from_secs(3),
             allow_auto_topic_creation: false,
+            notice: None,
         }
     }
 }

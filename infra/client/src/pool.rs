@@ -8,7 +8,7 @@ use crate::connection::Connection;
 use crate::error::ConnectionError;
 use crate::options::ClientOptions;
 use crate::wait::Backoff;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use strandline_runtime::Runtime;
@@ -22,6 +22,8 @@ pub(crate) struct Pool {
     connector: Arc<dyn Connect>,
     options: Arc<ClientOptions>,
     slots: Mutex<BTreeMap<Address, Arc<tokio::sync::Mutex<Slot>>>>,
+    /// Every address to which there was a connection, as `host:port`; shared with siblings.
+    reached: Arc<Mutex<BTreeSet<String>>>,
 }
 
 struct Slot {
@@ -32,12 +34,17 @@ struct Slot {
 
 impl Pool {
     pub(crate) fn new(runtime: Runtime, connector: Arc<dyn Connect>, options: Arc<ClientOptions>) -> Self {
-        Self { runtime, connector, options, slots: Mutex::default() }
+        Self { runtime, connector, options, slots: Mutex::default(), reached: Arc::default() }
     }
 
     /// Another pool of the same kind, empty.
     pub(crate) fn sibling(&self) -> Self {
-        Self::new(self.runtime.clone(), self.connector.clone(), self.options.clone())
+        let sibling = Self::new(self.runtime.clone(), self.connector.clone(), self.options.clone());
+        Self { reached: self.reached.clone(), ..sibling }
+    }
+
+    pub(crate) fn reached(&self) -> BTreeSet<String> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The open connection to `address`, or a new one. However many ask, one connection is opened.
@@ -62,6 +69,7 @@ impl Pool {
         slot.not_before = self.runtime.clock.monotonic() + pause;
         let connection = Connection::open(&self.runtime, self.connector.as_ref(), &self.options, &address.0, address.1).await?;
         slot.backoff.reset();
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{}:{}", address.0, address.1));
         slot.connection = Some(connection.clone());
         Ok(connection)
     }

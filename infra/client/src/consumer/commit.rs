@@ -32,6 +32,7 @@ impl Commit {
             match result {
                 Err(error) if error.retry() != Retry::Never && self.client.now() < deadline => {
                     tracing::debug!(group, %error, "committing again");
+                    self.client.retried(&error);
                     self.client.runtime().sleep(backoff.next(self.client.runtime())).await;
                 }
                 result => return result,

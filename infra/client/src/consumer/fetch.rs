@@ -127,6 +127,7 @@ impl Consumer {
             Err(error) if error.retry() == Retry::Never => return Err(error),
             Err(error) => {
                 tracing::debug!(node_id, %error, "fetch again later");
+                self.client.retried(&error);
                 node.not_before = now + self.backoff.next(self.client.runtime());
                 self.refresh_wanted = true;
                 for asked in &asked {
@@ -180,9 +181,11 @@ impl Consumer {
             }
             code => {
                 let retry = retry_of(code);
+                let error = ClientError::broker(format!("partition {topic}-{partition}"), code, None);
                 if retry == Retry::Never {
-                    return Err(ClientError::broker(format!("partition {topic}-{partition}"), code, None));
+                    return Err(error);
                 }
+                self.client.retried(&error);
                 position.preferred = None;
                 position.not_before = now + self.client.options().backoff;
                 self.refresh_wanted |= retry == Retry::Elsewhere;

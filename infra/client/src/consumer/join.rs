@@ -69,6 +69,7 @@ impl Join {
                 _ => {}
             }
             tracing::debug!(group = self.group, %error, "joining again");
+            self.client.retried(&error);
             self.client.runtime().sleep(backoff.next(self.client.runtime())).await;
         }
     }

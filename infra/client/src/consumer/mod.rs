@@ -306,6 +306,7 @@ impl Consumer {
                 self.last_refresh = now;
                 if let Err(error) = result {
                     tracing::debug!(%error, "metadata again later");
+                    self.client.retried(&error);
                     self.refresh_wanted = true;
                     self.refresh_not_before = now + self.backoff.next(self.client.runtime());
                 } else {

@@ -51,6 +51,7 @@ impl Consumer {
             Err(error) if error.retry() == Retry::Never => return Err(error),
             Err(error) => {
                 tracing::debug!(%error, "offsets to begin with again later");
+                self.client.retried(&error);
                 self.resolve_not_before = now + self.backoff.next(self.client.runtime());
                 return Ok(());
             }
@@ -61,7 +62,10 @@ impl Consumer {
             match offset {
                 Ok(offset) => position.offset = Some(offset),
                 Err(error) if error.retry() == Retry::Never => return Err(error),
-                Err(_) => self.resolve_not_before = now + self.client.options().backoff_longest,
+                Err(error) => {
+                    self.client.retried(&error);
+                    self.resolve_not_before = now + self.client.options().backoff_longest;
+                }
             }
         }
         Ok(())

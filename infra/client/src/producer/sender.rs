@@ -148,6 +148,7 @@ impl Sender {
                     Ok(connection) => node.connection = Some(connection),
                     Err(error) => {
                         tracing::debug!(node_id, %error, "producer cannot connect");
+                        self.client.retried(&error.into());
                         self.refresh_wanted = true;
                     }
                 }
@@ -184,6 +185,7 @@ impl Sender {
 
     fn ask_later(&mut self, now: Duration, error: &ClientError) {
         tracing::debug!(%error, "producer asks again later");
+        self.client.retried(error);
         self.ask_not_before = now + self.ask_backoff.next(self.client.runtime());
     }
 
@@ -196,6 +198,7 @@ impl Sender {
                 node.connection = node.connection.take().filter(|connection| connection.is_open());
                 let retry = error.retry();
                 let error = ClientError::from(error);
+                self.client.retried(&error);
                 for (place, _, _, batch) in sent {
                     self.failed(place, batch, error.clone(), retry != Retry::Never, now);
                 }
@@ -232,6 +235,7 @@ impl Sender {
             Verdict::Fail => self.failed(place, batch, error, false, now),
             Verdict::Again => {
                 self.refresh_wanted |= retry_of(code) == Retry::Elsewhere;
+                self.client.retried(&error);
                 self.failed(place, batch, error, true, now);
             }
             Verdict::Restart => {

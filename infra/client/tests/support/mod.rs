@@ -44,6 +44,8 @@ pub struct State {
     /// Per topic its id, and per partition its leader and log.
     pub topics: BTreeMap<String, (TopicId, Vec<Log>)>,
     pub faults: VecDeque<Fault>,
+    /// Metadata names addresses at which nobody is.
+    pub misleads: bool,
     pub connections: usize,
     pub produce_requests: usize,
     sequences: Sequences,
@@ -95,7 +97,11 @@ impl Cluster {
     }
 
     pub fn client_at(&self, bootstrap: &str) -> Client {
-        let options = ClientOptions { request_timeout: Duration::from_secs(5), ..ClientOptions::new(bootstrap) };
+        self.client_with(ClientOptions::new(bootstrap))
+    }
+
+    pub fn client_with(&self, options: ClientOptions) -> Client {
+        let options = ClientOptions { request_timeout: Duration::from_secs(5), ..options };
         Client::new(self.runtime.clone(), Arc::new(self.clone()), options).unwrap()
     }
 
@@ -214,8 +220,12 @@ impl Cluster {
                 ..Default::default()
             },
         };
-        let broker =
-            |node_id: i32| metadata::MetadataResponseBroker { node_id, host: format!("b{node_id}"), port: node_id, rack: None };
+        let broker = |node_id: i32| metadata::MetadataResponseBroker {
+            node_id,
+            host: format!("b{node_id}"),
+            port: node_id + if state.misleads { 10 } else { 0 },
+            rack: None,
+        };
         MetadataResponse {
             brokers: vec![broker(1), broker(2)],
             controller_id: 1,

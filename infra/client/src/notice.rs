@@ -1,0 +1,87 @@
+//! What a person should hear while a client goes on trying, and where trying is of no use.
+
+use crate::client::Client;
+use crate::error::{ClientError, ConnectionError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Is told, in words, of an error that is being tried again: once for each kind, since a client tries often.
+#[derive(Clone)]
+pub struct Notice(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Notice {
+    /// Calls this; it must not block.
+    pub fn new(say: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(say))
+    }
+}
+
+impl std::fmt::Debug for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Notice")
+    }
+}
+
+/// What is over sooner needs no word.
+const SOON: Duration = Duration::from_secs(1);
+/// An address that a broker names and that is not reached for so long is not going to be.
+pub(crate) const UNREACHABLE: Duration = Duration::from_secs(3);
+
+/// The kinds of error that were tried again: when first, and whether that was said.
+#[derive(Debug, Default)]
+pub(crate) struct Tried(BTreeMap<String, (Duration, bool)>);
+
+impl Client {
+    /// Notes an error that is going to be tried again; returns since how long its kind comes up.
+    pub(crate) fn retried(&self, error: &ClientError) -> Duration {
+        let error = self.explained(error.clone());
+        let now = self.now();
+        let (since, say) = {
+            let mut tried = self.tried().lock().unwrap_or_else(PoisonError::into_inner);
+            let (first, said) = tried.0.entry(kind(&error)).or_insert((now, false));
+            let since = now.saturating_sub(*first);
+            // A timeout was long in coming.
+            let is_late = since >= SOON || matches!(error, ClientError::Connection(ConnectionError::TimedOut { .. }));
+            (since, is_late && !std::mem::replace(said, *said || is_late))
+        };
+        if say {
+            self.tell(&format!("{error}; trying again"));
+        }
+        since
+    }
+
+    /// Says something that a person would want to know.
+    pub(crate) fn tell(&self, line: &str) {
+        if let Some(Notice(notice)) = &self.options().notice {
+            notice(line);
+        }
+    }
+
+    /// Where a broker answers and names an address that was never reached: that, instead of a failed connection.
+    pub(crate) fn explained(&self, error: ClientError) -> ClientError {
+        let ClientError::Connection(ConnectionError::Connect { address, reason }) = &error else { return error };
+        let reached = self.reached();
+        let is_given = self.options().bootstrap.iter().any(|given| given == address);
+        match reached.first() {
+            Some(answers) if !is_given && !reached.contains(address) => {
+                ClientError::Advertised { answers: answers.clone(), advertised: address.clone(), reason: reason.clone() }
+            }
+            _ => error,
+        }
+    }
+}
+
+/// Bounded: by what errors there are, and by the brokers' addresses.
+fn kind(error: &ClientError) -> String {
+    match error {
+        ClientError::Broker { code, .. } => code.name().to_string(),
+        ClientError::Connection(ConnectionError::Connect { address, .. }) => format!("connect {address}"),
+        ClientError::Connection(ConnectionError::Closed { address, .. }) => format!("closed {address}"),
+        ClientError::Connection(ConnectionError::TimedOut { address, .. }) => format!("late {address}"),
+        ClientError::Advertised { advertised, .. } => format!("advertised {advertised}"),
+        ClientError::NoBroker { .. } => "no broker".to_owned(),
+        ClientError::NoLeader { .. } => "no leader".to_owned(),
+        _ => "other".to_owned(),
+    }
+}
