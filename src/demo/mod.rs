@@ -19,12 +19,13 @@ use anyhow::{Context as _, bail};
 use feed::Feed;
 use node::DemoNode;
 use screen::Screen;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_client::{Client, ClientOptions, NewTopic, Notice};
 use strandline_runtime::Runtime;
 use strandline_traffic::{ALERTS, DOMAIN, INVENTORY, TELEMETRY};
+use strandline_types::limits;
 use summary::Summary;
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +66,7 @@ const TOPICS: [(&str, i32); 4] = [(TELEMETRY, 12), (DOMAIN, 6), (INVENTORY, 6), 
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let runtime = Runtime::system();
     let folder = Folder::create(&args, &runtime)?;
+    enough_room(&args, &folder.path)?;
     let screen = Screen::new();
     screen.say(&format!("Starting a node on {}", folder.path.display()))?;
     let started = runtime.clock.monotonic();
@@ -91,6 +93,31 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!("not all was right:\n  {}", wrong.join("\n  "))
+}
+
+/// About what one event costs on disk: in the log, fresh, and sealed.
+const EVENT_BYTES: u64 = 1_024;
+
+/// A node that has too little disk refuses records, and its producer goes on trying.
+fn enough_room(args: &DemoArgs, folder: &Path) -> anyhow::Result<()> {
+    let disk =
+        rustix::fs::statvfs(folder).with_context(|| format!("cannot look how full the disk of {} is", folder.display()))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let needed = room(args);
+    if free < needed {
+        bail!(
+            "{} has {} free, and the demo needs about {}: a node takes no records below {} (`min_free_bytes`). Name a folder on another disk with --data, or with TMPDIR",
+            folder.display(),
+            screen::bytes(free),
+            screen::bytes(needed),
+            screen::bytes(limits::FREE_DISK_BYTES)
+        );
+    }
+    Ok(())
+}
+
+fn room(args: &DemoArgs) -> u64 {
+    limits::FREE_DISK_BYTES.saturating_add(u64::from(args.rate) * u64::from(args.seconds) * EVENT_BYTES)
 }
 
 async fn work(args: &DemoArgs, runtime: &Runtime, screen: &Screen, node: &DemoNode) -> anyhow::Result<Summary> {
@@ -179,3 +206,17 @@ fn lock<T>(shared: &Shared<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// How long the group and the replay may take behind the feed before something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_room_is_refused_before_anything_begins() {
+        let args = DemoArgs { rate: 10_000, seconds: 20, data: None, keep: false, seed: 1 };
+        assert_eq!(room(&args), limits::FREE_DISK_BYTES + 10_000 * 20 * EVENT_BYTES);
+        // A file system without blocks.
+        let error = enough_room(&args, Path::new("/proc")).unwrap_err().to_string();
+        assert!(error.contains("has 0 B free") && error.contains("--data"), "{error}");
+    }
+}
