@@ -3,7 +3,8 @@
 use crate::node::{Node, NodeOptions};
 use crate::signals::stop_signal;
 use anyhow::Context as _;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use strandline_config::{Flag, Loaded, load};
@@ -20,8 +21,8 @@ A setting is taken from a flag, else from STRANDLINE_<SETTING>, else from the fi
 SIGTERM stops gracefully, in 20 s at most; a second one ends at once.")]
 pub(super) struct RunArgs {
     /// A TOML file with settings
-    #[arg(long, value_name = "FILE", env = "STRANDLINE_CONFIG")]
-    config: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "STRANDLINE_CONFIG", value_parser = clap::builder::OsStringValueParser::new())]
+    config: Option<OsString>,
     /// The folder that holds everything [default: ./strandline-data]
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
@@ -64,7 +65,12 @@ impl RunArgs {
             })?;
             flags.push(Flag { name: "set", key: known.key, value: value.to_owned() });
         }
-        Ok(load(self.config.as_deref(), std::env::vars(), &flags)?)
+        // Empty is as unset: so is a variable that a unit or a compose file names without a value.
+        let file = self.config.as_deref().filter(|file| !file.is_empty()).map(Path::new);
+        let text = |text: OsString| text.to_string_lossy().into_owned();
+        let loaded = load(file, std::env::vars_os().map(|(name, value)| (text(name), text(value))), &flags)?;
+        strandline_telemetry::check_log_filter(&loaded.settings.log)?;
+        Ok(loaded)
     }
 }
 

@@ -4,10 +4,11 @@
 //! It reads nothing by itself: file text and environment are handed in. What it must never do: start with a setting that
 //! was misspelt.
 
+mod check;
 mod load;
 mod settings;
 mod value;
 
-pub use load::{ConfigFileError, Flag, Loaded, Origin, hint_for_setting, load};
+pub use load::{ConfigFileError, Flag, Loaded, Origin, hint_for_setting, load, nearest};
 pub use settings::{LogFormat, SETTINGS, SettingInfo, Settings};
 pub use value::ValueError;

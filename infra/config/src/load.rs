@@ -1,5 +1,6 @@
 //! Flags before environment before file before default.
 
+use crate::check::check;
 use crate::settings::{SETTINGS, Settings};
 use crate::value::ValueError;
 use std::collections::BTreeMap;
@@ -159,14 +160,17 @@ pub fn load(
     for Flag { name, key, value } in flags {
         set(&mut loaded, key, value, Origin::Flag((*name).to_owned()))?;
     }
-    check(&loaded.settings)?;
+    check(&loaded)?;
     Ok(loaded)
 }
 
 fn set(loaded: &mut Loaded, key: &str, text: &str, origin: Origin) -> Result<(), ConfigFileError> {
     match loaded.settings.set(key, text) {
         None => Err(ConfigFileError::Unknown { origin, key: key.to_owned(), hint: hint_for_setting(key) }),
-        Some(Err(source)) => Err(ConfigFileError::Value { origin, key: key.to_owned(), source }),
+        Some(Err(source)) => {
+            let source = if key.ends_with("_bytes") { source.of_bytes() } else { source };
+            Err(ConfigFileError::Value { origin, key: key.to_owned(), source })
+        }
         Some(Ok(())) => {
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
                 loaded.origins.insert(setting.key, origin);
@@ -176,44 +180,16 @@ fn set(loaded: &mut Loaded, key: &str, text: &str, origin: Origin) -> Result<(),
     }
 }
 
-fn check(settings: &Settings) -> Result<(), ConfigFileError> {
-    let wrong = |message: String| Err(ConfigFileError::Together(message));
-    let any = ["0.0.0.0:", "[::]:", ":::"].iter().any(|any| settings.listen.starts_with(any));
-    if any && settings.advertise.is_none() {
-        return wrong(format!(
-            "listening on {} needs --advertise HOST:PORT: clients are told to connect there, and every machine calls {} itself",
-            settings.listen, settings.listen
-        ));
-    }
-    for (key, address) in
-        [("listen", Some(&settings.listen)), ("advertise", settings.advertise.as_ref()), ("http", settings.http.as_ref())]
-    {
-        let Some(address) = address else { continue };
-        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
-        if port.is_none() {
-            return wrong(format!("the setting `{key}` is `{address}`, which is not HOST:PORT"));
-        }
-    }
-    if settings.default_partitions < 1 || settings.default_partitions > strandline_types::limits::PARTITIONS_PER_TOPIC {
-        return wrong(format!(
-            "`default_partitions` is {}; a topic has 1 to {} partitions",
-            settings.default_partitions,
-            strandline_types::limits::PARTITIONS_PER_TOPIC
-        ));
-    }
-    if settings.default_replication_factor < 1 {
-        return wrong(format!("`default_replication_factor` is {}, less than 1", settings.default_replication_factor));
-    }
-    Ok(())
-}
-
 /// For messages: the setting that is spelt almost so, if there is one.
 pub fn hint_for_setting(key: &str) -> String {
-    let near = SETTINGS.iter().map(|setting| (distance(key, setting.key), setting.key)).min();
-    match near {
-        Some((distance, near)) if distance <= 3 => format!(" (did you mean `{near}`?)"),
-        _ => String::new(),
-    }
+    let near = nearest(key, SETTINGS.iter().map(|setting| setting.key));
+    near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
+}
+
+/// The name that is spelt almost so, if there is one. A third of a name that is wrong is another name.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, near) = known.map(|known| (distance(name, known), known)).min()?;
+    (distance * 3 <= near.len()).then_some(near)
 }
 
 fn distance(a: &str, b: &str) -> usize {
@@ -285,7 +261,8 @@ mod tests {
         let error = load(Some(file.path()), environment(&[]), &[]).unwrap_err().to_string();
         assert!(error.contains("no setting `listn`") && error.contains("did you mean `listen`?"), "{error}");
         let error = load(None, environment(&[("STRANDLINE_NONSENSE", "1")]), &[]).unwrap_err().to_string();
-        assert!(error.contains("STRANDLINE_NONSENSE"), "{error}");
+        assert!(error.contains("STRANDLINE_NONSENSE") && !error.contains("did you mean"), "{error}");
+        assert!(!hint_for_setting("tls").contains("did you mean"));
         let of_a_service = [
             "STRANDLINE_PORT",
             "STRANDLINE_PORT_9092_TCP_ADDR",
@@ -296,6 +273,15 @@ mod tests {
         assert!(load(None, environment(&of_a_service.map(|name| (name, "tcp://10.0.0.1:9092"))), &[]).is_ok());
         let error = load(None, environment(&[("STRANDLINE_DEFAULT_PARTITIONS", "many")]), &[]).unwrap_err().to_string();
         assert!(error.contains("`many` is not a whole number"), "{error}");
+        for (key, value, said) in [
+            ("min_free_bytes", "2GiB", "a whole number of bytes"),
+            ("min_free_bytes", "99999999999999999999", "out of range"),
+            ("min_free_bytes", "-1", "a whole number of bytes"),
+            ("default_replication_factor", "40000", "out of range"),
+        ] {
+            let error = load(None, environment(&[]), &[flag(key, value)]).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains(&format!("flag --{key}")), "{error}");
+        }
         assert!(load(None, environment(&[]), &[flag("listen", "0.0.0.0:9092")]).unwrap_err().to_string().contains("--advertise"));
         assert!(load(None, environment(&[]), &[flag("listen", "9092")]).unwrap_err().to_string().contains("HOST:PORT"));
         assert!(load(None, environment(&[]), &[flag("default_partitions", "0")]).is_err());

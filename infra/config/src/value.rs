@@ -4,31 +4,64 @@ use std::path::PathBuf;
 
 /// A value that is not what its setting takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is not {expected}")]
-pub struct ValueError {
-    /// What was given.
-    pub value: String,
-    /// What is taken.
-    pub expected: &'static str,
+pub enum ValueError {
+    /// Something else altogether.
+    #[error("`{value}` is not {expected}")]
+    Other {
+        /// What was given.
+        value: String,
+        /// What is taken.
+        expected: &'static str,
+    },
+    /// A number that is too large, or too small.
+    #[error("`{value}` is out of range: it takes {expected}")]
+    OutOfRange {
+        /// What was given.
+        value: String,
+        /// What is taken.
+        expected: &'static str,
+    },
+}
+
+impl ValueError {
+    /// The same, where the number counts bytes.
+    pub(crate) fn of_bytes(self) -> Self {
+        let expected = "a whole number of bytes, such as 2147483648 for 2 GiB";
+        match self {
+            Self::Other { value, .. } => Self::Other { value, expected },
+            Self::OutOfRange { value, .. } => Self::OutOfRange { value, expected },
+        }
+    }
 }
 
 /// A type that a setting can have.
 pub(crate) trait Value: Sized {
     /// What people are told it takes.
     const EXPECTED: &'static str;
+    const IS_NUMBER: bool = false;
 
     fn parse(text: &str) -> Option<Self>;
     fn show(&self) -> String;
 
     fn read(text: &str) -> Result<Self, ValueError> {
-        Self::parse(text).ok_or_else(|| ValueError { value: text.to_owned(), expected: Self::EXPECTED })
+        Self::parse(text).ok_or_else(|| {
+            let (value, expected) = (text.to_owned(), Self::EXPECTED);
+            let digits = text.trim().trim_start_matches(['-', '+']);
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            if is_number && Self::IS_NUMBER {
+                ValueError::OutOfRange { value, expected }
+            } else {
+                ValueError::Other { value, expected }
+            }
+        })
     }
 }
 
 macro_rules! plain {
-    ($($type:ty: $expected:literal;)*) => {
+    ($($type:ty: $is_number:literal, $expected:literal;)*) => {
         $(impl Value for $type {
             const EXPECTED: &'static str = $expected;
+            const IS_NUMBER: bool = $is_number;
 
             fn parse(text: &str) -> Option<Self> {
                 text.trim().parse().ok()
@@ -42,11 +75,11 @@ macro_rules! plain {
 }
 
 plain! {
-    bool: "true or false";
-    u16: "a whole number from 0 to 65535";
-    i16: "a whole number";
-    i32: "a whole number";
-    u64: "a whole number, not negative";
+    bool: false, "true or false";
+    u16: true, "a whole number from 0 to 65535";
+    i16: true, "a whole number up to 32767";
+    i32: true, "a whole number up to 2147483647";
+    u64: true, "a whole number, not negative";
 }
 
 impl Value for String {

@@ -7,7 +7,7 @@ mod logs;
 mod occasionally;
 mod process;
 
-pub use logs::{LogError, start_logs};
+pub use logs::{LogError, check_log_filter, start_logs};
 pub use occasionally::Occasionally;
 pub use process::resident_bytes;
 

@@ -1,0 +1,141 @@
+//! What no single value's type says: addresses, bounds, and values that do not go together.
+
+use crate::load::{ConfigFileError, Loaded};
+use strandline_types::limits::PARTITIONS_PER_TOPIC;
+
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// Looks at all settings together.
+pub(crate) fn check(loaded: &Loaded) -> Result<(), ConfigFileError> {
+    let settings = &loaded.settings;
+    let wrong = |key: &str, message: String| {
+        let origin = loaded.origins.get(key).map(|origin| format!("{origin}: ")).unwrap_or_default();
+        Err(ConfigFileError::Together(format!("{origin}{message}")))
+    };
+    let listen = &settings.listen;
+    for (key, address) in [("listen", Some(listen)), ("advertise", settings.advertise.as_ref()), ("http", settings.http.as_ref())]
+    {
+        let Some(address) = address else { continue };
+        if host_and_port(address).is_none() {
+            return wrong(key, format!("the setting `{key}` is `{address}`, which is not HOST:PORT"));
+        }
+    }
+    if is_any(listen) && settings.advertise.is_none() {
+        return wrong(
+            "listen",
+            format!(
+                "listening on {listen} needs --advertise HOST:PORT: clients are told to connect there, and every machine calls {listen} itself"
+            ),
+        );
+    }
+    if let Some(advertise) = &settings.advertise
+        && (is_any(advertise) || host_and_port(advertise).is_some_and(|(_, port)| port == 0))
+    {
+        return wrong(
+            "advertise",
+            format!("the setting `advertise` is `{advertise}`, to which no client can connect: name this machine and its port"),
+        );
+    }
+    if let Some(http) = &settings.http
+        && overlap(http, listen)
+    {
+        let key = if loaded.origins.contains_key("http") { "http" } else { "listen" };
+        return wrong(
+            key,
+            format!(
+                "the settings `listen` ({listen}) and `http` ({http}) name the same port: give one of them another with --listen or --http"
+            ),
+        );
+    }
+    if settings.default_partitions < 1 || settings.default_partitions > PARTITIONS_PER_TOPIC {
+        return wrong(
+            "default_partitions",
+            format!(
+                "`default_partitions` is {}; a topic has 1 to {PARTITIONS_PER_TOPIC} partitions",
+                settings.default_partitions
+            ),
+        );
+    }
+    if settings.default_replication_factor < 1 {
+        return wrong(
+            "default_replication_factor",
+            format!("`default_replication_factor` is {}, less than 1", settings.default_replication_factor),
+        );
+    }
+    match bad_directive(&settings.log) {
+        Some(part) => wrong(
+            "log",
+            format!(
+                "the setting `log` is `{}`, and `{part}` is no level ({}) nor PART=LEVEL: try `info`, or `info,strandline=debug`",
+                settings.log,
+                LEVELS.join(", ")
+            ),
+        ),
+        None => Ok(()),
+    }
+}
+
+fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
+    Some((host, port.parse().ok()?))
+}
+
+/// Whether it stands for every address of the machine.
+fn is_any(address: &str) -> bool {
+    host_and_port(address).is_some_and(|(host, _)| ["0.0.0.0", "[::]", "::"].contains(&host))
+}
+
+/// Whether both cannot be listened on. Names are not looked up: two for one address are found when the node starts.
+fn overlap(one: &str, other: &str) -> bool {
+    match (host_and_port(one), host_and_port(other)) {
+        (Some((host, port)), Some((another, same))) => {
+            port == same && port != 0 && (host == another || is_any(one) || is_any(other))
+        }
+        _ => false,
+    }
+}
+
+/// The first part of a filter that would silence everything else: a word that is no level is taken for a part of the
+/// program, of which all lines are wanted and of others none.
+fn bad_directive(filter: &str) -> Option<&str> {
+    let is_level = |level: &str| LEVELS.iter().any(|known| level.trim().eq_ignore_ascii_case(known));
+    // Spans and fields have commas of their own; the filter's own parser looks at them.
+    if filter.contains('[') {
+        return None;
+    }
+    filter.split(',').find(|part| !is_level(part.rsplit_once('=').map_or(*part, |(_, level)| level)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Flag, load};
+
+    fn refusal(flags: &[(&'static str, &str)]) -> Option<String> {
+        let flags: Vec<Flag> = flags.iter().map(|(key, value)| Flag { name: key, key, value: (*value).to_owned() }).collect();
+        load(None, std::iter::empty(), &flags).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_filter_that_would_silence_all_is_refused() {
+        for log in ["bogus", "", "info,", "strandline=loud", "strandline", "2"] {
+            let error = refusal(&[("log", log)]).unwrap_or_default();
+            assert!(error.starts_with("flag --log: ") && error.contains("info,strandline=debug"), "{log}: {error}");
+        }
+        for log in ["info", "WARN", "off", "strandline=debug", "info,strandline_ingest::wal=trace", "[span{field=1}]=debug"] {
+            assert_eq!(refusal(&[("log", log)]), None, "{log}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_cannot_work_are_refused_and_say_which() {
+        for advertise in ["0.0.0.0:9092", "[::]:9092", "example.org:0"] {
+            let error = refusal(&[("advertise", advertise)]).unwrap_or_default();
+            assert!(error.starts_with("flag --advertise: ") && error.contains(advertise), "{error}");
+        }
+        let error = refusal(&[("http", "127.0.0.1:9092")]).unwrap_or_default();
+        assert!(error.contains("`listen`") && error.contains("`http`") && error.contains("127.0.0.1:9092"), "{error}");
+        let error = refusal(&[("listen", "0.0.0.0:9644"), ("advertise", "example.org:9644")]).unwrap_or_default();
+        assert!(error.starts_with("flag --listen: ") && error.contains("0.0.0.0:9644"), "{error}");
+        assert_eq!(refusal(&[("listen", "127.0.0.1:0"), ("http", "127.0.0.1:0")]), None);
+    }
+}
