@@ -206,12 +206,18 @@ impl Node {
         });
         let http = match http_socket {
             None => None,
-            Some(socket) => Some(crate::http::serve(socket.listen(BACKLOG).context("HTTP")?, parts.clone())?),
+            Some(socket) => Some(crate::http::serve(
+                socket.listen(BACKLOG).with_context(|| {
+                    format!("cannot serve HTTP on {} (the setting `http`)", parts.settings.http.as_deref().unwrap_or_default())
+                })?,
+                parts.clone(),
+            )?),
         };
         let services = Services { cell, ingest, reader, groups, cluster };
         let server = Server::new(services, runtime, crate::open_files::connections());
-        let kafka = server.listen(socket.listen(BACKLOG).context("Kafka's port")?)?;
-        tracing::info!(kafka = %listen, advertised = %format!("{}:{}", advertise.0, advertise.1), http = ?http, data = %parts.settings.data.display(), "serving");
+        let kafka = server
+            .listen(socket.listen(BACKLOG).with_context(|| format!("cannot listen on {listen} (the setting `listen`)"))?)?;
+        tracing::info!(kafka = %listen, advertised = %address(&advertise), http = %http.map_or_else(|| "none".to_owned(), |http| http.to_string()), data = %parts.settings.data.display(), "serving");
         Ok(Self { _tasks: tasks, parts, server, kafka, http, upkeep, _folder: folder })
     }
 
@@ -326,6 +332,11 @@ fn advertised(settings: &Settings, listen: SocketAddr) -> anyhow::Result<(String
     Ok((host.to_owned(), port.parse().with_context(|| format!("`{text}` is not HOST:PORT"))?))
 }
 
+/// As people write it: an IPv6 address stands in brackets.
+fn address((host, port): &(String, u16)) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 fn cluster_options(settings: &Settings, cell: &Cell, listen: SocketAddr, advertise: &(String, u16)) -> ClusterOptions {
     let data = settings.data.clone();
     let disk = move || {
@@ -337,7 +348,7 @@ fn cluster_options(settings: &Settings, cell: &Cell, listen: SocketAddr, adverti
         broker: BrokerSettings {
             node_id: cell.node_id(),
             listen: listen.to_string(),
-            advertise: format!("{}:{}", advertise.0, advertise.1),
+            advertise: address(advertise),
             zone: settings.zone.clone(),
             data: settings.data.display().to_string(),
             auto_create_topics: settings.auto_create_topics,
