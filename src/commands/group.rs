@@ -168,13 +168,13 @@ async fn describe(admin: &Admin, group: &str, members: bool) -> anyhow::Result<(
     let wanted = partitions.iter().map(|name| (name.clone(), OffsetAt::Latest)).collect();
     let ends = admin.list_offsets(wanted, strandline_client::Isolation::ReadUncommitted).await.map_err(explain)?;
     let show = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-    let mut total = 0;
+    let mut total = None;
     let mut rows = Vec::new();
     for name in &partitions {
         let current = committed.get(name).map(|committed| committed.offset);
         let end = ends.get(name).and_then(|listed| listed.as_ref().ok()).and_then(|listed| listed.offset);
         let lag = current.zip(end).map(|(current, end)| (end - current).max(0));
-        total += lag.unwrap_or(0);
+        total = lag.map(|lag| lag + total.unwrap_or(0)).or(total);
         let (client, host) = readers.get(name).copied().unwrap_or(("-", "-"));
         rows.push(vec![
             name.0.clone(),
@@ -187,8 +187,7 @@ async fn describe(admin: &Admin, group: &str, members: bool) -> anyhow::Result<(
         ]);
     }
     table::print(&["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "CLIENT", "HOST"], &rows)?;
-    println!("lag in all: {total}");
-    Ok(())
+    say!("lag in all: {}", show(total))
 }
 
 fn print_members(described: &DescribedGroup) -> anyhow::Result<()> {
