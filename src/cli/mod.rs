@@ -1,5 +1,6 @@
 //! The command line.
 
+mod ask;
 mod operate;
 mod run;
 

@@ -1,26 +1,13 @@
 //! `strandline bronze` and `strandline index`: of a running node over its HTTP port, or of a folder that no node holds.
 
+use super::ask::{Method, Where, parsed};
 use crate::http::{BronzeTopic, IndexReport, VerifyLine};
-use crate::node::{Node, NodeOptions, Upkeep};
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
-use strandline_config::Settings;
-
-/// Where the node or the folder is.
-#[derive(Debug, Clone, clap::Args)]
-pub(super) struct Where {
-    /// A running node's HTTP address
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644", conflicts_with = "data")]
-    http: String,
-    /// A folder that no node works on just now: one is started on it for this command alone, which does no upkeep of its own
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-}
 
 /// What can be asked of the Parquet.
 #[derive(Debug, clap::Subcommand)]
@@ -107,14 +94,14 @@ pub(super) fn bronze(command: BronzeCommand) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     match command {
         BronzeCommand::List { topic, at } => {
-            let topics: Vec<BronzeTopic> = serde_json::from_str(&at.ask(Method::Get, &with_topic("/bronze", topic.as_deref()))?)?;
+            let topics: Vec<BronzeTopic> = parsed(&at.ask(Method::Get, &with_topic("/bronze", topic.as_deref()))?)?;
             out = topic_lines(&topics);
         }
         BronzeCommand::Schema { topic, at } => out = at.ask(Method::Get, &format!("/bronze/{topic}/schema"))?,
         BronzeCommand::Head { topic, rows, at } => out = at.ask(Method::Get, &format!("/bronze/{topic}/head?rows={rows}"))?,
         BronzeCommand::Seal { topic, at } => out = at.ask(Method::Post, &with_topic("/bronze/seal", topic.as_deref()))?,
         BronzeCommand::Manifest { topic, at } => {
-            let manifest: serde_json::Value = serde_json::from_str(&at.ask(Method::Get, &format!("/bronze/{topic}/manifest"))?)?;
+            let manifest: serde_json::Value = parsed(&at.ask(Method::Get, &format!("/bronze/{topic}/manifest"))?)?;
             out = serde_json::to_string_pretty(&manifest)? + "\n";
         }
         BronzeCommand::Verify { topic, at } => {
@@ -130,7 +117,7 @@ pub(super) fn index(command: IndexCommand) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     match command {
         IndexCommand::Inspect { at } => {
-            let report: IndexReport = serde_json::from_str(&at.ask(Method::Get, "/index")?)?;
+            let report: IndexReport = parsed(&at.ask(Method::Get, "/index")?)?;
             (out, code) = index_lines(&report);
         }
         IndexCommand::Snapshot { at } => out = at.ask(Method::Post, "/index/snapshot")?,
@@ -142,8 +129,10 @@ pub(super) fn index(command: IndexCommand) -> anyhow::Result<ExitCode> {
             }
             writeln!(
                 out,
-                "{} files adopted, {} moved to lost/, {} damaged that stay",
-                report.adopted, report.set_aside, report.damaged
+                "{} adopted, {} moved to lost/, {} damaged that stay",
+                counted(report.adopted as u64, "file"),
+                report.set_aside,
+                report.damaged
             )?;
             writeln!(
                 out,
@@ -156,83 +145,17 @@ pub(super) fn index(command: IndexCommand) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Method {
-    Get,
-    Post,
-}
-
-impl Where {
-    /// Asks the node; with `--data`, one that is started on the folder for this question alone and serves no Kafka client.
-    fn ask(&self, method: Method, path: &str) -> anyhow::Result<String> {
-        self.ask_with(method, path, text)
-    }
-
-    /// The same, and `read` takes the answer as it comes.
-    fn ask_with<T>(&self, method: Method, path: &str, read: impl FnOnce(ureq::Body) -> anyhow::Result<T>) -> anyhow::Result<T> {
-        match &self.data {
-            None => read(request(&self.http, method, path)?),
-            Some(data) => with_node(data, |address| read(request(&address, method, path)?)),
-        }
-    }
-}
-
-fn with_node<T>(data: &Path, ask: impl FnOnce(String) -> anyhow::Result<T>) -> anyhow::Result<T> {
-    if !data.join("format").exists() {
-        bail!("{} is no folder of strandline (it has no file `format`)", data.display());
-    }
-    strandline_telemetry::start_logs("warn", strandline_config::LogFormat::Text)?;
-    let runtime = super::small_runtime()?;
-    let settings = Settings {
-        data: data.to_owned(),
-        listen: "127.0.0.1:0".to_owned(),
-        http: Some("127.0.0.1:0".to_owned()),
-        ..Settings::default()
-    };
-    let node = runtime.block_on(Node::start(NodeOptions { settings, upkeep: Upkeep::Asked }))?;
-    let address = node.http_address().context("the node has no HTTP port")?.to_string();
-    let answer = ask(address);
-    runtime.block_on(node.stop());
-    answer
-}
-
-fn request(address: &str, method: Method, path: &str) -> anyhow::Result<ureq::Body> {
-    let url = format!("http://{address}{path}");
-    // A seal of everything takes as long as it takes; a node that is gone is found by the connection.
-    let agent = ureq::Agent::config_builder()
-        .timeout_connect(Some(Duration::from_secs(5)))
-        .http_status_as_error(false)
-        .build()
-        .new_agent();
-    let sent = match method {
-        Method::Get => agent.get(&url).call(),
-        Method::Post => agent.post(&url).send_empty(),
-    };
-    let response = sent.with_context(|| {
-        format!("no node answers on http://{address}: start one with `strandline run`, name it with --http, or name a folder with --data")
-    })?;
-    let succeeded = response.status().is_success();
-    let body = response.into_body();
-    if !succeeded {
-        bail!("{}", text(body)?.trim());
-    }
-    Ok(body)
-}
-
-fn text(mut body: ureq::Body) -> anyhow::Result<String> {
-    body.with_config().limit(1 << 30).read_to_string().context("the answer could not be read")
-}
-
 fn with_topic(path: &str, topic: Option<&str>) -> String {
     topic.map_or_else(|| path.to_owned(), |topic| format!("{path}?topic={topic}"))
 }
 
-/// Writes to standard output; a reader that went away, as `head` does, is no failure.
 fn say(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
-        _ => Ok(()),
-    }
+    crate::output::print(format_args!("{text}"))
+}
+
+/// `1 row`, `2 rows`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn topic_lines(topics: &[BronzeTopic]) -> String {
@@ -246,7 +169,12 @@ fn topic_lines(topics: &[BronzeTopic]) -> String {
     let of_topic = |topic: &BronzeTopic| {
         let rows: u64 = topic.files.iter().map(|file| file.rows).sum();
         let (name, files, waiting) = (&topic.topic, topic.files.len(), topic.records_in_wal);
-        let head = format!("{name}  {rows} rows in {files} files, {waiting} records not in a file yet\n");
+        let head = format!(
+            "{name}  {} in {}, {} not in a file yet\n",
+            counted(rows, "row"),
+            counted(files as u64, "file"),
+            counted(waiting.max(0).unsigned_abs(), "record")
+        );
         head + &topic.files.iter().map(of_file).collect::<String>()
     };
     topics.iter().map(of_topic).collect()
@@ -277,7 +205,7 @@ fn verified(mut body: ureq::Body) -> anyhow::Result<(String, ExitCode)> {
         }
     }
     bar.finish_and_clear();
-    let summary = format!("{files} files, {rows} rows, {bad} of the files damaged\n");
+    let summary = format!("{}, {}, {bad} of the files damaged\n", counted(files, "file"), counted(rows, "row"));
     Ok((summary, if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
 }
 
@@ -295,7 +223,7 @@ fn index_lines(report: &IndexReport) -> (String, ExitCode) {
         format!("part           {part}: {fill} of {bound} ({percent} %)")
     }));
     lines.extend(report.nodes.iter().map(|(id, host, port)| format!("node           {id} at {host}:{port}")));
-    lines.extend(report.counts.iter().map(|(name, count)| format!("{name:<15}{count}")));
+    lines.extend(report.counts.iter().map(|(name, count)| format!("{:<15}{count}", format!("{name} "))));
     lines.extend(report.violations.iter().map(|violation| format!("BROKEN: {violation}")));
     let sound = report.violations.is_empty() && report.disagreement.is_none();
     let code = if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE };
