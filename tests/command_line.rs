@@ -94,3 +94,58 @@ fn output_that_cannot_be_written_is_no_panic() {
         assert_eq!(strandline(&wrong).stderr(stderr).output().unwrap().status.code(), Some(1));
     }
 }
+
+/// A node of its own, ready, with its data folder.
+fn node(settings: &[&str]) -> (Running, tempfile::TempDir, String, String) {
+    let data = tempfile::tempdir().unwrap();
+    let (kafka, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let folder = data.path().to_str().unwrap();
+    let mut args = vec!["run", "--data", folder, "--listen", &kafka, "--http", &http, "--set", "min_free_bytes=0"];
+    args.extend(settings);
+    let node = Running(strandline(&args).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
+    assert!(becomes_ready(&http), "it does not serve");
+    (node, data, kafka, http)
+}
+
+fn ends_within(child: &mut Child, longest: Duration) -> Option<i32> {
+    for _ in 0..longest.as_millis() / 50 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    None
+}
+
+#[test]
+fn commands_say_plainly_what_is_wrong_and_end() {
+    let nowhere = format!("127.0.0.1:{}", free_port());
+    let (_node, _data, kafka, _) = node(&["--advertise", &nowhere, "--set", "group_initial_rebalance_delay_ms=0"]);
+    // It takes a topic by its own address; whatever is asked of a leader goes to the advertised one.
+    let created = strandline(&["topic", "create", "t", "-b", &kafka]).output().unwrap();
+    let said = text(&created);
+    assert!(said.contains(&format!("{kafka} answers, but tells clients to connect to {nowhere}")), "{said}");
+    assert_eq!(created.status.code(), Some(1));
+}
+
+#[test]
+fn a_member_that_is_asked_to_stop_leaves_its_group() {
+    let (_node, _data, kafka, _) = node(&["--set", "group_initial_rebalance_delay_ms=0"]);
+    let run = |args: &[&str]| text(&strandline(args).args(["-b", &kafka]).output().unwrap());
+    run(&["topic", "create", "t"]);
+    let unknown = run(&["topic", "alter", "t", "--set", "retention.mss=1"]);
+    assert!(unknown.contains("did you mean `retention.ms`?"), "{unknown}");
+    let mut member = Running(strandline(&["consume", "t", "--group", "g", "-b", &kafka]).stdout(Stdio::null()).spawn().unwrap());
+    let has_joined = |_: &u32| {
+        std::thread::sleep(Duration::from_millis(100));
+        run(&["group", "describe", "g"]).contains("1 member,")
+    };
+    assert!((0..100).any(|turn| has_joined(&turn)));
+    let described = run(&["group", "describe", "g"]);
+    assert!(described.contains("lag in all: -"), "{described}");
+    let pid = member.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(ends_within(&mut member.0, Duration::from_secs(10)), Some(0));
+    let left = run(&["group", "describe", "g"]);
+    assert!(!left.contains("1 member"), "{left}");
+}

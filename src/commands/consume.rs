@@ -3,6 +3,7 @@
 use super::format::Format;
 use super::parse::{self, Moment};
 use super::{BootstrapArgs, explain, is_broken_pipe};
+use crate::signals::stop_signal;
 use anyhow::{Context as _, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -159,10 +160,11 @@ async fn print_all(
     const POLL: Duration = Duration::from_millis(500);
     let mut printed = Printed { count: 0, next: BTreeMap::new(), pipe_is_gone: false };
     let mut idle = Duration::ZERO;
+    let mut stop = std::pin::pin!(stop_signal()?);
     loop {
         let fetched = tokio::select! {
             fetched = consumer.poll(POLL) => fetched.map_err(explain)?,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = &mut stop => return Ok(()),
         };
         idle = if fetched.is_empty() { idle + POLL } else { Duration::ZERO };
         print(&fetched, format, args.max, &mut printed)?;

@@ -194,10 +194,11 @@ async fn send_lines(
     let mut deliveries: VecDeque<Delivery> = VecDeque::new();
     let mut sent = Sent { count: 0, interrupted: false };
     let started = runtime.clock.monotonic();
+    let mut stop = std::pin::pin!(stop_signal()?);
     loop {
         let chunk = tokio::select! {
             chunk = input.recv() => chunk,
-            _ = tokio::signal::ctrl_c() => {
+            () = &mut stop => {
                 sent.interrupted = true;
                 None
             }
