@@ -106,11 +106,11 @@ pub static DEFINITIONS: &[ConfigDefinition] = &[
     config(names::BRONZE_SEAL_MS, Long, "-1", DividesDayOrAuto(1_000), &[],
         "Files are sealed at multiples of this time; at least 1000, and it must divide a day (86400000). -1: at 128 MiB, or at the end of the UTC hour with at least 8 MiB, else of the UTC day.").acts(),
     config(names::KEY_FORMAT, String, "auto", FORMATS, &[],
-        "Whether keys are kept in the `text` or the `binary` column; `auto` decides once, at the first conversion.").acts(),
+        "Whether keys are kept in the `text` or the `binary` column. Read once, at the topic's first conversion (seconds after its first record); set afterwards it is kept and reported, and changes nothing. `auto` is `text` if all of the first records (1,024 at most) are text, else `binary`, and either holds for all that come later.").acts(),
     config(names::LATENCY, String, "standard", OneOf(&["standard", "express", "relaxed"]), &[],
         "The latency class, `standard`, `express` or `relaxed`: how long a batch waits for others before it is committed. Topics with `compact` in their policy are `express` unless set otherwise. Answers on a connection keep their order, so a client that produces to topics of several classes over one connection waits as long as the slowest. On a single node with a local log the three are one.").acts(),
     config(names::VALUE_FORMAT, String, "auto", FORMATS, &[],
-        "Whether values are kept in the `text` or the `binary` column; `auto` decides once, at the first conversion.").acts(),
+        "Whether values are kept in the `text` or the `binary` column. Read once, at the topic's first conversion (seconds after its first record); set afterwards it is kept and reported, and changes nothing. `auto` is `text` if all of the first records (1,024 at most) are text, else `binary`, and either holds for all that come later.").acts(),
     config("unclean.leader.election.enable", Boolean, "false", Any, &["unclean.leader.election.enable"],
         "No effect: every node serves every partition, none can be behind."),
 ];
