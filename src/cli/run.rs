@@ -13,7 +13,8 @@ use strandline_config::{Flag, Loaded, load};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strandline run
-  strandline run --data /var/lib/strandline --listen 0.0.0.0:9092 --advertise broker.example.org:9092
+  strandline run --data /var/lib/strandline --listen 0.0.0.0:9092 \\
+      --advertise broker.example.org:9092
   STRANDLINE_DEFAULT_PARTITIONS=6 strandline run --config strandline.toml
   strandline run --print-config
 

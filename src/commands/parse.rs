@@ -27,6 +27,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(number.saturating_mul(milliseconds)))
 }
 
+/// Something a second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err(format!("`{text}` is no rate; write a number above 0, such as 1000 or 0.5")),
+    }
+}
+
 /// A moment: RFC 3339, milliseconds since 1970, or a duration ago such as `15m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {

@@ -1,6 +1,8 @@
 //! `strandline produce`.
 
 use super::{BootstrapArgs, explain, parse};
+use crate::output::remark;
+use crate::signals::stop_signal;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use std::collections::VecDeque;
@@ -49,7 +51,7 @@ pub struct ProduceArgs {
     #[arg(long, value_enum, default_value = "all")]
     acks: AcksArg,
     /// Records a second at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse::rate)]
     rate: Option<f64>,
     /// How long a batch waits for more records
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "5ms")]
@@ -220,7 +222,7 @@ async fn send_lines(
             deliveries.push_back(producer.send(record).await.map_err(explain)?);
             sent.count += 1;
             check_front(&mut deliveries).await?;
-            if let Some(rate) = args.rate.filter(|rate| *rate > 0.0) {
+            if let Some(rate) = args.rate {
                 pace(runtime, started, sent.count, rate).await;
             }
         }

@@ -5,17 +5,20 @@ use crate::output::say;
 use anyhow::bail;
 use clap::Subcommand;
 use std::collections::BTreeMap;
-use strandline_client::{Admin, ConfigChange, ConfigSource, NewTopic, OffsetAt, PartitionName, Resource, Topic};
+use strandline_client::{Admin, ClientError, ConfigChange, ConfigSource, NewTopic, OffsetAt, PartitionName, Resource, Topic};
+use strandline_topic_config::DEFINITIONS;
 use strandline_wire::ErrorCode;
 
 /// Creates, lists, describes, changes and deletes topics.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   strandline topic create orders --partitions 6
-  strandline topic create alerts --config retention.ms=-1 --config strandline.latency=express
+  strandline topic create alerts --config retention.ms=-1 \\
+      --config strandline.latency=express
   strandline topic list
   strandline topic describe orders --configs
-  strandline topic alter orders --partitions 12 --set retention.ms=604800000 --unset cleanup.policy
+  strandline topic alter orders --partitions 12 --set retention.ms=604800000 \\
+      --unset cleanup.policy
   strandline topic delete orders")]
 pub struct TopicArgs {
     #[command(flatten)]
@@ -103,13 +106,25 @@ pub async fn run(args: TopicArgs) -> anyhow::Result<()> {
 
 async fn create(admin: &Admin, topic: NewTopic, if_not_exists: bool) -> anyhow::Result<()> {
     let name = topic.name.clone();
+    let keys: Vec<String> = topic.configs.keys().cloned().collect();
     match admin.create_topic(topic).await {
         Ok(created) if created.partitions > 0 => {
             say!("created {name} with {} partition{}", created.partitions, plural(created.partitions as usize))
         }
-        Ok(_) => println!("created {name}"),
-        Err(error) if if_not_exists && error.code() == Some(ErrorCode::TopicAlreadyExists) => println!("{name} exists already"),
-        Err(error) => return Err(explain(error)),
+        Ok(_) => say!("created {name}"),
+        Err(error) if if_not_exists && error.code() == Some(ErrorCode::TopicAlreadyExists) => say!("{name} exists already"),
+        Err(error) => Err(explain_configs(error, &keys)),
+    }
+}
+
+/// As [`explain`], with the config that a misspelt one may be meant for.
+fn explain_configs(error: ClientError, keys: &[String]) -> anyhow::Error {
+    let known = || DEFINITIONS.iter().map(|definition| definition.name);
+    let unknown = keys.iter().filter(|key| !known().any(|name| name == key.as_str()));
+    let meant = unknown.filter_map(|key| strandline_config::nearest(key, known())).next();
+    match meant.filter(|_| error.code() == Some(ErrorCode::InvalidConfig)) {
+        Some(meant) => anyhow::anyhow!("{error}\n  did you mean `{meant}`?"),
+        None => explain(error),
     }
 }
 
@@ -207,11 +222,13 @@ async fn alter(
     if partitions.is_none() && set.is_empty() && unset.is_empty() {
         bail!("nothing to change; name --partitions, --set or --unset");
     }
+    let keys: Vec<String> = set.iter().map(|(key, _)| key).chain(&unset).cloned().collect();
     let set = set.into_iter().map(|(key, value)| ConfigChange::Set(key, value));
     let changes: Vec<ConfigChange> = set.chain(unset.into_iter().map(ConfigChange::Delete)).collect();
     if !changes.is_empty() {
-        admin.alter_configs(&Resource::Topic(name.to_owned()), &changes).await.map_err(explain)?;
-        println!("changed {} config{} of {name}", changes.len(), plural(changes.len()));
+        let altered = admin.alter_configs(&Resource::Topic(name.to_owned()), &changes).await;
+        altered.map_err(|error| explain_configs(error, &keys))?;
+        say!("changed {} config{} of {name}", changes.len(), plural(changes.len()))?;
     }
     if let Some(count) = partitions {
         admin.create_partitions(name, count).await.map_err(explain)?;

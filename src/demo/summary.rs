@@ -122,11 +122,9 @@ pub(super) fn print_queries(data: &Path, is_kept: bool, files: &Files) -> anyhow
     let Some(telemetry) = files.topics.get(TELEMETRY) else { return Ok(()) };
     let store = data.join("store");
     let store = store.display();
-    println!();
-    if is_kept {
-        println!("Open it with DuckDB:");
-    } else {
-        println!("With --keep the folder stays, and DuckDB opens it so:");
+    say!()?;
+    if !is_kept {
+        return say!("With --keep the folder stays, and the lines that open it with DuckDB are printed here.");
     }
     say!("Open it with DuckDB:")?;
     say!()?;

@@ -17,7 +17,7 @@ pub enum LogEndError {
     List(#[from] ListError),
     /// Entries are gone.
     #[error(
-        "the commit log is damaged: it ends with entry {head}, and {copy} has entries up to {copied}; put the log back from a backup, or move commit-log/ aside and run `strandline index rebuild`"
+        "the commit log is damaged: it ends with entry {head}, and {copy} has entries up to {copied}; put the log back from a backup, or move commit-log/ aside and run `strandline index rebuild --data DIR`"
     )]
     Cut {
         /// Where the log ends.

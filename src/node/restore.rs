@@ -6,7 +6,7 @@ use strandline_object_store::{Objects, Purpose};
 use strandline_types::limits;
 
 /// Where the snapshot is lost.
-const REMEDY: &str = "put it back from a backup, or move commit-log/ aside and run `strandline index rebuild`";
+const REMEDY: &str = "put it back from a backup, or move commit-log/ aside and run `strandline index rebuild --data DIR`";
 
 /// Why there is nothing to begin from.
 #[derive(Debug, thiserror::Error)]

@@ -171,6 +171,9 @@ impl Consumer {
             ErrorCode::OffsetOutOfRange if position.preferred.take().is_some() => return Ok(()),
             ErrorCode::OffsetOutOfRange if !matches!(self.options.start, StartAt::Fail) => {
                 tracing::warn!(topic, partition, offset = asked.offset, "the offset is gone, starting where the options say");
+                let place = if matches!(self.options.start, StartAt::Latest) { "end" } else { "beginning" };
+                self.client
+                    .tell(&format!("partition {topic}-{partition} has no offset {}: reading from its {place}", asked.offset));
                 position.offset = None;
                 position.from_committed = false;
                 position.start = match self.options.start {
