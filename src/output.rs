@@ -31,5 +31,6 @@ pub(crate) fn print(text: Arguments<'_>) -> anyhow::Result<()> {
 }
 
 pub(crate) fn print_error(text: Arguments<'_>) {
-    let _ = io::stderr().lock().write_fmt(text);
+    // In one piece: standard error has no buffer, and others write there, too.
+    let _ = io::stderr().write_all(text.to_string().as_bytes());
 }

@@ -149,3 +149,19 @@ fn a_member_that_is_asked_to_stop_leaves_its_group() {
     let left = run(&["group", "describe", "g"]);
     assert!(!left.contains("1 member"), "{left}");
 }
+
+#[test]
+fn a_producer_that_gets_nothing_through_says_why_and_can_be_stopped() {
+    let (_node, _data, kafka, _) = node(&["--set", "min_free_bytes=18446744073709551615"]);
+    assert!(strandline(&["topic", "create", "t", "-b", &kafka]).output().unwrap().status.success());
+    let mut produce = strandline(&["produce", "t", "-b", &kafka]);
+    let mut produce = Running(produce.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    produce.0.stdin.take().unwrap().write_all(b"a\n").unwrap();
+    let mut said = [0; 512];
+    let length = produce.0.stderr.as_mut().unwrap().read(&mut said).unwrap();
+    let said = String::from_utf8_lossy(&said[..length]);
+    assert!(said.contains("KAFKA_STORAGE_ERROR") && said.contains("trying again"), "{said}");
+    let pid = produce.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(ends_within(&mut produce.0, Duration::from_secs(20)), Some(1));
+}

@@ -129,10 +129,20 @@ pub async fn run(args: ProduceArgs) -> anyhow::Result<()> {
             let _ = failed.send(Err(error)).await;
         }
     });
-    let sent = send_lines(&args, &producer, &runtime, input).await;
-    let closed = producer.close().await.map_err(explain);
-    let sent = sent?;
-    closed?;
+    let sending = async {
+        let sent = send_lines(&args, &producer, &runtime, input).await;
+        let closed = producer.close().await.map_err(explain);
+        let sent = sent?;
+        closed.map(|()| sent)
+    };
+    let sent = tokio::select! {
+        sent = sending => sent?,
+        given_up = give_up(&runtime) => {
+            given_up?;
+            remark!("strandline: stopped before all was delivered");
+            std::process::exit(1);
+        }
+    };
     if !args.quiet {
         let seconds = (runtime.clock.monotonic() - started).as_secs_f64();
         remark!("{} record{} delivered in {seconds:.1} s", sent.count, if sent.count == 1 { "" } else { "s" });
@@ -140,6 +150,20 @@ pub async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     if sent.interrupted {
         // A read of a terminal cannot be called off, and the runtime would wait for it.
         std::process::exit(0);
+    }
+    Ok(())
+}
+
+/// How long what was sent may still take once a signal came.
+const LAST_DELIVERIES: Duration = Duration::from_secs(5);
+
+/// Waits for a signal, and for the end of what may follow it: the time of the last deliveries, or a second signal.
+async fn give_up(runtime: &Runtime) -> anyhow::Result<()> {
+    stop_signal()?.await;
+    let second = stop_signal()?;
+    tokio::select! {
+        () = second => {}
+        () = runtime.sleep(LAST_DELIVERIES) => {}
     }
     Ok(())
 }
