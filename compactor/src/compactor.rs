@@ -5,6 +5,7 @@ use crate::options::CompactorOptions;
 use crate::seal::SealProgress;
 use crate::shared::Shared;
 use crate::tasks;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_cell::Cell;
@@ -37,14 +38,18 @@ impl Compactor {
 
     /// Starts the tasks. They end with the cell, or by [`Compactor::stop`].
     pub fn run(&self) {
-        let spawn = |name, task: futures::future::BoxFuture<'static, ()>| self.spawner.spawn(name, task);
-        spawn("convert", Box::pin(tasks::convert(self.shared.clone())));
-        spawn("seal and merge", Box::pin(tasks::upkeep(self.shared.clone())));
-        spawn("manifests", Box::pin(tasks::manifests(self.shared.clone())));
-        spawn("log copies", Box::pin(tasks::log_copies(self.shared.clone())));
-        spawn("snapshots", Box::pin(tasks::snapshots(self.shared.clone())));
-        spawn("retention", Box::pin(tasks::retention(self.shared.clone())));
-        spawn("garbage", Box::pin(tasks::garbage(self.shared.clone())));
+        self.spawn("convert", tasks::convert);
+        self.spawn("seal and merge", tasks::upkeep);
+        self.spawn("manifests", tasks::manifests);
+        self.spawn("log copies", tasks::log_copies);
+        self.spawn("snapshots", tasks::snapshots);
+        self.spawn("retention", tasks::retention);
+        self.spawn("garbage", tasks::garbage);
+    }
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(&self, name: &'static str, task: fn(Arc<Shared>) -> F) {
+        let shared = self.shared.clone();
+        self.shared.cell.runtime().spawn_lasting(&self.spawner, name, move || task(shared.clone()));
     }
 
     /// Ends the tasks where they stand, which is safe anywhere. Then, within `budget`, what was committed is copied to the

@@ -20,7 +20,14 @@ pub use held::Held;
 pub use random::{Random, SeededRandom, system_random};
 pub use spawner::{BlockingError, Spawner, TaskGroup, after_blocking};
 
+use futures::FutureExt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// After a panic a lasting task is begun anew, and not at once: what it stumbled over is likely still there.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
 
 /// The three seams together; cheap to clone, handed to every component.
 #[derive(Clone)]
@@ -50,7 +57,46 @@ impl Runtime {
     }
 
     /// Sleeps on the injected clock.
-    pub async fn sleep(&self, duration: std::time::Duration) {
+    pub async fn sleep(&self, duration: Duration) {
         self.clock.sleep(duration).await;
+    }
+
+    /// Starts a task in the group of `spawner` that must go on until it ends by itself: one that panics is begun anew after ten seconds, so
+    /// that a fault met once ends no upkeep for good. What `begin` makes must not rely on what an earlier run left half done.
+    pub fn spawn_lasting<F>(&self, spawner: &Spawner, name: &'static str, begin: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let clock = self.clock.clone();
+        spawner.spawn(name, async move {
+            while AssertUnwindSafe(begin()).catch_unwind().await.is_err() {
+                spawner::note_panic(name);
+                clock.sleep(AFTER_PANIC).await;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lasting_task_goes_on_after_a_panic() {
+        let runtime = Runtime::simulated(1, 0);
+        let (begun, ended) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (count, done) = (begun.clone(), ended.clone());
+        runtime.spawn_lasting(&runtime.spawner, "stumbles", move || {
+            let (count, done) = (count.clone(), done.clone());
+            async move {
+                assert!(count.fetch_add(1, Ordering::Relaxed) > 1, "ordered by the test");
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        runtime.sleep(AFTER_PANIC / 2).await;
+        assert_eq!(begun.load(Ordering::Relaxed), 1);
+        runtime.sleep(AFTER_PANIC * 10).await;
+        assert_eq!((begun.load(Ordering::Relaxed), ended.load(Ordering::Relaxed)), (3, 1), "it ends when it ends by itself");
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)] // the one place where tasks are spawned
 
 use crate::background;
+use futures::FutureExt;
 use futures::future::abortable;
 use std::cell::OnceCell;
 use std::future::Future;
@@ -183,11 +184,15 @@ impl Spawner {
         &self.group
     }
 
-    /// Starts a task. `name` is for logs.
+    /// Starts a task. `name` is for logs. Should it panic, that is logged and counted; [`Runtime::spawn_lasting`] is for what must go on.
+    ///
+    /// [`Runtime::spawn_lasting`]: crate::Runtime::spawn_lasting
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let handle = tokio::spawn(async move {
-            task.await;
-            tracing::trace!(name, "task ended");
+            match AssertUnwindSafe(task).catch_unwind().await {
+                Ok(()) => tracing::trace!(name, "task ended"),
+                Err(_) => note_panic(name),
+            }
         });
         self.group.add(Running::Task(handle.abort_handle()));
     }
@@ -209,8 +214,10 @@ impl Spawner {
         let run = move || {
             let _at_end = at_end;
             OWN_THREAD.with(|thread| thread.set(own).is_ok());
-            let _aborted = runtime.block_on(task);
-            tracing::trace!(name, "thread ended");
+            match runtime.block_on(AssertUnwindSafe(task).catch_unwind()) {
+                Ok(_) => tracing::trace!(name, "thread ended"),
+                Err(_) => note_panic(name),
+            }
         };
         std::thread::Builder::new().name(name.to_owned()).stack_size(OWN_THREAD_STACK_BYTES).spawn(run)?;
         self.group.add(Running::Thread { abort, ended });
@@ -256,6 +263,12 @@ impl Spawner {
         }
         background::run(name, then_call(work)).await
     }
+}
+
+/// Else nothing would tell of it but the standard error, if anybody reads that.
+pub(crate) fn note_panic(name: &'static str) {
+    metrics::counter!("strandline_task_panics_total", "task" => name).increment(1);
+    tracing::error!(task = name, "a task panicked: this is a fault of strandline");
 }
 
 /// The work and what [`after_blocking`] asked for.

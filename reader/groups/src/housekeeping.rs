@@ -4,6 +4,7 @@
 use crate::coordinator::{Shared, locked};
 use crate::placement::serving_nodes;
 use crate::slot::{Held, Slot};
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,30 +31,36 @@ const MOVES_DEBOUNCE: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_secs(2);
 
 pub(crate) fn start(shared: &Arc<Shared>) {
-    let spawner = shared.cell.runtime().spawner.clone();
-    let tasks = shared.clone();
-    spawner.spawn("group-timers", async move {
-        tokio::select! {
-            biased;
-            () = tasks.run_timers() => {}
-            () = tasks.cell.stopped() => tasks.give_up_all(ErrorCode::CoordinatorNotAvailable).await,
-        }
+    let spawn = |name, task: fn(Arc<Shared>) -> BoxFuture<'static, ()>| {
+        let (runtime, tasks) = (shared.cell.runtime(), shared.clone());
+        runtime.spawn_lasting(&runtime.spawner, name, move || task(tasks.clone()));
+    };
+    spawn("group-timers", |tasks| {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = tasks.run_timers() => {}
+                () = tasks.cell.stopped() => tasks.give_up_all(ErrorCode::CoordinatorNotAvailable).await,
+            }
+        })
     });
-    let tasks = shared.clone();
-    spawner.spawn("group-moves", async move {
-        tokio::select! {
-            biased;
-            () = tasks.watch_moves() => {}
-            () = tasks.cell.stopped() => {}
-        }
+    spawn("group-moves", |tasks| {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = tasks.watch_moves() => {}
+                () = tasks.cell.stopped() => {}
+            }
+        })
     });
-    let tasks = shared.clone();
-    spawner.spawn("group-upkeep", async move {
-        tokio::select! {
-            biased;
-            () = tasks.keep_up() => {}
-            () = tasks.cell.stopped() => {}
-        }
+    spawn("group-upkeep", |tasks| {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = tasks.keep_up() => {}
+                () = tasks.cell.stopped() => {}
+            }
+        })
     });
 }
 

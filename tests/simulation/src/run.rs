@@ -227,6 +227,13 @@ pub(crate) async fn come_to_rest(world: &Arc<World>) {
     end_faults(world);
     // Whatever is on its way arrives.
     world.core.runtime.sleep(Duration::from_secs(100)).await;
+    // A snapshot moves the floor past a node that has not read the last entries yet (A11 is not kept yet): it joins anew.
+    for _ in 0..30 {
+        if world.live().len() == world.shape.nodes || world.core.has_failed() {
+            break;
+        }
+        world.core.runtime.sleep(Duration::from_secs(1)).await;
+    }
     if world.live().len() != world.shape.nodes {
         world.core.fail("a node does not come back, without any fault");
     }
