@@ -24,7 +24,8 @@ pub(crate) fn connections() -> usize {
     let open_files = getrlimit(Resource::Nofile).current;
     let connections = connections_within(open_files);
     if connections < limits::CONNECTIONS {
-        tracing::warn!(
+        // No warning: for most it is plenty all the same.
+        tracing::info!(
             open_files,
             connections,
             "the process may open few files, so it takes fewer connections; raise `ulimit -Hn` (systemd: LimitNOFILE=)"

@@ -87,7 +87,7 @@ async fn answering(world: &World, topic: &TopicInfo) -> Result<(Topic, Files), S
     visited.map_err(|error| format!("the segment index: {error}"))?;
     let oracle = world.core.oracle();
     let index = oracle.index();
-    let Some(state) = index.topics.get(&topic.id) else { return Err("the topic is not there".to_owned()) };
+    let Some(state) = index.topics.get(&topic.id).cloned() else { return Err("the topic is not there".to_owned()) };
     let live: BTreeSet<_> = state.partitions.iter().flat_map(|partition| &partition.fresh).map(|range| range.segment).collect();
     let fresh = state.fresh.iter().filter(|(name, _)| live.contains(name)).map(|(_, segment)| &segment.file);
     let planned = state.plans.values().filter_map(|plan| plan.file.as_ref());
@@ -104,8 +104,18 @@ async fn answering(world: &World, topic: &TopicInfo) -> Result<(Topic, Files), S
         file.covered.push((row.topic_partition.partition, row.start_offset, row.end_offset));
         file.covered.sort_unstable();
     }
-    files.append(&mut sealed);
-    Ok((Topic::clone(state), files))
+    let state = Topic::clone(&state);
+    drop(oracle);
+    // A zombie's rows may come after their file has gone for good: nothing of it is answered for any more.
+    let start_of =
+        |number: i32| usize::try_from(number).ok().and_then(|at| state.partitions.get(at)).map_or(0, |state| state.log_start);
+    for (path, file) in sealed {
+        let is_below = file.covered.iter().all(|(number, _, end)| *end <= start_of(*number));
+        if !is_below || world.plain_objects().head(Purpose::Read, &path).await.is_ok() {
+            files.insert(path, file);
+        }
+    }
+    Ok((state, files))
 }
 
 /// Every offset that is in Parquet lies in exactly one of the listed files.
