@@ -54,6 +54,14 @@ impl Rest {
 
     pub(super) async fn snapshots(&self, parts: &Parts) -> anyhow::Result<Vec<VerifyResult>> {
         let mut results = Vec::new();
+        // The next start begins with this one.
+        let needed = parts.cell.log().floor().await?.snapshot;
+        if let Some(needed) = needed.filter(|needed| !self.snapshots.iter().any(|name| name.to_string() == needed.key))
+            && parts.cell.log().floor().await?.snapshot.as_ref() == Some(&needed)
+            && parts.objects.head(Purpose::Read, &needed.key).await.is_err_and(|error| error.is_not_found())
+        {
+            results.push(said(needed.key, Some(with_remedy("it is not there, and a start needs it".to_owned()))));
+        }
         for name in &self.snapshots {
             let key = name.to_string();
             let read = parts.objects.get_in_pieces(Purpose::Read, &key, limits::SNAPSHOT_BYTES).await;
@@ -115,6 +123,11 @@ impl Rest {
                 let whole = bytes.len() as u64 == *size && crc32c(&[bytes]) == *expected;
                 (!whole).then(|| "its bytes are not those that were written".to_owned())
             });
+            // It may have been converted meanwhile, and let go.
+            if checked.as_ref().is_err_and(GetError::is_not_found) && parts.cell.view().wal_objects.contains_key(name) {
+                results.push(said(path, Some("it is not there, and records are in it that are nowhere else".to_owned())));
+                continue;
+            }
             results.extend(unless_gone(path, checked));
         }
         results

@@ -71,10 +71,13 @@ impl Folder {
         std::fs::create_dir_all(root).map_err(io(root))?;
         // Before the lock: a newer folder, or somebody else's, is not touched at all.
         let known = check_format(root, &root.join("format"))?;
-        if !known {
-            check_unused(root)?;
+        if known {
+            return Self::take(root);
         }
-        Self::take(root, known)
+        check_unused(root)?;
+        let folder = Self::take(root)?;
+        folder.claim()?;
+        Ok(folder)
     }
 
     /// The same for a rebuild: of a folder that is lost, a copy of `store/` alone may be left.
@@ -82,17 +85,20 @@ impl Folder {
     /// # Errors
     /// As [`Self::open`].
     pub(crate) fn open_to_rebuild(root: &Path) -> Result<Self, FolderError> {
-        let known = check_format(root, &root.join("format"))?;
-        Self::take(root, known)
+        check_format(root, &root.join("format"))?;
+        Self::take(root)
     }
 
-    fn take(root: &Path, known: bool) -> Result<Self, FolderError> {
-        let lock = DirLock::acquire(&root.join("lock"))?;
-        let folder = Self { root: root.to_owned(), _lock: lock };
-        if !known {
-            folder.replace("format", &format!("{FOLDER_FORMAT}\n"))?;
-        }
-        Ok(folder)
+    fn take(root: &Path) -> Result<Self, FolderError> {
+        Ok(Self { root: root.to_owned(), _lock: DirLock::acquire(&root.join("lock"))? })
+    }
+
+    /// Makes a data folder of it for good. A rebuild does it last, so that no node begins anew on what it could not finish.
+    ///
+    /// # Errors
+    /// It is what it was.
+    pub(crate) fn claim(&self) -> Result<(), FolderError> {
+        self.replace("format", &format!("{FOLDER_FORMAT}\n"))
     }
 
     /// Writes a small file, whole or not at all; it outlives a power cut once this returns.
@@ -130,12 +136,15 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> FolderError + use<> {
     move |source| FolderError::Io { path, source }
 }
 
-/// Refuses a folder that holds anything: what a file system or a tool leaves by itself, and what a first start that was
-/// cut short has left, excepted.
+/// Refuses a folder that holds folders: a file beside ours (a log, a file of settings) is in nobody's way, and what a file system or a tool makes by
+/// itself neither.
 fn check_unused(root: &Path) -> Result<(), FolderError> {
     for entry in std::fs::read_dir(root).map_err(io(root))? {
-        let found = entry.map_err(io(root))?.file_name().to_string_lossy().into_owned();
-        if !found.starts_with('.') && !["lost+found", "lock", "format.new"].contains(&found.as_str()) {
+        let entry = entry.map_err(io(root))?;
+        let found = entry.file_name().to_string_lossy().into_owned();
+        let is_ours = found == "segment-index.redb";
+        let is_folder = entry.file_type().map_err(io(root))?.is_dir();
+        if (is_folder || is_ours) && !found.starts_with(['.', '@']) && found != "lost+found" {
             return Err(FolderError::Foreign { path: root.to_owned(), found, is_copy: root.join("store").is_dir() });
         }
     }
@@ -190,14 +199,19 @@ mod tests {
         assert!(error.contains("index rebuild"), "{error}");
         assert_eq!(names(), ["store"]);
         drop(Folder::open_to_rebuild(root.path()).unwrap());
+        assert!(Folder::open(root.path()).is_err(), "a rebuild that did not end makes no data folder of it");
+        Folder::open_to_rebuild(root.path()).unwrap().claim().unwrap();
         drop(Folder::open(root.path()).unwrap());
     }
 
     #[test]
     fn what_lies_in_a_new_file_system_or_a_first_start_left_is_in_nobodys_way() {
         let root = tempfile::tempdir().unwrap();
-        for name in ["lost+found", ".DS_Store", "lock", "format.new"] {
+        for name in [".DS_Store", "lock", "format.new", "node.log", "strandline.toml"] {
             std::fs::write(root.path().join(name), "").unwrap();
+        }
+        for name in ["lost+found", "@eaDir"] {
+            std::fs::create_dir(root.path().join(name)).unwrap();
         }
         drop(Folder::open(root.path()).unwrap());
         assert_eq!(std::fs::read_to_string(root.path().join("format")).unwrap(), "1\n");

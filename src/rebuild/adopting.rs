@@ -76,14 +76,17 @@ impl<'a> Adopting<'a> {
                 continue;
             }
             let mut waiting = Vec::with_capacity(left.len());
-            for (at, (path, found)) in left.into_iter().enumerate() {
-                // One of the same round may have been as long and come first.
-                if next.binary_search(&at).is_ok() && self.continues(found, &found.file.ranges) {
+            // One of the same round may be as long: that of more partitions first, since a merge has all that its inputs have.
+            let mut next: Vec<(&str, &Found)> = next.into_iter().map(|at| left[at]).collect();
+            next.sort_by_key(|(_, found)| std::cmp::Reverse(found.file.ranges.len()));
+            let mut adopted = BTreeSet::new();
+            for (path, found) in next {
+                if self.continues(found, &found.file.ranges) {
                     self.adopt(path, found).await?;
-                } else {
-                    waiting.push((path, found));
+                    adopted.insert(path);
                 }
             }
+            waiting.extend(left.into_iter().filter(|(path, _)| !adopted.contains(path)));
             left = waiting;
         }
         for (path, found) in left {

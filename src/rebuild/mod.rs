@@ -164,6 +164,7 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     }
     let floor =
         Floor { seq: index.cell.seq.next(), snapshot: Some(SnapshotRef { seq: index.cell.seq, key, digest: name.digest }) };
+    folder.claim()?;
     begin(&log_dir, &floor, index.cell.hash, &*runtime.random)?;
     named::forget(&folder, &mut report);
     report.say(format!("the cell goes on as epoch {epoch} after entry {}; start the node as usual", index.cell.seq));

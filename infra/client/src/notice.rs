@@ -63,8 +63,11 @@ impl Client {
         let ClientError::Connection(ConnectionError::Connect { address, reason }) = &error else { return error };
         let reached = self.reached();
         let is_given = self.options().bootstrap.iter().any(|given| given == address);
+        // One that is down is soon nobody's leader where others can be reached.
+        let others = self.known();
+        let is_lost = !others.brokers.values().any(|broker| reached.contains(&format!("{}:{}", broker.host, broker.port)));
         match reached.first() {
-            Some(answers) if !is_given && !reached.contains(address) => {
+            Some(answers) if is_lost && !is_given && !reached.contains(address) => {
                 ClientError::Advertised { answers: answers.clone(), advertised: address.clone(), reason: reason.clone() }
             }
             _ => error,

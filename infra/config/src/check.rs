@@ -85,11 +85,16 @@ fn is_any(address: &str) -> bool {
     host_and_port(address).is_some_and(|(host, _)| ["0.0.0.0", "[::]", "::"].contains(&host))
 }
 
+/// Whether listening on the one takes the other, too.
+fn covers(host: &str, other: &str) -> bool {
+    ["[::]", "::"].contains(&host) || (host == "0.0.0.0" && !other.starts_with('['))
+}
+
 /// Whether both cannot be listened on. Names are not looked up: two for one address are found when the node starts.
 fn overlap(one: &str, other: &str) -> bool {
     match (host_and_port(one), host_and_port(other)) {
         (Some((host, port)), Some((another, same))) => {
-            port == same && port != 0 && (host == another || is_any(one) || is_any(other))
+            port == same && port != 0 && (host == another || covers(host, another) || covers(another, host))
         }
         _ => false,
     }
@@ -98,12 +103,19 @@ fn overlap(one: &str, other: &str) -> bool {
 /// The first part of a filter that would silence everything else: a word that is no level is taken for a part of the
 /// program, of which all lines are wanted and of others none.
 fn bad_directive(filter: &str) -> Option<&str> {
-    let is_level = |level: &str| LEVELS.iter().any(|known| level.trim().eq_ignore_ascii_case(known));
+    let is_number = |level: &str| level.trim().parse().is_ok_and(|level: u8| level <= 5);
+    let is_level = |level: &str| LEVELS.iter().any(|known| level.trim().eq_ignore_ascii_case(known)) || is_number(level);
     // Spans and fields have commas of their own; the filter's own parser looks at them.
     if filter.contains('[') {
         return None;
     }
-    filter.split(',').find(|part| !is_level(part.rsplit_once('=').map_or(*part, |(_, level)| level)))
+    if filter.trim().is_empty() {
+        return Some(filter);
+    }
+    filter
+        .split(',')
+        .filter(|part| !part.trim().is_empty())
+        .find(|part| !is_level(part.rsplit_once('=').map_or(*part, |(_, level)| level)))
 }
 
 #[cfg(test)]
@@ -117,11 +129,21 @@ mod tests {
 
     #[test]
     fn a_filter_that_would_silence_all_is_refused() {
-        for log in ["bogus", "", "info,", "strandline=loud", "strandline", "2"] {
+        for log in ["bogus", "", "strandline=loud", "strandline", "info,strandline", "7"] {
             let error = refusal(&[("log", log)]).unwrap_or_default();
             assert!(error.starts_with("flag --log: ") && error.contains("info,strandline=debug"), "{log}: {error}");
         }
-        for log in ["info", "WARN", "off", "strandline=debug", "info,strandline_ingest::wal=trace", "[span{field=1}]=debug"] {
+        for log in [
+            "info",
+            "WARN",
+            "off",
+            "info,",
+            "2",
+            "strandline=debug",
+            "strandline=3",
+            "info,strandline_ingest::wal=trace",
+            "[span{field=1}]=debug",
+        ] {
             assert_eq!(refusal(&[("log", log)]), None, "{log}");
         }
     }
@@ -137,5 +159,6 @@ mod tests {
         let error = refusal(&[("listen", "0.0.0.0:9644"), ("advertise", "example.org:9644")]).unwrap_or_default();
         assert!(error.starts_with("flag --listen: ") && error.contains("0.0.0.0:9644"), "{error}");
         assert_eq!(refusal(&[("listen", "127.0.0.1:0"), ("http", "127.0.0.1:0")]), None);
+        assert_eq!(refusal(&[("listen", "[::1]:9092"), ("http", "0.0.0.0:9092")]), None, "of two families");
     }
 }

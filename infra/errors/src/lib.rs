@@ -22,7 +22,9 @@ impl KafkaError for Refusal {
             Refusal::Limit { what: "extents" | "garbage" } => ErrorCode::ThrottlingQuotaExceeded,
             Refusal::Limit { what: "bytes of offset metadata" } => ErrorCode::OffsetMetadataTooLarge,
             Refusal::Limit { what: "committed offsets" } => ErrorCode::InvalidCommitOffsetSize,
-            Refusal::Limit { what: "members of one group" | "members of groups" } => ErrorCode::GroupMaxSizeReached,
+            Refusal::Limit { what: "members of one group" } => ErrorCode::GroupMaxSizeReached,
+            // Clients take the other for final, and it is no fault of this group.
+            Refusal::Limit { what: "members of groups" } => ErrorCode::CoordinatorNotAvailable,
             Refusal::Limit { .. } => ErrorCode::PolicyViolation,
             Refusal::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
             Refusal::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,

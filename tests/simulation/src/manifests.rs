@@ -9,7 +9,7 @@ use strandline_bronze::{Day, SegmentFooter, day_of_sealed_path};
 use strandline_commands::NewFile;
 use strandline_index::Topic;
 use strandline_object_store::{Objects, Purpose, crc32c};
-use strandline_segment_index::for_each;
+use strandline_segment_index::{SealedRow, for_each};
 
 /// Looks until manifests have followed what was done last: nodes write them by themselves, and wait after a failure.
 const LOOKS: usize = 45;
@@ -80,18 +80,15 @@ fn file_of(known: &NewFile) -> File {
     File { day, size: known.size, rows: known.rows, crc32c: known.crc32c, covered }
 }
 
-/// The files that answer, by the log and by the rows of the segment index: those of a plan that is done are in the rows only.
-async fn answering(world: &World, topic: &TopicInfo) -> Result<(Topic, Files), String> {
-    let mut rows = Vec::new();
-    let visited = for_each(&world.core.segment_index, |row| rows.push(row)).await;
-    visited.map_err(|error| format!("the segment index: {error}"))?;
+/// By the log and by these rows: the topic, its files of which the index tells, and those that only rows tell of.
+fn known(world: &World, topic: &TopicInfo, rows: Vec<SealedRow>) -> Result<(Topic, Files, Files), String> {
     let oracle = world.core.oracle();
     let index = oracle.index();
     let Some(state) = index.topics.get(&topic.id).cloned() else { return Err("the topic is not there".to_owned()) };
     let live: BTreeSet<_> = state.partitions.iter().flat_map(|partition| &partition.fresh).map(|range| range.segment).collect();
     let fresh = state.fresh.iter().filter(|(name, _)| live.contains(name)).map(|(_, segment)| &segment.file);
     let planned = state.plans.values().filter_map(|plan| plan.file.as_ref());
-    let mut files: Files = fresh.chain(planned).map(|file| (file.path.clone(), file_of(file))).collect();
+    let files: Files = fresh.chain(planned).map(|file| (file.path.clone(), file_of(file))).collect();
     let mut sealed = Files::new();
     for row in rows.into_iter().filter(|row| row.topic_partition.topic_id == topic.id) {
         if index.garbage.contains_key(&row.path) || files.contains_key(&row.path) {
@@ -104,8 +101,15 @@ async fn answering(world: &World, topic: &TopicInfo) -> Result<(Topic, Files), S
         file.covered.push((row.topic_partition.partition, row.start_offset, row.end_offset));
         file.covered.sort_unstable();
     }
-    let state = Topic::clone(&state);
-    drop(oracle);
+    Ok((Topic::clone(&state), files, sealed))
+}
+
+/// The files that answer, by the log and by the rows of the segment index: those of a plan that is done are in the rows only.
+async fn answering(world: &World, topic: &TopicInfo) -> Result<(Topic, Files), String> {
+    let mut rows = Vec::new();
+    let visited = for_each(&world.core.segment_index, |row| rows.push(row)).await;
+    visited.map_err(|error| format!("the segment index: {error}"))?;
+    let (state, mut files, sealed) = known(world, topic, rows)?;
     // A zombie's rows may come after their file has gone for good: nothing of it is answered for any more.
     let start_of =
         |number: i32| usize::try_from(number).ok().and_then(|at| state.partitions.get(at)).map_or(0, |state| state.log_start);
