@@ -7,6 +7,7 @@ use crate::error::WorkError;
 use crate::log_copy::{LOG_COPY_PREFIX, LogCopyName};
 use crate::options::millis;
 use crate::shared::Shared;
+use bytes::Bytes;
 use futures::TryStreamExt;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +15,7 @@ use std::str::FromStr;
 use strandline_cell::Submission;
 use strandline_commands::{AgreeSnapshot, LeaseKind, NewObject, Rehome, RehomedRun, WroteSnapshot};
 use strandline_commit_log::{Floor, SnapshotRef};
-use strandline_index::{Extent, ExtentPlace, Index, decode_snapshot, digest, digest_of, encode_snapshot};
+use strandline_index::{Extent, ExtentPlace, Index, SnapshotError, decode_snapshot, digest, digest_of, encode_snapshot};
 use strandline_object_store::{Purpose, crc32c};
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, TopicPartition, limits};
@@ -42,6 +43,29 @@ pub struct SnapshotName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a name of the form index/EPOCH-SEQ-DIGEST")]
 pub struct SnapshotNameError(pub String);
+
+/// Bytes that are not the snapshot of a name. Trying again with the same ones never helps.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotReadError {
+    /// They are no snapshot, or one that this build does not know.
+    #[error(transparent)]
+    Bytes(#[from] SnapshotError),
+    /// They are another one.
+    #[error("it is not what its name says")]
+    Another,
+}
+
+impl SnapshotName {
+    /// The index that these bytes hold, if they are what the name says.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn read(&self, bytes: &Bytes) -> Result<Index, SnapshotReadError> {
+        let index = decode_snapshot(bytes)?;
+        let is_it = index.cell.seq == self.seq && digest_of(bytes) == self.digest;
+        if is_it { Ok(index) } else { Err(SnapshotReadError::Another) }
+    }
+}
 
 impl fmt::Display for SnapshotName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

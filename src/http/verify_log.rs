@@ -3,13 +3,12 @@
 
 use super::verify::VerifyResult;
 use crate::node::Parts;
-use futures::TryStreamExt;
 use std::collections::BTreeSet;
 use strandline_commands::chain_hash;
 use strandline_commit_log::Tail;
-use strandline_compactor::{LOG_COPY_PREFIX, LogCopy, LogCopyName, SNAPSHOT_PREFIX, SnapshotName};
+use strandline_compactor::{LOG_COPY_PREFIX, LogCopy, LogCopyName, SNAPSHOT_PREFIX, SnapshotName, names};
 use strandline_extents::ExtentReader;
-use strandline_index::{Extent, ExtentPlace, decode_snapshot, digest_of};
+use strandline_index::{Extent, ExtentPlace};
 use strandline_object_store::{GetError, Purpose, crc32c};
 use strandline_types::{ObjectName, Seq, TopicId, TopicPartition, limits};
 
@@ -39,10 +38,10 @@ impl Rest {
             (view.cell.cell_epoch, view.cell.log_copied, segments)
         };
         // Those of earlier epochs serve nobody: the snapshot with which a rebuild ends begins anew.
-        let mut snapshots: Vec<SnapshotName> = names(parts, SNAPSHOT_PREFIX).await?;
-        snapshots.retain(|name| name.cell_epoch == cell_epoch);
-        let mut copies: Vec<LogCopyName> = names(parts, LOG_COPY_PREFIX).await?;
-        copies.retain(|name| name.cell_epoch == cell_epoch);
+        let snapshots = names::<SnapshotName>(&parts.objects, Purpose::Read, SNAPSHOT_PREFIX).await?;
+        let snapshots = snapshots.into_iter().flatten().filter(|name| name.cell_epoch == cell_epoch).collect();
+        let copies = names::<LogCopyName>(&parts.objects, Purpose::Read, LOG_COPY_PREFIX).await?;
+        let mut copies: Vec<LogCopyName> = copies.into_iter().flatten().filter(|name| name.cell_epoch == cell_epoch).collect();
         copies.sort_unstable();
         Ok(Self { snapshots, copies, copied, segments })
     }
@@ -54,33 +53,26 @@ impl Rest {
 
     pub(super) async fn snapshots(&self, parts: &Parts) -> anyhow::Result<Vec<VerifyResult>> {
         let mut results = Vec::new();
-        // The next start begins with this one.
-        let needed = parts.cell.log().floor().await?.snapshot;
-        if let Some(needed) = needed.filter(|needed| !self.snapshots.iter().any(|name| name.to_string() == needed.key))
-            && parts.cell.log().floor().await?.snapshot.as_ref() == Some(&needed)
+        // The next start begins with this one, unless another has taken its place by the time that it is missed.
+        let floor = async || anyhow::Ok(parts.cell.log().floor().await?.snapshot);
+        if let Some(needed) = floor().await?
+            && !self.snapshots.iter().any(|name| name.to_string() == needed.key)
             && parts.objects.head(Purpose::Read, &needed.key).await.is_err_and(|error| error.is_not_found())
+            && floor().await?.as_ref() == Some(&needed)
         {
             results.push(said(needed.key, Some(with_remedy("it is not there, and a start needs it".to_owned()))));
         }
         for name in &self.snapshots {
             let key = name.to_string();
-            let read = parts.objects.get_in_pieces(Purpose::Read, &key, limits::SNAPSHOT_BYTES).await;
-            let bytes = match read {
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => {
-                    results.push(said(key, Some(error.to_string())));
-                    continue;
+            let checked = match parts.objects.get_in_pieces(Purpose::Read, &key, limits::SNAPSHOT_BYTES).await {
+                Err(error) => Err(error),
+                Ok(bytes) => {
+                    let name = *name;
+                    let check = move || name.read(&bytes).err().map(|error| with_remedy(error.to_string()));
+                    Ok(parts.runtime.spawner.background("verify a snapshot", check).await?)
                 }
-                Ok(bytes) => bytes,
             };
-            let name = *name;
-            let check = move || match decode_snapshot(&bytes) {
-                Ok(index) if index.cell.seq == name.seq && digest_of(&bytes) == name.digest => None,
-                Ok(_) => Some("it is not what its name says".to_owned()),
-                Err(error) => Some(error.to_string()),
-            };
-            let problem = parts.runtime.spawner.background("verify a snapshot", check).await?;
-            results.push(said(key, problem.map(with_remedy)));
+            results.extend(unless_gone(key, checked));
         }
         Ok(results)
     }
@@ -110,7 +102,7 @@ impl Rest {
                 "entries {next} to {} were copied, and not all of these copies are there: a rebuild would end before them",
                 self.copied
             );
-            results.push(said(LOG_COPY_PREFIX.to_owned(), Some(problem)));
+            results.push(said(LOG_COPY_PREFIX.to_owned(), Some(with_remedy(problem))));
         }
         Ok(results)
     }
@@ -213,11 +205,6 @@ fn inline_extents(parts: &Parts, after: Option<(TopicPartition, i64)>) -> Vec<(T
 fn is_there(parts: &Parts, place: TopicPartition, extent: &Extent) -> bool {
     let view = parts.cell.view();
     view.partition(place.topic_id, place.partition).is_some_and(|partition| partition.extents.contains(extent))
-}
-
-async fn names<N: std::str::FromStr>(parts: &Parts, prefix: &str) -> anyhow::Result<Vec<N>> {
-    let listed: Vec<_> = parts.objects.list(Purpose::Read, prefix.trim_end_matches('/')).try_collect().await?;
-    Ok(listed.into_iter().filter_map(|found| found.path.parse().ok()).collect())
 }
 
 /// Nothing is said of what was deleted meanwhile.

@@ -3,8 +3,7 @@
 //! A log that is cut off between two frames looks as if it had never been longer. Only synced entries are copied, so a copy of an
 //! entry that the log does not have proves that the log has lost it; going on would give its offsets out a second time.
 
-use futures::TryStreamExt;
-use strandline_compactor::{LOG_COPY_PREFIX, LogCopyName};
+use strandline_compactor::{LOG_COPY_PREFIX, LogCopyName, names};
 use strandline_index::Index;
 use strandline_object_store::{ListError, Objects, Purpose};
 use strandline_types::Seq;
@@ -36,15 +35,8 @@ pub enum LogEndError {
 pub async fn check_log_end(head: Seq, index: &Index, objects: &Objects) -> Result<(), LogEndError> {
     // A rebuild begins a new epoch, and a log that goes on elsewhere; copies of earlier ones are not of this log.
     let epoch = index.cell.cell_epoch.max(FIRST_EPOCH);
-    let mut newest: Option<LogCopyName> = None;
-    let mut copies = objects.list(Purpose::LogCopy, LOG_COPY_PREFIX.trim_end_matches('/'));
-    while let Some(found) = copies.try_next().await? {
-        if let Ok(name) = found.path.parse::<LogCopyName>()
-            && name.cell_epoch == epoch
-        {
-            newest = newest.filter(|known| known.to >= name.to).or(Some(name));
-        }
-    }
+    let copies = names::<LogCopyName>(objects, Purpose::LogCopy, LOG_COPY_PREFIX).await?;
+    let newest = copies.into_iter().flatten().filter(|name| name.cell_epoch == epoch).max_by_key(|name| name.to);
     match newest {
         Some(copy) if copy.to > head => Err(LogEndError::Cut { head, copy: format!("store/{copy}"), copied: copy.to }),
         _ => Ok(()),

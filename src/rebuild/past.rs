@@ -2,15 +2,16 @@
 
 use super::Report;
 use anyhow::bail;
-use futures::TryStreamExt;
+use std::fmt::Display;
+use std::str::FromStr;
 use strandline_compactor::{LOG_COPY_PREFIX, LogCopy, LogCopyName, SNAPSHOT_PREFIX, SnapshotName};
-use strandline_index::{Index, decode_snapshot, digest_of};
+use strandline_index::Index;
 use strandline_object_store::{Objects, Purpose};
 use strandline_types::limits;
 
 pub(super) async fn newest_index(objects: &Objects, report: &mut Report) -> anyhow::Result<Index> {
-    let snapshots = snapshots(objects, report).await?;
-    let copies = log_copies(objects, report).await?;
+    let snapshots: Vec<SnapshotName> = names(objects, SNAPSHOT_PREFIX, report).await?;
+    let copies: Vec<LogCopyName> = names(objects, LOG_COPY_PREFIX, report).await?;
     let (mut index, from) = match newest_snapshot(objects, &snapshots, report).await? {
         Some((index, name)) => (index, Some(name)),
         None => (Index::default(), None),
@@ -44,17 +45,17 @@ fn agreed_before(index: &Index, from: &SnapshotName) -> Option<SnapshotName> {
     key.parse().ok()
 }
 
-async fn log_copies(objects: &Objects, report: &mut Report) -> anyhow::Result<Vec<LogCopyName>> {
-    let mut copies: Vec<LogCopyName> = Vec::new();
-    let mut listed = objects.list(Purpose::Rebuild, LOG_COPY_PREFIX.trim_end_matches('/'));
-    while let Some(found) = listed.try_next().await? {
-        match found.path.parse::<LogCopyName>() {
-            Ok(name) => copies.push(name),
+/// The names below a prefix, in order; says what is none.
+async fn names<N: FromStr<Err: Display> + Ord>(objects: &Objects, prefix: &str, report: &mut Report) -> anyhow::Result<Vec<N>> {
+    let mut names = Vec::new();
+    for name in strandline_compactor::names::<N>(objects, Purpose::Rebuild, prefix).await? {
+        match name {
+            Ok(name) => names.push(name),
             Err(error) => report.say(format!("passed over: {error}")),
         }
     }
-    copies.sort_unstable_by_key(|copy| (copy.from, copy.to));
-    Ok(copies)
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Goes on from an index as far as the copies tell.
@@ -93,29 +94,10 @@ async fn fold_copies(objects: &Objects, index: &mut Index, copies: &[LogCopyName
 
 /// The largest epoch in any name of a snapshot or a copy of the log.
 pub(super) async fn newest_epoch(objects: &Objects) -> anyhow::Result<u32> {
-    let mut newest = 0;
-    for prefix in [SNAPSHOT_PREFIX, LOG_COPY_PREFIX] {
-        let mut listed = objects.list(Purpose::Rebuild, prefix.trim_end_matches('/'));
-        while let Some(found) = listed.try_next().await? {
-            let of_snapshot = found.path.parse::<SnapshotName>().map(|name| name.cell_epoch).ok();
-            let of_copy = found.path.parse::<LogCopyName>().map(|name| name.cell_epoch).ok();
-            newest = newest.max(of_snapshot.or(of_copy).unwrap_or(0));
-        }
-    }
-    Ok(newest)
-}
-
-async fn snapshots(objects: &Objects, report: &mut Report) -> anyhow::Result<Vec<SnapshotName>> {
-    let mut names: Vec<SnapshotName> = Vec::new();
-    let mut listed = objects.list(Purpose::Rebuild, SNAPSHOT_PREFIX.trim_end_matches('/'));
-    while let Some(found) = listed.try_next().await? {
-        match found.path.parse() {
-            Ok(name) => names.push(name),
-            Err(error) => report.say(format!("passed over: {error}")),
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
+    let snapshots = strandline_compactor::names::<SnapshotName>(objects, Purpose::Rebuild, SNAPSHOT_PREFIX).await?;
+    let copies = strandline_compactor::names::<LogCopyName>(objects, Purpose::Rebuild, LOG_COPY_PREFIX).await?;
+    let of_snapshots = snapshots.into_iter().flatten().map(|name| name.cell_epoch);
+    Ok(of_snapshots.chain(copies.into_iter().flatten().map(|name| name.cell_epoch)).max().unwrap_or(0))
 }
 
 /// The last of these that is whole.
@@ -127,12 +109,11 @@ async fn newest_snapshot(
     for name in names.iter().rev() {
         let key = name.to_string();
         let bytes = objects.get_in_pieces(Purpose::Rebuild, &key, limits::SNAPSHOT_BYTES).await?;
-        match decode_snapshot(&bytes) {
-            Ok(index) if digest_of(&bytes) == name.digest && index.cell.seq == name.seq => {
+        match name.read(&bytes) {
+            Ok(index) => {
                 report.say(format!("began with the snapshot of entry {}", name.seq));
                 return Ok(Some((index, *name)));
             }
-            Ok(_) => report.say(format!("passed over: {key} is not what its name says")),
             Err(error) => report.say(format!("passed over: {key}: {error}")),
         }
     }
@@ -144,7 +125,7 @@ mod tests {
     use super::*;
     use strandline_commands::{AgreeSnapshot, Command, Commit, CreateCell, EntryBody, Join, WroteSnapshot, encode};
     use strandline_commit_log::Row;
-    use strandline_index::encode_snapshot;
+    use strandline_index::{digest_of, encode_snapshot};
     use strandline_object_store::crc32c;
     use strandline_runtime::Runtime;
 
