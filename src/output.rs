@@ -30,6 +30,11 @@ pub(crate) fn print(text: Arguments<'_>) -> anyhow::Result<()> {
     }
 }
 
+/// `1 row`, `2 rows`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 pub(crate) fn print_error(text: Arguments<'_>) {
     // In one piece: standard error has no buffer, and others write there, too.
     let _ = io::stderr().write_all(text.to_string().as_bytes());

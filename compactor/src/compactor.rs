@@ -48,8 +48,7 @@ impl Compactor {
     }
 
     fn spawn<F: Future<Output = ()> + Send + 'static>(&self, name: &'static str, task: fn(Arc<Shared>) -> F) {
-        let shared = self.shared.clone();
-        self.shared.cell.runtime().spawn_lasting(&self.spawner, name, move || task(shared.clone()));
+        self.shared.cell.runtime().spawn_lasting(&self.spawner, name, &self.shared, task);
     }
 
     /// Ends the tasks where they stand, which is safe anywhere. Then, within `budget`, what was committed is copied to the

@@ -1,6 +1,7 @@
 //! What is served of one partition, put together: small batches are copied, large ones stay where they are.
 
 use bytes::{Bytes, BytesMut};
+use strandline_extents::is_most_of;
 use strandline_types::TimestampType;
 use strandline_wire::Records;
 use strandline_wire::records::{BATCH_HEADER_BYTES, BatchError, Compression, rebase_in_place, restamp};
@@ -116,10 +117,10 @@ impl Rope {
     /// Adds a part of batches that are kept together. The answer counts what goes out: where that is less than most of the whole, it is
     /// copied, and does not keep the rest in memory.
     pub(crate) fn push_part(&mut self, whole: &Bytes, part: std::ops::Range<usize>) {
-        if part.len() < whole.len() / 4 * 3 {
-            self.push(Bytes::copy_from_slice(&whole[part]));
-        } else {
+        if is_most_of(part.len() as u64, whole.len() as u64) {
             self.push(whole.slice(part));
+        } else {
+            self.push(Bytes::copy_from_slice(&whole[part]));
         }
     }
 

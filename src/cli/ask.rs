@@ -23,8 +23,7 @@ pub(super) struct Where {
 }
 
 fn host_and_port(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-    match port.and_then(|port| port.parse::<u16>().ok()) {
+    match strandline_config::host_and_port(text) {
         Some(_) if !text.contains('/') => Ok(text.to_owned()),
         _ => Err("write HOST:PORT, such as 127.0.0.1:9644".to_owned()),
     }

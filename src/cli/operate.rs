@@ -2,6 +2,7 @@
 
 use super::ask::{Method, Where, parsed};
 use crate::http::{BronzeTopic, IndexReport, VerifyLine};
+use crate::output::counted;
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Write as _;
@@ -151,11 +152,6 @@ fn with_topic(path: &str, topic: Option<&str>) -> String {
 
 fn say(text: &str) -> anyhow::Result<()> {
     crate::output::print(format_args!("{text}"))
-}
-
-/// `1 row`, `2 rows`.
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn topic_lines(topics: &[BronzeTopic]) -> String {

@@ -2,7 +2,7 @@
 
 use super::parse::{self, Moment};
 use super::{BootstrapArgs, explain, table};
-use crate::output::say;
+use crate::output::{counted, say};
 use anyhow::bail;
 use clap::Subcommand;
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,9 +148,9 @@ async fn list(admin: &Admin) -> anyhow::Result<()> {
 
 async fn describe(admin: &Admin, group: &str, members: bool) -> anyhow::Result<()> {
     let described = admin.describe_group(group).await.map_err(explain)?;
-    let count = described.members.len();
+    let members_in_all = counted(described.members.len() as u64, "member");
     let assignor = if described.protocol.is_empty() { String::new() } else { format!(", assignor {}", described.protocol) };
-    say!("{group}  {}, {count} member{}{assignor}", described.state, if count == 1 { "" } else { "s" })?;
+    say!("{group}  {}, {members_in_all}{assignor}", described.state)?;
     if members {
         return print_members(&described);
     }

@@ -32,9 +32,8 @@ pub struct BootstrapArgs {
 
 impl BootstrapArgs {
     fn client(&self, command: &str) -> anyhow::Result<Client> {
-        let notice = Notice::new(|line| remark!("strandline: {line}"));
         let client_id = format!("strandline-{command}");
-        let options = ClientOptions { client_id, notice: Some(notice), ..ClientOptions::new(&self.bootstrap) };
+        let options = ClientOptions { client_id, notice: Some(notice()), ..ClientOptions::new(&self.bootstrap) };
         Client::tcp(Runtime::system(), options).map_err(explain)
     }
 }
@@ -59,6 +58,11 @@ fn explain(error: ClientError) -> anyhow::Error {
         _ => return anyhow!(error),
     };
     anyhow!("{error}\n  {advice}")
+}
+
+/// Tells a person what a client goes on trying.
+pub(crate) fn notice() -> Notice {
+    Notice::new(|line| remark!("strandline: {line}"))
 }
 
 /// Written to a pipe whose reader went away, as `head` does: no failure of ours.

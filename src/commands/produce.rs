@@ -1,7 +1,7 @@
 //! `strandline produce`.
 
 use super::{BootstrapArgs, explain, parse};
-use crate::output::remark;
+use crate::output::{counted, remark};
 use crate::signals::stop_signal;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
@@ -145,7 +145,7 @@ pub async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     };
     if !args.quiet {
         let seconds = (runtime.clock.monotonic() - started).as_secs_f64();
-        remark!("{} record{} delivered in {seconds:.1} s", sent.count, if sent.count == 1 { "" } else { "s" });
+        remark!("{} delivered in {seconds:.1} s", counted(sent.count, "record"));
     }
     if sent.interrupted {
         // A read of a terminal cannot be called off, and the runtime would wait for it.

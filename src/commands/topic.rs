@@ -1,7 +1,7 @@
 //! `strandline topic`.
 
 use super::{BootstrapArgs, explain, parse, table};
-use crate::output::say;
+use crate::output::{counted, say};
 use anyhow::bail;
 use clap::Subcommand;
 use std::collections::BTreeMap;
@@ -109,7 +109,7 @@ async fn create(admin: &Admin, topic: NewTopic, if_not_exists: bool) -> anyhow::
     let keys: Vec<String> = topic.configs.keys().cloned().collect();
     match admin.create_topic(topic).await {
         Ok(created) if created.partitions > 0 => {
-            say!("created {name} with {} partition{}", created.partitions, plural(created.partitions as usize))
+            say!("created {name} with {}", counted(created.partitions.max(0).unsigned_abs().into(), "partition"))
         }
         Ok(_) => say!("created {name}"),
         Err(error) if if_not_exists && error.code() == Some(ErrorCode::TopicAlreadyExists) => say!("{name} exists already"),
@@ -170,8 +170,8 @@ async fn describe_one(admin: &Admin, topic: &Topic, all_configs: bool) -> anyhow
     };
     let records = |partition: i32| Some(offset(&end, partition)? - offset(&start, partition)?);
     let total: i64 = topic.partitions.iter().filter_map(|partition| records(partition.partition)).sum();
-    let count = topic.partitions.len();
-    say!("{}  {count} partition{}, {total} offsets, id {}", topic.name, plural(count), topic.topic_id)?;
+    let partitions = counted(topic.partitions.len() as u64, "partition");
+    say!("{}  {partitions}, {total} offsets, id {}", topic.name, topic.topic_id)?;
     let ids = |ids: &[i32]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let show = |offset: Option<i64>| offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
     let row = |partition: &strandline_client::Partition| {
@@ -228,11 +228,11 @@ async fn alter(
     if !changes.is_empty() {
         let altered = admin.alter_configs(&Resource::Topic(name.to_owned()), &changes).await;
         altered.map_err(|error| explain_configs(error, &keys))?;
-        say!("changed {} config{} of {name}", changes.len(), plural(changes.len()))?;
+        say!("changed {} of {name}", counted(changes.len() as u64, "config"))?;
     }
     if let Some(count) = partitions {
         admin.create_partitions(name, count).await.map_err(explain)?;
-        say!("{name} has {count} partition{} now", plural(count.max(0) as usize))?;
+        say!("{name} has {} now", counted(count.max(0).unsigned_abs().into(), "partition"))?;
     }
     Ok(())
 }
@@ -250,8 +250,4 @@ async fn delete(admin: &Admin, names: &[String], if_exists: bool) -> anyhow::Res
         }
     }
     failed.map_or(Ok(()), |error| Err(explain(error)))
-}
-
-const fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

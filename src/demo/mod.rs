@@ -22,7 +22,8 @@ use screen::Screen;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use strandline_client::{Client, ClientOptions, NewTopic, Notice};
+use strandline_client::{Client, ClientOptions, NewTopic};
+use strandline_commit_log::disk::{Disk, SystemDisk};
 use strandline_runtime::Runtime;
 use strandline_traffic::{ALERTS, DOMAIN, INVENTORY, TELEMETRY};
 use strandline_types::limits;
@@ -100,9 +101,8 @@ const EVENT_BYTES: u64 = 1_024;
 
 /// A node that has too little disk refuses records, and its producer goes on trying.
 fn enough_room(args: &DemoArgs, folder: &Path) -> anyhow::Result<()> {
-    let disk =
-        rustix::fs::statvfs(folder).with_context(|| format!("cannot look how full the disk of {} is", folder.display()))?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let free =
+        SystemDisk.free_bytes(folder).with_context(|| format!("cannot look how full the disk of {} is", folder.display()))?;
     let needed = room(args);
     if free < needed {
         bail!(
@@ -121,7 +121,7 @@ fn room(args: &DemoArgs) -> u64 {
 }
 
 async fn work(args: &DemoArgs, runtime: &Runtime, screen: &Screen, node: &DemoNode) -> anyhow::Result<Summary> {
-    let notice = Some(Notice::new(|line| remark!("strandline: {line}")));
+    let notice = Some(crate::commands::notice());
     let options = ClientOptions { client_id: "strandline-demo".into(), notice, ..ClientOptions::new(&node.kafka().to_string()) };
     let client = Client::tcp(runtime.clone(), options)?;
     let topics: Vec<NewTopic> =

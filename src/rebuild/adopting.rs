@@ -75,19 +75,15 @@ impl<'a> Adopting<'a> {
                 self.put_hole(path, found).await?;
                 continue;
             }
-            let mut waiting = Vec::with_capacity(left.len());
-            // One of the same round may be as long: that of more partitions first, since a merge has all that its inputs have.
-            let mut next: Vec<(&str, &Found)> = next.into_iter().map(|at| left[at]).collect();
-            next.sort_by_key(|(_, found)| std::cmp::Reverse(found.file.ranges.len()));
             let mut adopted = BTreeSet::new();
             for (path, found) in next {
+                // One of the same round may have been as long and come first.
                 if self.continues(found, &found.file.ranges) {
                     self.adopt(path, found).await?;
                     adopted.insert(path);
                 }
             }
-            waiting.extend(left.into_iter().filter(|(path, _)| !adopted.contains(path)));
-            left = waiting;
+            left.retain(|(path, _)| !adopted.contains(path));
         }
         for (path, found) in left {
             let reason = match &found.state {
@@ -111,28 +107,29 @@ impl<'a> Adopting<'a> {
     }
 
     /// The sound files that go on and that no other one of the kind goes beyond; if each is passed somewhere, one of them. A merge may have
-    /// left some of its inputs: the longest file is the whole of them.
-    fn next(&self, left: &[(&str, &Found)], kind: Kind) -> Vec<usize> {
+    /// left some of its inputs: the longest file is the whole of them, and of those that are as long the one of most partitions, which comes
+    /// first.
+    fn next<'f>(&self, left: &[(&'f str, &'f Found)], kind: Kind) -> Vec<(&'f str, &'f Found)> {
         let goes_on = |(_, found): &(&str, &Found)| {
             Kind::of(found) == kind && !is_damaged(found) && self.continues(found, &found.file.ranges)
         };
-        let going_on: Vec<usize> = left.iter().enumerate().filter(|(_, file)| goes_on(file)).map(|(at, _)| at).collect();
+        let going_on: Vec<(&str, &Found)> = left.iter().copied().filter(goes_on).collect();
         let mut farthest = BTreeMap::<(TopicId, i32), i64>::new();
-        for at in &going_on {
-            let (_, found) = left[*at];
+        for (_, found) in &going_on {
             for range in &found.file.ranges {
                 let end = farthest.entry((found.topic_id, range.partition)).or_insert(range.end);
                 *end = range.end.max(*end);
             }
         }
-        let is_farthest = |at: &usize| {
-            let (_, found) = left[*at];
+        let is_farthest = |(_, found): &(&str, &Found)| {
             found.file.ranges.iter().all(|range| farthest.get(&(found.topic_id, range.partition)) == Some(&range.end))
         };
-        match going_on.iter().copied().filter(is_farthest).collect::<Vec<_>>() {
-            none if none.is_empty() => going_on.into_iter().take(1).collect(),
-            some => some,
+        let mut next: Vec<(&str, &Found)> = going_on.iter().copied().filter(is_farthest).collect();
+        if next.is_empty() {
+            next.extend(going_on.first());
         }
+        next.sort_by_key(|(_, found)| std::cmp::Reverse(found.file.ranges.len()));
+        next
     }
 
     async fn adopt(&mut self, path: &str, found: &Found) -> anyhow::Result<()> {

@@ -228,9 +228,7 @@ impl Driver {
 
     /// What comes next in the queue, as much as this log takes at once.
     fn pack(&mut self) -> Packed {
-        let payload_bytes =
-            if self.shared.log.takes_any_payload() { limits::ENTRY_PAYLOAD_BYTES } else { limits::ENTRY_INLINE_BYTES };
-        Packed::take(&mut self.queue, payload_bytes)
+        Packed::take(&mut self.queue, Payload::most_bytes(self.shared.log.takes_any_payload()))
     }
 
     /// Producers keep some requests in flight: of those whose requests were answered with the last commit the next come at once. While

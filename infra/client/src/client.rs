@@ -6,7 +6,7 @@ use crate::connect::{Connect, TcpConnect};
 use crate::connection::Connection;
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::error::{ClientError, Retry, check};
-use crate::notice::{Tried, UNREACHABLE};
+use crate::notice::Tried;
 use crate::options::ClientOptions;
 use crate::pool::{Address, Pool};
 use crate::producer::{Producer, ProducerOptions};
@@ -278,7 +278,7 @@ impl Client {
                 }
                 Err(error) => {
                     tracing::debug!(what, %error, "trying again");
-                    if self.retried(&error) >= UNREACHABLE && matches!(error, ClientError::Advertised { .. }) {
+                    if !self.may_try_again(&error) {
                         return Err(error);
                     }
                     last = Some(error.retry());

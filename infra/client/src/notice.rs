@@ -26,7 +26,7 @@ impl std::fmt::Debug for Notice {
 /// What is over sooner needs no word.
 const SOON: Duration = Duration::from_secs(1);
 /// An address that a broker names and that is not reached for so long is not going to be.
-pub(crate) const UNREACHABLE: Duration = Duration::from_secs(3);
+const UNREACHABLE: Duration = Duration::from_secs(3);
 
 /// The kinds of error that were tried again: when first, and whether that was said.
 #[derive(Debug, Default)]
@@ -49,6 +49,12 @@ impl Client {
             self.tell(&format!("{error}; trying again"));
         }
         since
+    }
+
+    /// As [`Self::retried`]; false where trying is of no use: the error is what to say.
+    pub(crate) fn may_try_again(&self, error: &ClientError) -> bool {
+        let since = self.retried(error);
+        !(since >= UNREACHABLE && matches!(error, ClientError::Advertised { .. }))
     }
 
     /// Says something that a person would want to know.

@@ -364,7 +364,7 @@ async fn payloads_are_read_by_range(log: Arc<impl CommitLog>) -> Checked {
 }
 
 async fn limits_are_kept(log: Arc<impl CommitLog>) -> Checked {
-    let payload_limit = if log.takes_any_payload() { limits::ENTRY_PAYLOAD_BYTES } else { limits::ENTRY_INLINE_BYTES };
+    let payload_limit = Payload::most_bytes(log.takes_any_payload());
     let zeros = |length| Bytes::from(vec![0; length]);
     let large = |bytes, payload| Entry {
         hash_before: ChainHash::default(),

@@ -29,6 +29,11 @@ impl Payload {
         Self { chunks, length, crc32c: digest.finalize() as u32 }
     }
 
+    /// Bytes that one may have: a log that is not a local file takes small ones only.
+    pub const fn most_bytes(takes_any_payload: bool) -> usize {
+        if takes_any_payload { limits::ENTRY_PAYLOAD_BYTES } else { limits::ENTRY_INLINE_BYTES }
+    }
+
     /// The bytes at `range`, or none if it reaches past the end. Copies only where the range spans chunks.
     pub fn slice(&self, range: Range<u64>) -> Option<Bytes> {
         if range.start > range.end || range.end > self.length {
@@ -71,7 +76,7 @@ impl Entry {
 
     /// `TooLarge` if the entry breaks a limit; a log that is not a local file takes small payloads only.
     pub fn check_size(&self, takes_any_payload: bool) -> Result<(), AppendError> {
-        let payload_limit = if takes_any_payload { limits::ENTRY_PAYLOAD_BYTES } else { limits::ENTRY_INLINE_BYTES };
+        let payload_limit = Payload::most_bytes(takes_any_payload);
         let sizes = [(self.bytes.len() as u64, limits::ENTRY_BYTES as u64), (self.payload.length, payload_limit as u64)];
         match sizes.into_iter().find(|(bytes, limit)| bytes > limit) {
             Some((bytes, limit)) => Err(AppendError::TooLarge { bytes, limit }),

@@ -75,7 +75,8 @@ pub(crate) fn check(loaded: &Loaded) -> Result<(), ConfigFileError> {
     }
 }
 
-fn host_and_port(address: &str) -> Option<(&str, u16)> {
+/// The two parts of an address as settings have it; none if it is none.
+pub fn host_and_port(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
     Some((host, port.parse().ok()?))
 }

@@ -9,6 +9,7 @@ mod load;
 mod settings;
 mod value;
 
+pub use check::host_and_port;
 pub use load::{ConfigFileError, Flag, Loaded, Origin, hint_for_setting, load, nearest};
 pub use settings::{LogFormat, SETTINGS, SettingInfo, Settings};
 pub use value::ValueError;

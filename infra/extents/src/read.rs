@@ -1,8 +1,8 @@
 //! Reading.
 
-use crate::ExtentError;
 use crate::check::check;
 use crate::span::{Home, Span, groups, home_of, spans};
+use crate::{ExtentError, is_most_of};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use std::ops::Range;
@@ -130,7 +130,7 @@ impl ExtentReader {
                 return Err(ExtentError::Damaged { place: home.place(), reason });
             }
             let of_span = |at: u64| (at - span.range.start) as usize;
-            let copies = span.used() < self.held(span) / 4 * 3;
+            let copies = !is_most_of(span.used(), self.held(span));
             let part = |(at, range): &(usize, Range<u64>)| {
                 let range = of_span(range.start)..of_span(range.end);
                 let bytes = if copies { Bytes::copy_from_slice(&bytes[range]) } else { bytes.slice(range) };

@@ -20,9 +20,7 @@ pub use held::Held;
 pub use random::{Random, SeededRandom, system_random};
 pub use spawner::{BlockingError, Spawner, TaskGroup, after_blocking};
 
-use futures::FutureExt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,15 +60,15 @@ impl Runtime {
     }
 
     /// Starts a task in the group of `spawner` that must go on until it ends by itself: one that panics is begun anew after ten seconds, so
-    /// that a fault met once ends no upkeep for good. What `begin` makes must not rely on what an earlier run left half done.
-    pub fn spawn_lasting<F>(&self, spawner: &Spawner, name: &'static str, begin: impl Fn() -> F + Send + 'static)
+    /// that a fault met once ends no upkeep for good. It must not rely on what an earlier run left half done in `state`.
+    pub fn spawn_lasting<S, F>(&self, spawner: &Spawner, name: &'static str, state: &Arc<S>, task: fn(Arc<S>) -> F)
     where
+        S: Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let clock = self.clock.clone();
+        let (clock, state) = (self.clock.clone(), state.clone());
         spawner.spawn(name, async move {
-            while AssertUnwindSafe(begin()).catch_unwind().await.is_err() {
-                spawner::note_panic(name);
+            while spawner::caught(name, task(state.clone())).await.is_none() {
                 clock.sleep(AFTER_PANIC).await;
             }
         });
@@ -85,15 +83,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lasting_task_goes_on_after_a_panic() {
         let runtime = Runtime::simulated(1, 0);
-        let (begun, ended) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-        let (count, done) = (begun.clone(), ended.clone());
-        runtime.spawn_lasting(&runtime.spawner, "stumbles", move || {
-            let (count, done) = (count.clone(), done.clone());
-            async move {
-                assert!(count.fetch_add(1, Ordering::Relaxed) > 1, "ordered by the test");
-                done.fetch_add(1, Ordering::Relaxed);
-            }
+        let counts: Arc<[AtomicU32; 2]> = Arc::default();
+        runtime.spawn_lasting(&runtime.spawner, "stumbles", &counts, |counts| async move {
+            assert!(counts[0].fetch_add(1, Ordering::Relaxed) > 1, "ordered by the test");
+            counts[1].fetch_add(1, Ordering::Relaxed);
         });
+        let [begun, ended] = &*counts;
         runtime.sleep(AFTER_PANIC / 2).await;
         assert_eq!(begun.load(Ordering::Relaxed), 1);
         runtime.sleep(AFTER_PANIC * 10).await;

@@ -189,9 +189,8 @@ impl Spawner {
     /// [`Runtime::spawn_lasting`]: crate::Runtime::spawn_lasting
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let handle = tokio::spawn(async move {
-            match AssertUnwindSafe(task).catch_unwind().await {
-                Ok(()) => tracing::trace!(name, "task ended"),
-                Err(_) => note_panic(name),
+            if caught(name, task).await.is_some() {
+                tracing::trace!(name, "task ended");
             }
         });
         self.group.add(Running::Task(handle.abort_handle()));
@@ -214,9 +213,8 @@ impl Spawner {
         let run = move || {
             let _at_end = at_end;
             OWN_THREAD.with(|thread| thread.set(own).is_ok());
-            match runtime.block_on(AssertUnwindSafe(task).catch_unwind()) {
-                Ok(_) => tracing::trace!(name, "thread ended"),
-                Err(_) => note_panic(name),
+            if runtime.block_on(caught(name, task)).is_some() {
+                tracing::trace!(name, "thread ended");
             }
         };
         std::thread::Builder::new().name(name.to_owned()).stack_size(OWN_THREAD_STACK_BYTES).spawn(run)?;
@@ -265,10 +263,15 @@ impl Spawner {
     }
 }
 
-/// Else nothing would tell of it but the standard error, if anybody reads that.
-pub(crate) fn note_panic(name: &'static str) {
-    metrics::counter!("strandline_task_panics_total", "task" => name).increment(1);
-    tracing::error!(task = name, "a task panicked: this is a fault of strandline");
+/// What comes of a task; none if it panicked, which is logged and counted. Else nothing would tell of it but the standard error, if anybody
+/// reads that.
+pub(crate) async fn caught<T>(name: &'static str, task: impl Future<Output = T>) -> Option<T> {
+    let done = AssertUnwindSafe(task).catch_unwind().await.ok();
+    if done.is_none() {
+        metrics::counter!("strandline_task_panics_total", "task" => name).increment(1);
+        tracing::error!(task = name, "a task panicked: this is a fault of strandline");
+    }
+    done
 }
 
 /// The work and what [`after_blocking`] asked for.

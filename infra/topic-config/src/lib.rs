@@ -19,7 +19,7 @@ pub use broker::{BrokerConfig, BrokerSettings, broker_configs};
 pub use cross_check::validate_all;
 pub use definition::{ConfigDefinition, ConfigSource, ConfigType, Rule};
 pub use error::ConfigError;
-pub use list::{append, subtract};
+pub use list::{append, elements, subtract};
 pub use table::{DEFINITIONS, definition};
 pub use typed::{Cleanup, CompressionType, DescribedConfig, FormatPreference, LatencyClass, TopicConfig, describe, effective};
 pub use value::{normalize, validate};

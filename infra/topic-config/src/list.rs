@@ -10,6 +10,11 @@ fn check_list(name: &str) -> Result<(), ConfigError> {
     if definition.kind == ConfigType::List { Ok(()) } else { Err(ConfigError::NotAList { name: name.to_owned() }) }
 }
 
+/// A list with nothing around its elements, as [`append`] and [`subtract`] compare them: what goes by bytes afterwards takes it so.
+pub fn elements(value: &str) -> String {
+    split(value).join(",")
+}
+
 /// The list with the elements of `added` that it lacks.
 ///
 /// # Errors
@@ -38,6 +43,13 @@ pub fn subtract(name: &str, current: &str, removed: &str) -> Result<String, Conf
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_are_those_that_are_checked() {
+        for value in ["compact", " compact", "delete, compact ", "delete ,compact", ""] {
+            assert_eq!(append("cleanup.policy", "", value), Ok(elements(value)));
+        }
+    }
 
     #[test]
     fn elements_are_added_once_and_taken_out() {

@@ -5,7 +5,7 @@ use crate::cluster::Refused;
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_commands::{ConfigChange, ConfigOperation, ConfigureTopic};
 use strandline_topic_config::{
-    ConfigError, append, broker_configs, definition, describe, effective, normalize, subtract, validate_all,
+    ConfigError, append, broker_configs, definition, describe, effective, elements, normalize, subtract, validate_all,
 };
 use strandline_types::Caller;
 use strandline_wire::ErrorCode;
@@ -272,27 +272,5 @@ impl Cluster {
         }
         validate_all(&result).map_err(|error| Refused::config(&error))?;
         Ok(ConfigureTopic { topic_id: topic.id.0.to_vec(), replace_all: change.replace_all, changes: commands })
-    }
-}
-
-/// The elements as they are checked: the fold compares them byte for byte.
-fn elements(value: &str) -> String {
-    value
-        .split(',')
-        .map(|element| element.trim_matches(|character| character <= ' '))
-        .filter(|element| !element.is_empty())
-        .collect::<Vec<_>>()
-        .join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn elements_are_those_that_were_checked() {
-        for value in ["compact", " compact", "delete, compact ", "delete ,compact", ""] {
-            assert_eq!(append("cleanup.policy", "", value), Ok(elements(value)));
-        }
     }
 }

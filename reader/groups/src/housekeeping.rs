@@ -4,8 +4,8 @@
 use crate::coordinator::{Shared, locked};
 use crate::placement::serving_nodes;
 use crate::slot::{Held, Slot};
-use futures::future::BoxFuture;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,40 +31,29 @@ const MOVES_DEBOUNCE: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_secs(2);
 
 pub(crate) fn start(shared: &Arc<Shared>) {
-    let spawn = |name, task: fn(Arc<Shared>) -> BoxFuture<'static, ()>| {
-        let (runtime, tasks) = (shared.cell.runtime(), shared.clone());
-        runtime.spawn_lasting(&runtime.spawner, name, move || task(tasks.clone()));
-    };
-    spawn("group-timers", |tasks| {
-        Box::pin(async move {
-            tokio::select! {
-                biased;
-                () = tasks.run_timers() => {}
-                () = tasks.cell.stopped() => tasks.give_up_all(ErrorCode::CoordinatorNotAvailable).await,
-            }
-        })
+    let runtime = shared.cell.runtime();
+    runtime.spawn_lasting(&runtime.spawner, "group-timers", shared, |shared| async move {
+        shared.while_it_serves(shared.run_timers()).await;
+        shared.give_up_all(ErrorCode::CoordinatorNotAvailable).await;
     });
-    spawn("group-moves", |tasks| {
-        Box::pin(async move {
-            tokio::select! {
-                biased;
-                () = tasks.watch_moves() => {}
-                () = tasks.cell.stopped() => {}
-            }
-        })
+    runtime.spawn_lasting(&runtime.spawner, "group-moves", shared, |shared| async move {
+        shared.while_it_serves(shared.watch_moves()).await;
     });
-    spawn("group-upkeep", |tasks| {
-        Box::pin(async move {
-            tokio::select! {
-                biased;
-                () = tasks.keep_up() => {}
-                () = tasks.cell.stopped() => {}
-            }
-        })
+    runtime.spawn_lasting(&runtime.spawner, "group-upkeep", shared, |shared| async move {
+        shared.while_it_serves(shared.keep_up()).await;
     });
 }
 
 impl Shared {
+    /// Goes on with work that has no end until the cell is over.
+    async fn while_it_serves(&self, work: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = work => {}
+            () = self.cell.stopped() => {}
+        }
+    }
+
     async fn run_timers(self: &Arc<Self>) {
         let clock = self.cell.runtime().clock.clone();
         loop {

@@ -19,7 +19,6 @@ use crate::client::Client;
 use crate::cluster::Broker;
 use crate::connection::Connection;
 use crate::error::{ClientError, Retry};
-use crate::notice::UNREACHABLE;
 use futures::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,14 +108,8 @@ impl Admin {
             }
             let late = self.client.now() >= deadline;
             failed = failed.into_iter().map(|(name, error)| (name, self.client.explained(error))).collect();
-            let mut again = |error: &ClientError| {
-                let is_hopeless = || matches!(error, ClientError::Advertised { .. }) && self.client.retried(error) >= UNREACHABLE;
-                error.retry() != Retry::Never && !late && !is_hopeless()
-            };
-            left.retain(|name, _| failed.get(name).is_some_and(&mut again));
-            for error in left.keys().filter_map(|name| failed.get(name)) {
-                self.client.retried(error);
-            }
+            let again = |error: &ClientError| error.retry() != Retry::Never && !late && self.client.may_try_again(error);
+            left.retain(|name, _| failed.get(name).is_some_and(again));
             let given_up = failed.into_iter().filter(|(name, _)| !left.contains_key(name));
             done.extend(given_up.map(|(name, error)| (name, Err(error))));
             if left.is_empty() {

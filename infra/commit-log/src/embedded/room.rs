@@ -131,9 +131,11 @@ impl Room {
 
     /// Takes the reserve again once there is room for it above what must stay free.
     pub(super) fn restore_reserve(&self) {
-        let missing = self.reserve_bytes > 0 && !self.reserve_held.load(Ordering::Relaxed);
+        if self.reserve_bytes == 0 || self.reserve_held.load(Ordering::Relaxed) {
+            return;
+        }
         let failed = *self.reserve_failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !missing || failed.is_some_and(|at| self.clock.monotonic().saturating_sub(at) < RESERVE_INTERVAL) {
+        if failed.is_some_and(|at| self.clock.monotonic().saturating_sub(at) < RESERVE_INTERVAL) {
             return;
         }
         let needed = self.min_free_bytes.saturating_add(self.reserve_bytes.saturating_mul(2));
