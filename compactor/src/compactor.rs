@@ -56,8 +56,10 @@ impl Compactor {
     pub async fn stop(&self, budget: Duration) {
         self.spawner.group().abort_all();
         let last = async {
-            for topic_id in self.shared.manifests_due() {
-                self.shared.write_manifest_once(topic_id).await?;
+            for topic_id in self.shared.manifests_due_at_stop() {
+                if let Err(error) = self.shared.write_manifest_once(topic_id).await {
+                    tracing::warn!(%topic_id, %error, "a topic's manifests are not up to date at the stop");
+                }
             }
             self.shared.copy_log_once(false).await
         };
@@ -151,7 +153,7 @@ impl Compactor {
         reached
     }
 
-    /// Brings a topic's manifests up to date. False if they were.
+    /// Brings a topic's manifests up to date. False if they were, or if another node writes them.
     ///
     /// # Errors
     /// As above.
@@ -167,13 +169,21 @@ impl Compactor {
         self.shared.retain_once().await
     }
 
-    /// One round over the garbage list and deleted topics. Returns how many objects of the list went.
+    /// One round over the garbage list and deleted topics. Returns how many objects of the list went. Where another node collects, it says
+    /// how far this one has folded.
     ///
     /// # Errors
     /// As above.
     pub async fn collect_once(&self) -> Result<usize, WorkError> {
-        let emptied = self.shared.empty_dropped_once().await;
-        let collected = self.shared.collect_once().await?;
+        let emptied = match self.shared.empty_dropped_once().await {
+            Err(WorkError::LeaseElsewhere) => Ok(()),
+            emptied => emptied,
+        };
+        let emptied = emptied.and(self.shared.delete_manifests_of_deleted_topics().await);
+        let collected = match self.shared.collect_once().await {
+            Err(WorkError::LeaseElsewhere) => self.shared.report_once().await.map(|()| 0)?,
+            collected => collected?,
+        };
         emptied.map(|()| collected)
     }
 
@@ -201,12 +211,13 @@ impl Compactor {
         self.shared.snapshot_once(force).await
     }
 
-    /// The topic's sealed files as the segment index lists them, remembered from the last look.
+    /// The topic's sealed files as the segment index lists them, remembered from the last look, without those that were dropped.
     ///
     /// # Errors
     /// The segment index cannot be read.
     pub async fn sealed_files(&self, topic_id: TopicId) -> Result<Vec<NewFile>, WorkError> {
-        Ok(self.shared.sealed_files(topic_id).await?.files.values().cloned().collect())
+        let sealed = self.shared.sealed_files(topic_id).await?;
+        Ok(sealed.files.values().filter(|file| !sealed.gone.contains(&file.path)).cloned().collect())
     }
 
     /// Clears a disagreement about a snapshot that someone has looked at, if a newer one was agreed to; then the floor moves again.

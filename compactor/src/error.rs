@@ -108,6 +108,12 @@ pub enum WorkError {
         /// What happened.
         reason: String,
     },
+    /// Another node has put a newer manifest.
+    #[error("another node has just written a newer {path}")]
+    Overtaken {
+        /// Which.
+        path: String,
+    },
     /// A file is there under a planned name and is not what was planned.
     #[error("the object {path} is not the file that was planned under this name: {reason}")]
     Foreign {
@@ -165,7 +171,7 @@ impl WorkError {
             }
             // A part of the index is full: other work makes room.
             Self::Refused(Refusal::Limit { .. }) => Retry::Later,
-            Self::Refused(_) => Retry::LookAgain,
+            Self::Refused(_) | Self::Overtaken { .. } => Retry::LookAgain,
             Self::Put(PutNewError::Taken { .. }) | Self::Write { .. } | Self::Snapshot { .. } => Retry::Alarm,
             Self::SegmentIndex { retriable: false, .. } | Self::LogRead(ReadError::Corrupt { .. }) => Retry::Alarm,
             Self::Floor(FloorError::Conflict { .. }) => Retry::LookAgain,

@@ -1,13 +1,16 @@
 //! Sealed files of a topic, as the segment index lists them: rows put together by file.
 
 use crate::error::WorkError;
+use crate::retain::BronzeRule;
 use crate::shared::Shared;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use strandline_bronze::day_of_sealed_path;
+use strandline_bronze::{day_of_sealed_path, topic_folder};
 use strandline_commands::{FileRange, NewFile};
 use strandline_index::{Index, Topic};
+use strandline_object_store::Purpose;
 use strandline_segment_index::{PutError, ReadError, RemoveError, RowKey, SealedRow};
+use strandline_topic_config::TopicConfig;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, TopicId, TopicPartition, limits};
 
@@ -18,6 +21,8 @@ const LOADS: usize = 8;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct SealedFiles {
     pub files: BTreeMap<String, NewFile>,
+    /// Those that were on the garbage list, or whose object is no more: what is left of them are rows.
+    pub gone: BTreeSet<String>,
     /// Per partition, the end of what they were listed for: where more is sealed by now, another node has sealed it.
     ends: BTreeMap<i32, i64>,
 }
@@ -84,6 +89,8 @@ struct KnownPlans {
     seq: Seq,
     /// Open plans by their file's path: (partition, start, end).
     open: BTreeMap<String, BTreeSet<(i32, i64, i64)>>,
+    /// The topic's files that are garbage.
+    garbage: BTreeSet<String>,
     /// As [`done_ends`].
     ends: BTreeMap<i32, i64>,
 }
@@ -93,7 +100,12 @@ impl KnownPlans {
         let topic = index.topics.get(&topic_id);
         let plans = topic.into_iter().flat_map(|topic| &topic.plans);
         let open = plans.map(|(path, plan)| (path.clone(), cover(&plan.ranges)));
-        Self { seq: index.cell.seq, open: open.collect(), ends: topic.map(|topic| done_ends(topic)).unwrap_or_default() }
+        Self {
+            seq: index.cell.seq,
+            open: open.collect(),
+            garbage: topic.into_iter().flat_map(|topic| garbage_of(index, topic)).cloned().collect(),
+            ends: topic.map(|topic| done_ends(topic)).unwrap_or_default(),
+        }
     }
 
     /// Whether every file was found with all of its rows, of which the youngest was planned at `youngest`. All of a plan's rows are
@@ -103,6 +115,13 @@ impl KnownPlans {
             |(path, ranges): (&String, &BTreeSet<_>)| files.files.get(path).is_none_or(|file| cover(&file.ranges) == *ranges);
         youngest <= self.seq && self.open.iter().all(is_whole)
     }
+}
+
+/// The topic's sealed files on the garbage list.
+pub(crate) fn garbage_of<'a>(index: &'a Index, topic: &Topic) -> impl Iterator<Item = &'a String> + use<'a> {
+    let prefix = format!("{}/", topic_folder("bronze", &topic.name, topic.id));
+    let paths = index.garbage.range(prefix.clone()..).map(|(path, _)| path);
+    paths.take_while(move |path| path.starts_with(&prefix))
 }
 
 fn cover(ranges: &[FileRange]) -> BTreeSet<(i32, i64, i64)> {
@@ -150,7 +169,7 @@ impl Shared {
     /// nodes tell.
     pub async fn load_sealed_files(&self, topic_id: TopicId) -> Result<Arc<SealedFiles>, WorkError> {
         for _ in 0..LOADS {
-            let before = self.memory().sealed_changed.get(&topic_id).copied();
+            let before = self.memory().sealed_marks(topic_id);
             let known = KnownPlans::of(&self.cell.view(), topic_id);
             let (mut files, youngest) = self.scan_sealed_files(topic_id).await?;
             if !known.show_whole(&files, youngest) && holds(Rule::WholeFiles) {
@@ -159,9 +178,12 @@ impl Shared {
                 continue;
             }
             files.ends = known.ends;
+            files.gone = known.garbage;
+            self.mark_zombies(topic_id, &mut files).await?;
+            files.gone.retain(|path| files.files.contains_key(path));
             let files = Arc::new(files);
             let mut memory = self.memory();
-            if memory.sealed_changed.get(&topic_id).copied() != before {
+            if memory.sealed_marks(topic_id) != before {
                 continue;
             }
             let remembered: usize = memory.sealed.values().map(|files| files.files.len()).sum();
@@ -194,6 +216,60 @@ impl Shared {
         }
     }
 
+    /// Marks rows that another node wrote late, when their file had gone for good: retention has had it, and has it again with its next
+    /// round, and it is not there.
+    async fn mark_zombies(&self, topic_id: TopicId, files: &mut SealedFiles) -> Result<(), WorkError> {
+        let Some(topic) = self.topic(topic_id).filter(|_| !self.cell.is_sole()) else { return Ok(()) };
+        let rule = BronzeRule::of(&TopicConfig::of(&topic.configs));
+        let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
+        let is_suspect = |file: &&NewFile| !files.gone.contains(&file.path) && rule.lets_go(&topic, file, now_ms);
+        let suspects: Vec<String> = files.files.values().filter(is_suspect).map(|file| file.path.clone()).collect();
+        for path in suspects {
+            match self.objects.head(Purpose::Manifest, &path).await {
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {
+                    tracing::warn!(path, "the segment index has rows of a file that is gone: retention removes them");
+                    files.gone.insert(path);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the files that joined the garbage list, as of the seq that it returns: before this node says that it has folded so far, after
+    /// which the list may forget them.
+    pub fn mark_dropped(&self) -> Seq {
+        let view = self.cell.view();
+        let mut memory = self.memory();
+        let seq = view.cell.seq;
+        let last = std::mem::replace(&mut memory.dropped_up_to, seq);
+        if self.cell.is_sole() {
+            // What this node drops it forgets by itself.
+            return seq;
+        }
+        let sealed = view.garbage.range("bronze/".to_owned()..).take_while(|(path, _)| path.starts_with("bronze/"));
+        let mut dropped: BTreeMap<TopicId, Vec<String>> = BTreeMap::new();
+        for (path, _) in sealed.filter(|(_, garbage)| garbage.since > last) {
+            let mut folders = path.split('/').skip(1);
+            let topic = folders.next().and_then(|name| view.topic_by_name(name));
+            if let Some(topic) = topic.filter(|topic| folders.next() == Some(topic.id.id8().as_str())) {
+                dropped.entry(topic.id).or_default().push(path.clone());
+            }
+        }
+        drop(view);
+        for (topic_id, paths) in dropped {
+            *memory.dropped_marked.entry(topic_id).or_default() += 1;
+            if let Some(files) = memory.sealed.get_mut(&topic_id) {
+                let known = paths.into_iter().filter(|path| files.files.contains_key(path)).collect::<Vec<_>>();
+                if !known.is_empty() {
+                    Arc::make_mut(files).gone.extend(known);
+                }
+            }
+        }
+        seq
+    }
+
     /// A file's rows were written: what is remembered follows.
     pub fn remember_sealed(&self, topic_id: TopicId, file: &NewFile) {
         let mut memory = self.memory();
@@ -208,7 +284,9 @@ impl Shared {
         let mut memory = self.memory();
         memory.sealed_has_changed(topic_id);
         if let Some(known) = memory.sealed.get_mut(&topic_id) {
-            Arc::make_mut(known).files.remove(path);
+            let known = Arc::make_mut(known);
+            known.files.remove(path);
+            known.gone.remove(path);
         }
     }
 }

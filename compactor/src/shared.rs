@@ -45,6 +45,10 @@ pub(crate) struct Memory {
     pub sealed_changed: BTreeMap<TopicId, u64>,
     /// Changes of this run to the segment index.
     pub sealed_changes: u64,
+    /// Per topic, how often dropped files were marked in what is remembered.
+    pub dropped_marked: BTreeMap<TopicId, u64>,
+    /// Those that were dropped up to here are marked.
+    pub dropped_up_to: Seq,
     /// Per topic, the boundary of time that its seals were last held against.
     pub seal_boundaries: BTreeMap<TopicId, i64>,
     /// Per topic, what its manifests say.
@@ -66,6 +70,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Whether what is being read of a topic's rows still counts: with other marks the garbage list or this run's changes went on.
+    pub fn sealed_marks(&self, topic_id: TopicId) -> (Option<u64>, Option<u64>) {
+        (self.sealed_changed.get(&topic_id).copied(), self.dropped_marked.get(&topic_id).copied())
+    }
+
     /// Rows of the topic were written or removed.
     pub fn sealed_has_changed(&mut self, topic_id: TopicId) {
         self.sealed_changes += 1;

@@ -171,6 +171,14 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
     let mut watch = shared.cell.watch_everything();
     let mut backoffs = Backoffs::default();
     loop {
+        let mut next_ms = None;
+        if backoffs.until_ms(TopicId::ZERO) <= shared.steady_ms() {
+            let result = shared.delete_manifests_of_deleted_topics().await;
+            backoffs.note(&shared, "deleting manifests of a deleted topic", TopicId::ZERO, result);
+        }
+        if backoffs.until_ms(TopicId::ZERO) > shared.steady_ms() {
+            next_ms = Some(backoffs.until_ms(TopicId::ZERO));
+        }
         let due = shared.manifests_due();
         for topic_id in &due {
             if backoffs.until_ms(*topic_id) <= shared.steady_ms() {
@@ -181,7 +189,8 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
                 return;
             }
         }
-        let next_ms = shared.manifests_due().iter().map(|topic_id| backoffs.until_ms(*topic_id).max(shared.steady_ms())).min();
+        let due = shared.manifests_due();
+        let next_ms = due.iter().map(|topic_id| backoffs.until_ms(*topic_id).max(shared.steady_ms())).chain(next_ms).min();
         if !pause(&shared, shared.options.manifest_interval).await || !wait(&shared, &mut watch, next_ms).await {
             return;
         }

@@ -123,14 +123,11 @@ impl Shared {
 
     /// Says how far this node has folded, if others wait to hear it.
     async fn report(&self, needed: Seq) -> Result<(), WorkError> {
-        let folded = {
-            let view = self.cell.view();
-            let said = view.nodes.get(&self.cell.incarnation()).map_or(Seq::ZERO, |run| run.folded);
-            if said >= needed {
-                return Ok(());
-            }
-            view.cell.seq
-        };
+        let said = self.cell.view().nodes.get(&self.cell.incarnation()).map_or(Seq::ZERO, |run| run.folded);
+        if said >= needed {
+            return Ok(());
+        }
+        let folded = self.mark_dropped();
         self.commit_one(Report { folded: folded.0 }).await?;
         Ok(())
     }

@@ -55,7 +55,7 @@ impl Shared {
             let mut memory = self.memory();
             memory.sealed.remove(&id);
             memory.sealed_changed.remove(&id);
-            memory.manifests.remove(&id);
+            memory.dropped_marked.remove(&id);
             memory.seal_boundaries.remove(&id);
             memory.emptied.insert(id, now_ms);
         }
@@ -66,7 +66,8 @@ impl Shared {
         Ok(())
     }
 
-    async fn empty_folder(&self, folder: &str) -> Result<(), WorkError> {
+    /// Deletes all that lies below `folder`.
+    pub async fn empty_folder(&self, folder: &str) -> Result<(), WorkError> {
         loop {
             let mut listing = self.objects.list(Purpose::Sweep, folder);
             let mut paths = Vec::new();

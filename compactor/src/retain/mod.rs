@@ -2,3 +2,5 @@
 
 pub(crate) mod plan;
 mod run;
+
+pub(crate) use plan::BronzeRule;

@@ -1,7 +1,10 @@
 //! How far retention moves a log start: decided as Kafka does, unit by unit from the oldest on.
 
+use strandline_commands::{FileRange, NewFile};
 use strandline_index::{Extent, Partition, Topic};
+use strandline_topic_config::TopicConfig;
 use strandline_types::ObjectName;
+use strandline_types::calendar::DAY_MS;
 use strandline_types::mutations::{Rule, holds};
 
 /// What leaves as a whole: a partition's part of a sealed or fresh file, or an extent.
@@ -19,6 +22,42 @@ pub(crate) struct Unit {
 pub(crate) struct Rules {
     pub retention_ms: Option<i64>,
     pub retention_bytes: Option<u64>,
+}
+
+/// Which sealed files leave once nobody can read them through Kafka any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BronzeRule {
+    Keep,
+    /// Whatever their age: `retention.bytes` and DeleteRecords free space too.
+    AtOnce,
+    OlderThan(i64),
+}
+
+impl BronzeRule {
+    pub fn of(config: &TopicConfig) -> Self {
+        match config.bronze_retention_ms {
+            _ if !config.cleanup.delete => Self::Keep,
+            _ if config.bronze_follows_log => Self::AtOnce,
+            kept_ms => kept_ms.map_or(Self::Keep, Self::OlderThan),
+        }
+    }
+
+    /// Whether a file of the topic leaves now.
+    pub fn lets_go(self, topic: &Topic, file: &NewFile, now_ms: i64) -> bool {
+        let is_old = match self {
+            Self::Keep => false,
+            Self::AtOnce => true,
+            Self::OlderThan(kept_ms) => {
+                // The file's newest record; a file without timestamps goes by its day.
+                let newest_ms = file.ranges.iter().map(|range| range.max_timestamp_ms).max().filter(|ms| *ms >= 0);
+                let newest_ms = newest_ms.unwrap_or(i64::from(file.ingest_day).saturating_add(1).saturating_mul(DAY_MS));
+                now_ms.saturating_sub(newest_ms) > kept_ms
+            }
+        };
+        let is_below =
+            |range: &FileRange| topic.partition(range.partition).is_some_and(|partition| range.end <= partition.log_start);
+        is_old && file.ranges.iter().all(is_below)
+    }
 }
 
 /// Where the log start moves to, if it moves. Never past `limit`.

@@ -2,8 +2,8 @@
 
 use crate::error::WorkError;
 use crate::options::millis;
-use crate::retain::plan::{Rules, SealedUnit, Unit, index_units, new_log_start, sealed_units, time_or};
-use crate::sealed::row_keys;
+use crate::retain::plan::{BronzeRule, Rules, SealedUnit, Unit, index_units, new_log_start, sealed_units, time_or};
+use crate::sealed::{garbage_of, row_keys};
 use crate::shared::Shared;
 use strandline_bronze::Day;
 use strandline_cell::Submission;
@@ -12,7 +12,6 @@ use strandline_commands::{
 };
 use strandline_index::Topic;
 use strandline_topic_config::TopicConfig;
-use strandline_types::calendar::DAY_MS;
 use strandline_types::{TopicId, limits};
 
 /// Commands of one commit.
@@ -41,11 +40,11 @@ impl Shared {
         if config.cleanup.delete {
             let rules = Rules { retention_ms: config.retention_ms, retention_bytes: config.retention_bytes };
             self.move_log_starts(&topic, rules).await?;
-            drop(topic);
-            let kept_ms = if config.bronze_follows_log { Some(None) } else { config.bronze_retention_ms.map(Some) };
-            if let Some(kept_ms) = kept_ms {
-                self.drop_sealed(topic_id, kept_ms).await?;
-            }
+        }
+        drop(topic);
+        let rule = BronzeRule::of(&config);
+        if rule != BronzeRule::Keep {
+            self.drop_sealed(topic_id, rule).await?;
         }
         self.remove_dropped_rows(topic_id).await
     }
@@ -79,28 +78,16 @@ impl Shared {
         self.commit_all(commands).await
     }
 
-    /// Sealed files that nobody can read through Kafka any more and that are older than `kept_ms`. None: whatever their age, for
-    /// `retention.bytes` and DeleteRecords free space too.
-    async fn drop_sealed(&self, topic_id: TopicId, kept_ms: Option<i64>) -> Result<(), WorkError> {
+    /// Sealed files that nobody can read through Kafka any more, if the topic does not keep them all the same.
+    async fn drop_sealed(&self, topic_id: TopicId, rule: BronzeRule) -> Result<(), WorkError> {
         let Some(topic) = self.topic(topic_id) else { return Ok(()) };
         if topic.partitions.iter().all(|partition| partition.log_start == 0) {
             return Ok(());
         }
         let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
         let sealed = self.sealed_files(topic_id).await?;
-        let is_old = |file: &NewFile| {
-            let Some(kept_ms) = kept_ms else { return true };
-            // The file's newest record; a file without timestamps goes by its day.
-            let newest_ms = file.ranges.iter().map(|range| range.max_timestamp_ms).max().filter(|ms| *ms >= 0);
-            let newest_ms = newest_ms.unwrap_or(i64::from(file.ingest_day).saturating_add(1).saturating_mul(DAY_MS));
-            now_ms.saturating_sub(newest_ms) > kept_ms
-        };
-        let is_below = |file: &NewFile| {
-            file.ranges
-                .iter()
-                .all(|range| topic.partition(range.partition).is_some_and(|partition| range.end <= partition.log_start))
-        };
-        let gone = sealed.files.values().filter(|file| !topic.plans.contains_key(&file.path) && is_below(file) && is_old(file));
+        let goes = |file: &&NewFile| !topic.plans.contains_key(&file.path) && rule.lets_go(&topic, file, now_ms);
+        let gone = sealed.files.values().filter(goes);
         let gone: Vec<NewFile> = gone.cloned().collect();
         drop(topic);
         if gone.is_empty() {
@@ -117,22 +104,16 @@ impl Shared {
 
     /// Rows of files that are on the garbage list: the second half of [`DropSealed`], also after a crash between the two.
     pub async fn remove_dropped_rows(&self, topic_id: TopicId) -> Result<(), WorkError> {
-        let prefix = {
+        let garbage: Vec<String> = {
             let view = self.cell.view();
             let Some(topic) = view.topics.get(&topic_id) else { return Ok(()) };
-            let prefix = format!("bronze/{}/{}/", topic.name, topic_id.id8());
-            if !view.garbage.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix)) {
-                return Ok(());
-            }
-            prefix
+            garbage_of(&view, topic).cloned().collect()
         };
+        if garbage.is_empty() {
+            return Ok(());
+        }
         let sealed = self.sealed_files(topic_id).await?;
-        let dropped: Vec<NewFile> = {
-            let view = self.cell.view();
-            let dropped = sealed.files.range(prefix..).filter(|(path, _)| view.garbage.contains_key(*path));
-            dropped.map(|(_, file)| file.clone()).collect()
-        };
-        for file in dropped {
+        for file in garbage.iter().filter_map(|path| sealed.files.get(path)) {
             self.segment_index.remove(row_keys(topic_id, &file.ranges)).await?;
             self.forget_sealed(topic_id, &file.path);
         }

@@ -249,6 +249,11 @@ impl Cell {
         self.shared.node_id
     }
 
+    /// Whether no other node can be in the cell.
+    pub fn is_sole(&self) -> bool {
+        self.shared.sole
+    }
+
     /// The commit log, for payloads and for the floor.
     pub fn log(&self) -> &Arc<dyn CommitLog> {
         &self.shared.log

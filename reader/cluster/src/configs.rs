@@ -183,9 +183,8 @@ impl Cluster {
     }
 
     async fn change(&self, changes: Vec<Change>, validate_only: bool) -> Vec<(i8, String, Option<Refused>)> {
-        let topics: Vec<String> =
-            changes.iter().filter(|change| change.resource_type == TOPIC).map(|change| change.name.clone()).collect();
-        let fresh = self.fresh_for_names(topics.iter().map(String::as_str)).await;
+        // A name may be another topic's by now.
+        let fresh = self.cell.barrier().await.map_err(|error| Refused::of(&error));
         let mut results = Vec::new();
         let (mut accepted, mut commands) = (Vec::new(), Vec::new());
         for change in changes {

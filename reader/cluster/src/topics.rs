@@ -20,10 +20,8 @@ impl Cluster {
         };
         let fresh = self
             .fresh_unless(|index| {
-                asked.iter().all(|topic| match &topic.name {
-                    Some(name) => index.names.contains_key(name),
-                    None => index.topics.contains_key(&topic.topic_id),
-                })
+                // A name may be another topic's by now.
+                asked.iter().all(|topic| topic.name.is_none() && index.topics.contains_key(&topic.topic_id))
             })
             .await;
         let mut responses = Vec::new();

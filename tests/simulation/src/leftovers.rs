@@ -170,7 +170,7 @@ fn left_over(world: &World, index: &Index, before: &Before, floor: &Floor, path:
             let id8 = path.split('/').nth(2)?.trim_end_matches(".json");
             let topic = index.topics.keys().chain(index.dropped.keys()).find(|id| id.id8() == id8);
             match topic {
-                // Known, and not mended: a manifest that is written while its topic goes may be there for good (docs/simulation.md).
+                // A PUT may come when its topic is forgotten, and its node with it (docs/simulation.md).
                 None if folder == "manifest" => None,
                 None => Some("its topic is gone".to_owned()),
                 Some(id) if folder == "bronze" && index.topics.contains_key(id) => Some("no index names it".to_owned()),

@@ -45,7 +45,7 @@ impl Mutation {
         (Mutation::LogForgets, 3, Finding::FalseAck),
         (Mutation::StoreForgets, 3, Finding::Unreadable),
         (Mutation::DeletedEarly, 3, Finding::Unreadable),
-        (Mutation::StaleReads, 3, Finding::OldAnswer),
+        (Mutation::StaleReads, 10, Finding::OldAnswer),
         (Mutation::TrimAtOnce, 60, Finding::FalseAck),
         (Mutation::EntriesExpire, 10, Finding::Diverged),
         (Mutation::OldFloor, 30, Finding::Diverged),
@@ -55,7 +55,7 @@ impl Mutation {
 
     /// Rules that chance finds, each within so many seeds, and by what.
     pub const BY_CHANCE: [(Rule, u64, Finding); 7] = [
-        (Rule::A4, 10, Finding::Twice),
+        (Rule::A4, 30, Finding::Twice),
         (Rule::B1, 60, Finding::Unreadable),
         (Rule::Duplicates, 5, Finding::Twice),
         (Rule::Generation, 20, Finding::CommittedOffset),

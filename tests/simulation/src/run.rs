@@ -135,7 +135,7 @@ async fn run(world: &Arc<World>) {
 
 async fn work(world: &Arc<World>, dice: &Dice) {
     for at in 0..dice.between(1, 2) {
-        world.create_topic(dice, &format!("topic-{at}"), true).await;
+        world.create_topic(dice, &format!("topic-{at}")).await;
     }
     let stop = async {
         world.core.runtime.sleep(world.shape.active).await;

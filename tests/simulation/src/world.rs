@@ -32,6 +32,11 @@ pub(crate) struct TopicInfo {
     pub permanent: bool,
 }
 
+/// One that divides a day.
+pub(crate) fn seal_ms(dice: &Dice) -> String {
+    dice.pick(&["5000", "6000", "8000", "10000", "15000", "20000", "30000", "60000"]).copied().unwrap_or("60000").to_owned()
+}
+
 pub(crate) struct World {
     pub seed: u64,
     pub shape: Shape,
@@ -225,13 +230,13 @@ impl World {
         Some((topic, at))
     }
 
-    /// Makes a topic; tried until it is there.
-    pub async fn create_topic(&self, dice: &Dice, name: &str, permanent: bool) {
+    /// Partitions and configs of a topic that is to be.
+    pub fn new_topic(&self, dice: &Dice) -> (i32, Vec<(&'static str, String)>) {
         let partitions = dice.between(1, 3) as i32;
         let log_append_time = dice.chance(25);
         let mut configs = vec![
             ("strandline.bronze.freshness.ms", dice.between(500, 8_000).to_string()),
-            ("strandline.bronze.seal.ms", dice.between(5_000, 60_000).to_string()),
+            ("strandline.bronze.seal.ms", seal_ms(dice)),
             ("strandline.latency", dice.pick(&["standard", "express", "relaxed"]).copied().unwrap_or("standard").to_owned()),
         ];
         if dice.chance(30) {
@@ -253,15 +258,29 @@ impl World {
         if log_append_time {
             configs.push(("message.timestamp.type", "LogAppendTime".to_owned()));
         }
-        self.create_topic_as(dice, name, permanent, partitions, configs).await;
+        (partitions, configs)
+    }
+
+    /// A topic that stays; tried until it is there.
+    pub async fn create_topic(&self, dice: &Dice, name: &str) {
+        let (partitions, configs) = self.new_topic(dice);
+        self.create_topic_as(dice, name, true, partitions, configs).await;
+    }
+
+    /// A topic is there, and clients may use it.
+    pub fn add_topic(&self, id: TopicId, name: &str, permanent: bool, partitions: i32, configs: &[(&str, String)]) {
+        let log_append_time = configs.iter().any(|(name, _)| *name == "message.timestamp.type");
+        let info = TopicInfo { id, name: name.to_owned(), partitions, log_append_time, deleted: false, permanent };
+        locked(&self.topics).push(info);
     }
 
     /// The same, as told.
     pub async fn create_topic_as(&self, dice: &Dice, name: &str, permanent: bool, partitions: i32, configs: Vec<(&str, String)>) {
         let id = TopicId(strandline_runtime::Random::id(&*dice.random()));
-        let log_append_time = configs.iter().any(|(name, _)| *name == "message.timestamp.type");
-        let configs: Vec<_> = configs.into_iter().map(|(name, value)| ConfigEntry { name: name.to_owned(), value }).collect();
-        let command = CreateTopic { topic_id: id.0.to_vec(), name: name.to_owned(), partitions, replication_factor: 1, configs };
+        let entry = |(name, value): &(&str, String)| ConfigEntry { name: (*name).to_owned(), value: value.clone() };
+        let entries = configs.iter().map(entry).collect();
+        let command =
+            CreateTopic { topic_id: id.0.to_vec(), name: name.to_owned(), partitions, replication_factor: 1, configs: entries };
         while !self.core.has_failed() {
             if let Some(node) = self.any_node(dice) {
                 let answer = node.ask(node.cell.submit(Submission::one(command.clone()))).await;
@@ -281,12 +300,11 @@ impl World {
                 return;
             }
         }
-        let info = TopicInfo { id, name: name.to_owned(), partitions, log_append_time, deleted: false, permanent };
-        locked(&self.topics).push(info);
+        self.add_topic(id, name, permanent, partitions, &configs);
     }
 
     /// From here on clients may be told that it is gone.
-    fn expect_deletion(&self, id: TopicId) {
+    pub fn expect_deletion(&self, id: TopicId) {
         locked(&self.topics).iter_mut().filter(|topic| topic.id == id).for_each(|topic| topic.deleted = true);
     }
 
@@ -296,19 +314,5 @@ impl World {
         let command = DeleteTopic { topic_id: id.0.to_vec() };
         let answer = node.ask(node.cell.submit(Submission::one(command))).await;
         self.core.trace(format!("{} deletes {id}: {answer:?}", node.name()));
-    }
-
-    /// Asks for it until it is gone, some times.
-    pub async fn delete_topic(&self, dice: &Dice, id: TopicId) {
-        self.expect_deletion(id);
-        for _ in 0..10 {
-            if let Some(node) = self.any_node(dice) {
-                self.delete_topic_by(&node, id).await;
-                if !self.core.oracle().has_topic(id) {
-                    return;
-                }
-            }
-            self.core.runtime.sleep(dice.millis(100, 2_000)).await;
-        }
     }
 }

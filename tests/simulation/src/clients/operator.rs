@@ -1,4 +1,4 @@
-//! Those who run the cell: topics come and go, log starts move, and every step of the upkeep is asked for at any time.
+//! Those who run the cell: every step of the upkeep is asked for at any time.
 
 use crate::dice::Dice;
 use crate::mutation::Mutation;
@@ -6,46 +6,10 @@ use crate::node::Node;
 use crate::world::World;
 use std::sync::Arc;
 use strandline_cell::Submission;
-use strandline_commands::{MoveLogStart, RaiseFoldVersion};
+use strandline_commands::RaiseFoldVersion;
 use strandline_compactor::{Retry, WorkError};
 use strandline_index::FOLD_VERSION;
 use strandline_object_store::Purpose;
-
-/// Topics that are deleted and made again under the same name, and log starts.
-pub(crate) async fn administer(world: Arc<World>) {
-    let dice = Dice::new(world.seed, 500);
-    while !world.is_ending() {
-        world.core.runtime.sleep(dice.millis(2_000, 12_000)).await;
-        match dice.below(3) {
-            0 => {
-                let temporary = world.topics().into_iter().find(|topic| !topic.permanent);
-                if let Some(topic) = temporary {
-                    world.delete_topic(&dice, topic.id).await;
-                    world.core.runtime.sleep(dice.millis(0, 2_000)).await;
-                }
-                world.create_topic(&dice, "temporary", false).await;
-            }
-            _ => move_log_start(&world, &dice).await,
-        }
-    }
-}
-
-async fn move_log_start(world: &World, dice: &Dice) {
-    let (Some(node), Some((topic, at))) = (world.any_node(dice), world.any_partition(dice)) else { return };
-    let Some((log_start, end)) = world.core.oracle().bounds(at) else { return };
-    // Mostly a little, now and then all of it.
-    let to = if dice.chance(10) { -1 } else { log_start + dice.below(((end - log_start) / 2).max(1) as u64) as i64 };
-    world.core.oracle().retention.ask(at, to);
-    let command = MoveLogStart { topic_id: at.topic_id.0.to_vec(), partition: at.partition, to };
-    let answer = node.ask(node.cell.submit(Submission::one(command))).await;
-    let after = world.core.oracle().bounds(at);
-    world.core.trace(format!(
-        "{} moves the log start of {}-{} to {to}: {answer:?}, {after:?}",
-        node.name(),
-        topic.name,
-        at.partition
-    ));
-}
 
 /// Steps of the upkeep, by hand, on any node.
 pub(crate) async fn operate(world: Arc<World>) {
