@@ -8,8 +8,8 @@ use crate::resolve::{resolve, topic_label};
 use crate::rope::Rope;
 use crate::serve::Want;
 use crate::session::{ConnectionId, Wanted};
-use bytes::Bytes;
 use std::time::Duration;
+use strandline_extents::Pieces;
 use strandline_index::{Extent, Index};
 use strandline_types::{Caller, TopicPartition, limits};
 use strandline_wire::messages::fetch::{FetchRequest, FetchResponse};
@@ -251,7 +251,7 @@ impl Shared {
         &self,
         item: Item,
         terms: Terms,
-        bytes: Option<Vec<Bytes>>,
+        bytes: Option<Vec<Pieces>>,
         rope: Rope,
         passed_over: bool,
         ahead: &mut Ahead,
@@ -287,12 +287,12 @@ impl Shared {
 
     /// The bytes of all extents of a request in as few reads as there are neighbours. None if a read failed: then each partition
     /// reads its own, and fails alone.
-    async fn read_hot(&self, items: &[Item]) -> Option<Vec<Option<Vec<Bytes>>>> {
+    async fn read_hot(&self, items: &[Item]) -> Option<Vec<Option<Vec<Pieces>>>> {
         let extents: Vec<Extent> = items.iter().filter_map(Item::extents).flatten().copied().collect();
         if extents.is_empty() {
             return None;
         }
-        let mut bytes = self.extents.bytes_of(&extents).await.ok()?.into_iter();
+        let mut bytes = self.extents.pieces_of(&extents).await.ok()?.into_iter();
         Some(items.iter().map(|item| item.extents().map(|extents| bytes.by_ref().take(extents.len()).collect())).collect())
     }
 

@@ -3,16 +3,17 @@
 use crate::hole::serve_hole;
 use crate::rope::Rope;
 use bytes::Bytes;
+use strandline_extents::Pieces;
 use strandline_index::{Extent, ExtentPlace, MarkerKind};
 use strandline_wire::records::{BatchError, BatchHeader, ControlKind, control_batch};
 
-/// Adds the batches of `extents` that hold `offset` or come after it and begin below `end`, until the rope is full. `bytes`
-/// are the extents' own, already checked. Gives the first offset that was not served.
+/// Adds the batches of `extents` that hold `offset` or come after it and begin below `end`, until the rope is full. `pieces`
+/// are the extents' own bytes, already checked, of whole batches each. Gives the first offset that was not served.
 ///
 /// A batch that holds `offset` in its middle goes whole, as Kafka does.
-pub(crate) fn serve(extents: &[Extent], bytes: &[Bytes], offset: i64, end: i64, rope: &mut Rope) -> Result<i64, BatchError> {
+pub(crate) fn serve(extents: &[Extent], pieces: &[Pieces], offset: i64, end: i64, rope: &mut Rope) -> Result<i64, BatchError> {
     let mut next = offset;
-    for (extent, bytes) in extents.iter().zip(bytes) {
+    for (extent, pieces) in extents.iter().zip(pieces) {
         if extent.end <= offset {
             continue;
         }
@@ -40,7 +41,7 @@ pub(crate) fn serve(extents: &[Extent], bytes: &[Bytes], offset: i64, end: i64, 
                 }
             }
             ExtentPlace::Inline { .. } | ExtentPlace::Object { .. } => {
-                let (reached, whole) = serve_batches(extent, bytes, offset, end, rope)?;
+                let (reached, whole) = serve_batches(extent, pieces, offset, end, rope)?;
                 next = next.max(reached);
                 if !whole {
                     break;
@@ -54,27 +55,29 @@ pub(crate) fn serve(extents: &[Extent], bytes: &[Bytes], offset: i64, end: i64, 
 /// There is no coordinator whose epoch a client could compare.
 const COORDINATOR_EPOCH: i32 = 0;
 
-fn serve_batches(extent: &Extent, bytes: &Bytes, offset: i64, end: i64, rope: &mut Rope) -> Result<(i64, bool), BatchError> {
+fn serve_batches(extent: &Extent, pieces: &[Bytes], offset: i64, end: i64, rope: &mut Rope) -> Result<(i64, bool), BatchError> {
     let append_ms = extent.log_append_time.then_some(extent.ingest_ms);
     let mut base = extent.start;
-    let mut at = 0;
-    while at < bytes.len() {
-        let header = BatchHeader::parse(&bytes[at..])?;
-        let length = usize::try_from(header.total_bytes()).unwrap_or(usize::MAX);
-        let batch_end = at.checked_add(length).filter(|batch_end| *batch_end <= bytes.len());
-        let batch_end = batch_end.ok_or(BatchError::Length { expected: header.total_bytes(), actual: bytes.len() - at })?;
-        let next = base + i64::from(header.last_offset_delta) + 1;
-        if next > offset {
-            if base < offset && rope.bytes() > 0 {
-                // Its first records are in the answer already: it goes whole, first in the next one.
-                return Ok((offset, false));
+    for bytes in pieces {
+        let mut at = 0;
+        while at < bytes.len() {
+            let header = BatchHeader::parse(&bytes[at..])?;
+            let length = usize::try_from(header.total_bytes()).unwrap_or(usize::MAX);
+            let batch_end = at.checked_add(length).filter(|batch_end| *batch_end <= bytes.len());
+            let batch_end = batch_end.ok_or(BatchError::Length { expected: header.total_bytes(), actual: bytes.len() - at })?;
+            let next = base + i64::from(header.last_offset_delta) + 1;
+            if next > offset {
+                if base < offset && rope.bytes() > 0 {
+                    // Its first records are in the answer already: it goes whole, first in the next one.
+                    return Ok((offset, false));
+                }
+                if base >= end || !rope.admits(length, header.compression()?) {
+                    return Ok((base, false));
+                }
+                rope.push_stored(&bytes.slice(at..batch_end), base, append_ms)?;
             }
-            if base >= end || !rope.admits(length, header.compression()?) {
-                return Ok((base, false));
-            }
-            rope.push_stored(&bytes.slice(at..batch_end), base, append_ms)?;
+            (base, at) = (next, batch_end);
         }
-        (base, at) = (next, batch_end);
     }
     Ok((base, true))
 }
@@ -112,9 +115,9 @@ mod tests {
         // What comes next has been put together anew in the meantime, and begins within what is in the answer.
         for from_parquet in [false, true] {
             let mut rope = Rope::new(10_000, usize::MAX, true);
-            assert_eq!(serve(&[extent(0, 5, place)], std::slice::from_ref(&first), 0, 10, &mut rope), Ok(5));
+            assert_eq!(serve(&[extent(0, 5, place)], &[vec![first.clone()]], 0, 10, &mut rope), Ok(5));
             let next = match from_parquet {
-                false => serve(&[extent(0, 10, place)], std::slice::from_ref(&merged), 5, 10, &mut rope),
+                false => serve(&[extent(0, 10, place)], &[vec![merged.clone()]], 5, 10, &mut rope),
                 true => crate::history::serve_chunk(&merged, 5, 10, &mut rope),
             };
             assert_eq!(next, Ok(5));
@@ -122,7 +125,7 @@ mod tests {
             // As the first of an answer it goes whole, as in Kafka.
             let mut rope = Rope::new(10_000, usize::MAX, true);
             let next = match from_parquet {
-                false => serve(&[extent(0, 10, place)], std::slice::from_ref(&merged), 5, 10, &mut rope),
+                false => serve(&[extent(0, 10, place)], &[vec![merged.clone()]], 5, 10, &mut rope),
                 true => crate::history::serve_chunk(&merged, 5, 10, &mut rope),
             };
             assert_eq!(next, Ok(10));
@@ -130,10 +133,30 @@ mod tests {
     }
 
     #[test]
+    fn pieces_of_an_extent_are_served_as_one() {
+        let batch = |records: i64| {
+            let mut builder = BatchBuilder::new(BatchOptions::default());
+            for _ in 0..records {
+                builder.push_next(1, None, Some(b"x"), &[]).unwrap();
+            }
+            builder.finish(None).unwrap()
+        };
+        let pieces = vec![[batch(2), batch(3)].concat().into(), batch(4), Bytes::new(), batch(1)];
+        let place = ExtentPlace::Inline { seq: strandline_types::Seq(1), position: 0 };
+        for (offset, first) in [(20, 20), (21, 20), (24, 22), (25, 25), (29, 29)] {
+            let mut rope = Rope::new(10_000, usize::MAX, true);
+            assert_eq!(serve(&[extent(20, 30, place)], std::slice::from_ref(&pieces), offset, 30, &mut rope), Ok(30));
+            let batches = split_batches(rope.finish().into_bytes()).unwrap();
+            assert_eq!((batches[0].header.base_offset, batches.last().unwrap().header.last_offset()), (first, 29));
+            assert!(batches.array_windows().all(|[batch, next]| batch.header.last_offset() + 1 == next.header.base_offset));
+        }
+    }
+
+    #[test]
     fn markers_and_holes_become_control_batches() {
         let marker = ExtentPlace::Marker { producer_id: 9, producer_epoch: 3, kind: MarkerKind::Abort };
         let extents = [extent(5, 6, marker), extent(6, 16, ExtentPlace::Hole), extent(16, 17, marker)];
-        let bytes = vec![Bytes::new(); 3];
+        let bytes = vec![vec![Bytes::new()]; 3];
         let mut rope = Rope::new(1_000, usize::MAX, true);
         assert_eq!(serve(&extents, &bytes, 5, 17, &mut rope), Ok(17));
         let batches = split_batches(rope.finish().into_bytes()).unwrap();

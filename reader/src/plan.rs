@@ -110,7 +110,8 @@ pub(crate) enum NoPlan {
     Broken(&'static str),
 }
 
-/// Plans a read of at most `limit` bytes from `offset` on. The first extent is taken whatever its size.
+/// Plans a read of at most `limit` bytes from `offset` on. The first extent is taken whatever its size, and one more where there would be
+/// less than half of them.
 pub(crate) fn plan(index: &Index, at: TopicPartition, offset: i64, isolation: Isolation, limit: u64) -> Result<Plan, NoPlan> {
     let topic = index.topics.get(&at.topic_id).ok_or(NoPlan::UnknownPartition)?;
     let partition = topic.partition(at.partition).ok_or(NoPlan::UnknownPartition)?;
@@ -140,7 +141,9 @@ fn hot(partition: &Partition, offset: i64, end: i64, limit: u64) -> Result<(Vec<
     let mut extents = Vec::new();
     let mut bytes = 0;
     for extent in partition.extents.range(first..) {
-        let full = bytes >= limit || extents.len() == limits::FETCH_EXTENTS;
+        // What does not go into the answer would be read again for the next one.
+        let too_much = bytes >= limit / 2 && bytes.saturating_add(extent.length) > limit;
+        let full = bytes >= limit || too_much || extents.len() == limits::FETCH_EXTENTS;
         if extent.start >= end || (full && !extents.is_empty()) {
             break;
         }
@@ -264,9 +267,15 @@ mod tests {
     #[test]
     fn limits_take_whole_extents_and_at_least_one() {
         let index = index();
-        for (limit, starts) in
-            [(0, vec![20]), (1, vec![20]), (100, vec![20]), (101, vec![20, 30]), (u64::MAX, vec![20, 30, 40, 50])]
-        {
+        for (limit, starts) in [
+            (0, vec![20]),
+            (1, vec![20]),
+            (100, vec![20]),
+            (199, vec![20]),
+            (200, vec![20, 30]),
+            (201, vec![20, 30]),
+            (u64::MAX, vec![20, 30, 40, 50]),
+        ] {
             assert_eq!(hot_starts(&plan(&index, AT, 20, Isolation::ReadUncommitted, limit).unwrap()), starts, "{limit}");
         }
     }

@@ -8,8 +8,8 @@ use crate::plan::{Isolation, Plan, Segment, Source, Tier, Watermarks};
 use crate::reader::Shared;
 use crate::rebuild::HOLE_TIME_MS;
 use crate::rope::Rope;
-use bytes::Bytes;
 use std::time::Duration;
+use strandline_extents::Pieces;
 use strandline_index::AbortedTransaction;
 use strandline_runtime::Clock;
 use strandline_segment_index::SealedRow;
@@ -58,7 +58,7 @@ impl Shared {
         &self,
         want: &Want,
         plan: Plan,
-        bytes: Option<Vec<Bytes>>,
+        bytes: Option<Vec<Pieces>>,
         rope: Rope,
     ) -> Result<Served, ServeError> {
         let (mut plan, mut bytes) = (plan, bytes);
@@ -113,7 +113,7 @@ impl Shared {
         plan: &Plan,
         offset: i64,
         end: i64,
-        bytes: Option<Vec<Bytes>>,
+        bytes: Option<Vec<Pieces>>,
         rope: &mut Rope,
     ) -> Result<Step, SourceError> {
         match &plan.source {
@@ -121,7 +121,7 @@ impl Shared {
             Source::Hot(extents) => {
                 let bytes = match bytes {
                     Some(bytes) => bytes,
-                    None => self.extents.bytes_of(extents).await?,
+                    None => self.extents.pieces_of(extents).await?,
                 };
                 let before = rope.bytes();
                 let next = hot::serve(extents, &bytes, offset, end, rope);

@@ -3,7 +3,7 @@
 use crate::api::{Queued, Submission, SubmitError, Submitted};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use strandline_commands::{Command, CommandKind, Commit, NewObject};
+use strandline_commands::{Command, CommandKind, Commit, NewObject, Produce};
 use strandline_index::Outcome;
 use strandline_runtime::Held;
 use strandline_types::{Incarnation, Seq, limits};
@@ -28,6 +28,20 @@ pub(crate) struct Packed {
     pub(crate) waiters: Vec<Waiter>,
 }
 
+/// Bytes of the payload that one command names.
+struct Run {
+    command: usize,
+    position: u64,
+    length: u64,
+}
+
+impl Run {
+    fn of(command: usize, produce: &Produce) -> Self {
+        let length = produce.batches.iter().map(|batch| u64::from(batch.length)).sum();
+        Self { command, position: produce.position, length }
+    }
+}
+
 impl Packed {
     /// Takes from the front of the queue what fits into one entry with so much payload; at least one.
     pub(crate) fn take(queue: &mut VecDeque<Queued>, payload_bytes: usize) -> Self {
@@ -47,7 +61,54 @@ impl Packed {
                 packed.add(queued);
             }
         }
+        packed.put_together();
         packed
+    }
+
+    /// Puts the bytes of each partition side by side, in the order of the commands, whose order stays: they become one extent then, which is
+    /// less to keep in the index, and one read.
+    fn put_together(&mut self) {
+        let mut keyed: Vec<((&[u8], i32), Run)> = Vec::with_capacity(self.commands.len());
+        for (command, of) in self.commands.iter().enumerate() {
+            if let Some(CommandKind::Produce(produce)) = &of.kind
+                && produce.object == 0
+            {
+                keyed.push(((&produce.topic_id, produce.partition), Run::of(command, produce)));
+            }
+        }
+        let mut end = 0;
+        // Whatever else there may be in a payload stays where it is.
+        let is_all = keyed.iter().all(|(_, run)| std::mem::replace(&mut end, run.position + run.length) == run.position);
+        if keyed.is_sorted_by_key(|(partition, _)| *partition) || !is_all || end != self.payload_length {
+            return;
+        }
+        keyed.sort_by_key(|(partition, _)| *partition);
+        let runs: Vec<Run> = keyed.into_iter().map(|(_, run)| run).collect();
+        let mut starts = Vec::with_capacity(self.chunks.len());
+        self.chunks.iter().fold(0_u64, |start, chunk| {
+            starts.push(start);
+            start + chunk.len() as u64
+        });
+        let mut chunks = Vec::with_capacity(self.chunks.len());
+        let mut at = 0;
+        for run in runs {
+            let (start, end) = (run.position, run.position + run.length);
+            let first = starts.partition_point(|chunk| *chunk <= start).saturating_sub(1);
+            for (chunk, chunk_start) in self.chunks.iter().zip(&starts).skip(first).take_while(|(_, chunk)| **chunk < end) {
+                let of_chunk = |position: u64| position.saturating_sub(*chunk_start).min(chunk.len() as u64) as usize;
+                let part = chunk.slice(of_chunk(start)..of_chunk(end));
+                if !part.is_empty() {
+                    chunks.push(part);
+                }
+            }
+            if let Some(CommandKind::Produce(produce)) =
+                self.commands.get_mut(run.command).and_then(|command| command.kind.as_mut())
+            {
+                produce.position = at;
+            }
+            at += run.length;
+        }
+        self.chunks = chunks;
     }
 
     fn add(&mut self, queued: Queued) {
@@ -121,5 +182,76 @@ impl Packed {
             }
         }
         kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use strandline_commands::Batch;
+
+    /// One submission: runs of (topic, partition, bytes), in pieces that may be cut anywhere.
+    fn submission(runs: &[(u8, i32, usize)], fill: &mut u8, pieces: usize) -> Submission {
+        let mut submission = Submission::default();
+        let mut payload = Vec::new();
+        for (topic, partition, bytes) in runs {
+            let position = payload.len() as u64;
+            *fill = fill.wrapping_add(1);
+            payload.extend(std::iter::repeat_n(*fill, *bytes));
+            let batch = Batch { length: *bytes as u32, ..Batch::default() };
+            let (topic_id, partition) = (vec![*topic; 16], *partition);
+            let produce = Produce { topic_id, partition, object: 0, position, batches: vec![batch] };
+            submission.commands.push(produce.into());
+        }
+        submission.payload = payload.chunks(pieces.max(1)).map(Bytes::copy_from_slice).collect();
+        submission
+    }
+
+    fn packed(submissions: Vec<Submission>) -> Packed {
+        let mut packed = Packed::default();
+        for submission in submissions {
+            let (reply, _) = oneshot::channel();
+            let room = std::sync::Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+            let _room = Held::new(room, metrics::Gauge::noop());
+            packed.add(Queued { submission, command_bytes: 0, reply, _room });
+        }
+        packed
+    }
+
+    /// What each command's bytes are, by what the commit says.
+    fn named(packed: &Packed) -> Vec<Vec<u8>> {
+        let payload = packed.chunks.concat();
+        let produces = packed.commands.iter().filter_map(|command| match &command.kind {
+            Some(CommandKind::Produce(produce)) => Some(produce),
+            _ => None,
+        });
+        let bytes = produces.map(|produce| {
+            let length: usize = produce.batches.iter().map(|batch| batch.length as usize).sum();
+            payload[produce.position as usize..produce.position as usize + length].to_vec()
+        });
+        bytes.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_command_names_the_same_bytes_and_a_partitions_lie_side_by_side(
+            of in prop::collection::vec((prop::collection::vec((0_u8..3, 0_i32..4, 0_usize..50), 1..5), 1_usize..80), 1..12),
+        ) {
+            let mut fill = 0;
+            let submissions = of.iter().map(|(runs, pieces)| submission(runs, &mut fill, *pieces)).collect();
+            let mut packed = packed(submissions);
+            let (before, length) = (named(&packed), packed.payload_length);
+            packed.put_together();
+            prop_assert_eq!(named(&packed), before);
+            prop_assert_eq!(packed.chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>(), length);
+            let mut ends = std::collections::BTreeMap::new();
+            for (command, of) in packed.commands.iter().enumerate() {
+                let Some(CommandKind::Produce(produce)) = &of.kind else { continue };
+                let run = Run::of(command, produce);
+                let end = ends.insert((produce.topic_id.clone(), produce.partition), run.position + run.length);
+                prop_assert!(end.is_none_or(|end| end == run.position));
+            }
+        }
     }
 }

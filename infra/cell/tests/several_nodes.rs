@@ -124,6 +124,8 @@ async fn submissions_that_wait_share_one_entry_and_keep_their_places() {
     let (one, two, three) = (one.await.unwrap().unwrap(), two.await.unwrap().unwrap(), three.await.unwrap().unwrap());
     assert_eq!((one.seq, one.seq), (two.seq, three.seq));
     assert_eq!(base_offset(&three.outcomes[0]), 1);
+    // The bytes of a partition lie side by side, and are one extent.
+    assert_eq!(cell.recent_payload(one.seq, 0..9).unwrap().concat(), b"abchidefg");
     let view = cell.view();
     let extents = |partition| {
         view.partition(TopicId([1; 16]), partition)
@@ -133,7 +135,7 @@ async fn submissions_that_wait_share_one_entry_and_keep_their_places() {
             .map(|extent| (extent.start, extent.end, extent.length))
             .collect::<Vec<_>>()
     };
-    assert_eq!(extents(0), vec![(0, 1, 3), (1, 2, 2)]);
+    assert_eq!(extents(0), vec![(0, 2, 5)]);
     assert_eq!(extents(1), vec![(0, 1, 4)]);
 }
 

@@ -1,6 +1,6 @@
 //! Reading.
 
-use crate::check::check;
+use crate::check::{check, ends_with_a_batch};
 use crate::span::{Home, Span, groups, home_of, spans};
 use crate::{ExtentError, is_most_of};
 use bytes::{Bytes, BytesMut};
@@ -13,6 +13,9 @@ use strandline_commit_log::{CommitLog, ReadAgain, ReadError, Tail};
 use strandline_index::Extent;
 use strandline_object_store::{GetError, Objects, Purpose};
 use strandline_types::{ObjectName, Seq, limits};
+
+/// The bytes of one extent, in order, in pieces of whole batches; none for markers and holes.
+pub type Pieces = Vec<Bytes>;
 
 /// Reads extents. Cheap to clone.
 #[derive(Clone)]
@@ -74,20 +77,28 @@ impl ExtentReader {
     /// # Errors
     /// [`ExtentError`] of the first that failed.
     pub async fn bytes_of(&self, extents: &[Extent]) -> Result<Vec<Bytes>, ExtentError> {
-        let mut found: Vec<Option<Bytes>> = extents.iter().map(|extent| self.recent(extent)).collect();
+        Ok(self.pieces_of(extents).await?.into_iter().map(whole).collect())
+    }
+
+    /// The same without putting together what lies in memory in several pieces: each is some whole batches, and an extent's follow each other.
+    ///
+    /// # Errors
+    /// [`ExtentError`] of the first that failed.
+    pub async fn pieces_of(&self, extents: &[Extent]) -> Result<Vec<Pieces>, ExtentError> {
+        let mut found: Vec<Option<Pieces>> = extents.iter().map(|extent| self.recent(extent)).collect();
         let wanted = |at: usize| found[at].is_none();
         let groups = groups(spans(extents, wanted), |home| self.is_local(home));
         let reads = stream::iter(groups).map(|group| self.group(group)).buffer_unordered(limits::BLOCKS_IN_FLIGHT);
         let parts: Vec<Vec<Part>> = reads.try_collect().await?;
         for Part { home, at, bytes } in parts.into_iter().flatten() {
             match check(home, &extents[at], &bytes) {
-                Ok(()) => found[at] = Some(bytes),
+                Ok(()) => found[at] = Some(vec![bytes]),
                 // Past the page cache perhaps. Records are given up only for what the usual way says, too.
                 Err(_) if self.again == ReadAgain::No && self.is_local(home) => {
                     let Some((_, range)) = home_of(&extents[at]) else { continue };
                     let bytes = self.range(home, range).await?;
                     check(home, &extents[at], &bytes)?;
-                    found[at] = Some(bytes);
+                    found[at] = Some(vec![bytes]);
                 }
                 Err(error) => return Err(error),
             }
@@ -101,15 +112,11 @@ impl ExtentReader {
     }
 
     /// What this node itself appended lately. It was checked when it came in.
-    fn recent(&self, extent: &Extent) -> Option<Bytes> {
+    fn recent(&self, extent: &Extent) -> Option<Pieces> {
         let (Home::Entry(seq), range) = home_of(extent)? else { return None };
-        let mut chunks = self.shortcut.as_ref()?.cell.recent_payload(seq, range)?;
-        if chunks.len() <= 1 {
-            return Some(chunks.pop().unwrap_or_default());
-        }
-        let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-        chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
-        Some(whole.freeze())
+        let pieces = self.shortcut.as_ref()?.cell.recent_payload(seq, range)?;
+        let is_apart = pieces.len() > 1 && !pieces.iter().all(|piece| ends_with_a_batch(piece));
+        Some(if is_apart { vec![whole(pieces)] } else { pieces })
     }
 
     /// The extents of spans that are read together: several of a local log, else one.
@@ -218,6 +225,16 @@ impl ExtentReader {
         }
         Ok(payload.slice(range.start as usize..range.end as usize))
     }
+}
+
+/// Pieces put together.
+fn whole(mut pieces: Pieces) -> Bytes {
+    if pieces.len() <= 1 {
+        return pieces.pop().unwrap_or_default();
+    }
+    let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+    whole.freeze()
 }
 
 impl ExtentError {
