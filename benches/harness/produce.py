@@ -23,7 +23,7 @@ def measure_strandline(options: dict, partitions: int, seconds: float, paused: b
             node.wait_converted()
             node.seal()
         before_s = node.cpu_s()
-        run = load("saturate", node, topic="load", seconds=seconds, **options)
+        run = load("saturate", node, topic="load", seconds=seconds, bytes=node.room_bytes(), **options)
         run["cpu_s"] = run["server_cpu_seconds"]
         if not paused:
             run["behind_s"] = node.wait_converted()
@@ -39,7 +39,7 @@ def measure_strandline(options: dict, partitions: int, seconds: float, paused: b
 def once(server: Kafka, options: dict, partitions: int, seconds: float) -> dict:
     create_topic(server, "load", partitions)
     try:
-        return load("saturate", server, topic="load", seconds=seconds, **options)
+        return load("saturate", server, topic="load", seconds=seconds, bytes=server.room_bytes(), **options)
     finally:
         delete_topic(server, "load")
 
@@ -69,7 +69,7 @@ def produce_large(quick: bool) -> dict:
 def measure(quick: bool, batch_bytes: int) -> dict:
     seconds = 8 if quick else 60
     file = "produce" if batch_bytes == 16 << 10 else "produce-large"
-    rows, bars_cpu, bars_speed, raw, unstable = [], [], [], [], []
+    rows, bars_cpu, bars_speed, raw, unstable, short = [], [], [], [], [], []
     with ExitStack() as stack:
         kafka = stack.enter_context(Kafka())
         fsync = stack.enter_context(Kafka("Kafka, fsync", fsync=True))
@@ -86,6 +86,8 @@ def measure(quick: bool, batch_bytes: int) -> dict:
                             run = measure_kafka(kafka if variant == "kafka" else fsync, options, partitions, seconds)
                         run["mb_per_cpu"] = run["record_bytes"] / 1e6 / run["cpu_s"]
                         runs[variant] = run
+                        if run["seconds"] < seconds * 0.95:
+                            short.append(f"{record_bytes} B, {codec}, {partitions}p, {NAMES[variant]} ({run['seconds']:.0f} s, {run['record_bytes'] / 1e9:.0f} GB)")
                         say(f"  {record_bytes} B, {codec}, {partitions} partitions, {NAMES[variant]}: "
                             f"{run['mb_per_second']:.0f} MB/s, {run['mb_per_cpu']:.0f} MB per CPU-second, p50 {run['ack']['p50_ms']:.1f} ms, "
                             f"generator {run['generator_cpu_seconds']:.1f} CPU-s, peak {run['peak_rss_mib']:.0f} MiB"
@@ -120,7 +122,8 @@ def measure(quick: bool, batch_bytes: int) -> dict:
                   "record was Parquet, of which up to 5 s are the wait of the last records for more. *Sustained* is all bytes over both "
                   "times, with that wait in it, so that it is a little too low, and the more so the shorter the run is.",
                   "Each Kafka was warmed with the options of its row until two rounds were no better than the best before"
-                  + (f", but within eight rounds that did not come to pass with {'; '.join(unstable)}." if unstable else ".")],
+                  + (f", but within eight rounds that did not come to pass with {'; '.join(unstable)}." if unstable else "."),
+                  *([f"Runs that ended when two fifths of the disk's free space were written: {'; '.join(short)}."] if short else [])],
         "plots": [
             {"file": f"{file}-cpu.svg", "title": "Produce: MB of records per server CPU-second", "y_label": "MB", "bars": bars_cpu},
             {"file": f"{file}-speed.svg", "title": "Produce: MB of records a second", "y_label": "MB/s", "bars": bars_speed},

@@ -106,6 +106,10 @@ class Server:
             fields = stat.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def room_bytes(self) -> int:
+        """What a run may write: with conversion records are there twice for a while."""
+        return shutil.disk_usage(self.folder).free * 2 // 5
+
     def memory_mib(self, field: str = "VmRSS") -> float:
         with open(f"/proc/{self.pid}/status") as status:
             [line] = [line for line in status if line.startswith(field + ":")]

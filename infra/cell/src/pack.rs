@@ -1,4 +1,4 @@
-//! Many submissions, one commit: positions and object numbers move with the bytes.
+//! Many submissions, one commit: positions and object numbers move with the bytes, and the bytes of a partition are put side by side.
 
 use crate::api::{Queued, Submission, SubmitError, Submitted};
 use bytes::Bytes;
