@@ -3,6 +3,8 @@
 use crate::error::WorkError;
 use crate::retain::BronzeRule;
 use crate::shared::Shared;
+use futures::future;
+use futures::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strandline_bronze::{day_of_sealed_path, topic_folder};
@@ -179,22 +181,28 @@ impl Shared {
             }
             files.ends = known.ends;
             files.gone = known.garbage;
-            self.mark_zombies(topic_id, &mut files).await?;
             files.gone.retain(|path| files.files.contains_key(path));
             let files = Arc::new(files);
-            let mut memory = self.memory();
-            if memory.sealed_marks(topic_id) != before {
-                continue;
+            if self.keep_sealed(topic_id, &files, before) {
+                return Ok(self.mark_zombies(topic_id, files).await);
             }
-            let remembered: usize = memory.sealed.values().map(|files| files.files.len()).sum();
-            if remembered + files.files.len() > limits::SEALED_FILES_REMEMBERED {
-                memory.sealed.clear();
-            }
-            memory.sealed.insert(topic_id, files.clone());
-            return Ok(files);
         }
         let reason = format!("the sealed files of topic {topic_id} change faster than they can be listed");
         Err(WorkError::SegmentIndex { reason, retriable: true })
+    }
+
+    /// Remembers what was read, unless it does not count any more.
+    fn keep_sealed(&self, topic_id: TopicId, files: &Arc<SealedFiles>, before: (Option<u64>, Option<u64>)) -> bool {
+        let mut memory = self.memory();
+        if memory.sealed_marks(topic_id) != before {
+            return false;
+        }
+        let remembered: usize = memory.sealed.values().map(|files| files.files.len()).sum();
+        if remembered + files.files.len() > limits::SEALED_FILES_REMEMBERED {
+            memory.sealed.clear();
+        }
+        memory.sealed.insert(topic_id, files.clone());
+        true
     }
 
     /// The files that the rows tell of, and the seq of the youngest plan among theirs.
@@ -217,24 +225,29 @@ impl Shared {
     }
 
     /// Marks rows that another node wrote late, when their file had gone for good: retention has had it, and has it again with its next
-    /// round, and it is not there.
-    async fn mark_zombies(&self, topic_id: TopicId, files: &mut SealedFiles) -> Result<(), WorkError> {
-        let Some(topic) = self.topic(topic_id).filter(|_| !self.cell.is_sole()) else { return Ok(()) };
+    /// round, and it is not there. What the store does not say now stays as it is.
+    async fn mark_zombies(&self, topic_id: TopicId, files: Arc<SealedFiles>) -> Arc<SealedFiles> {
+        let Some(topic) = self.topic(topic_id).filter(|_| !self.cell.is_sole()) else { return files };
         let rule = BronzeRule::of(&TopicConfig::of(&topic.configs));
         let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
         let is_suspect = |file: &&NewFile| !files.gone.contains(&file.path) && rule.lets_go(&topic, file, now_ms);
         let suspects: Vec<String> = files.files.values().filter(is_suspect).map(|file| file.path.clone()).collect();
-        for path in suspects {
-            match self.objects.head(Purpose::Manifest, &path).await {
-                Ok(_) => {}
-                Err(error) if error.is_not_found() => {
-                    tracing::warn!(path, "the segment index has rows of a file that is gone: retention removes them");
-                    files.gone.insert(path);
-                }
-                Err(error) => return Err(error.into()),
-            }
+        let look = |path: String| async move {
+            let found = self.objects.head(Purpose::Manifest, &path).await;
+            matches!(found, Err(error) if error.is_not_found()).then_some(path)
+        };
+        let looks = stream::iter(suspects).map(look).buffer_unordered(limits::BLOCKS_IN_FLIGHT);
+        let zombies: BTreeSet<String> = looks.filter_map(future::ready).collect().await;
+        if zombies.is_empty() {
+            return files;
         }
-        Ok(())
+        tracing::warn!(%topic_id, files = zombies.len(), "the segment index has rows of files that are gone: retention removes them");
+        if let Some(known) = self.memory().sealed.get_mut(&topic_id) {
+            Arc::make_mut(known).gone.extend(zombies.iter().cloned());
+        }
+        let mut files = (*files).clone();
+        files.gone.extend(zombies);
+        Arc::new(files)
     }
 
     /// Marks the files that joined the garbage list, as of the seq that it returns: before this node says that it has folded so far, after

@@ -166,7 +166,7 @@ impl Shared {
                 items[at] = item;
             }
         }
-        Round::of(items)
+        Round::of(items, terms)
     }
 
     /// The answers, with room for what is in them.
@@ -339,9 +339,14 @@ impl Item {
 
     /// Whether it has more in the log than its share, and could take it.
     fn is_cut(&self, terms: Terms) -> bool {
-        let Ok((_, Plan { source: Source::Hot(extents), watermarks, available, .. })) = &self.planned else { return false };
-        let end = watermarks.served_end(terms.isolation);
-        extents.last().is_some_and(|last| last.end < end) && to_usize(*available) < partition_limit(&self.wanted, terms)
+        let is_short = |plan: &Plan| to_usize(plan.available) < partition_limit(&self.wanted, terms);
+        self.has_more(terms) && self.planned.as_ref().is_ok_and(|(_, plan)| is_short(plan))
+    }
+
+    /// Whether there is more in the log than goes into its answer.
+    fn has_more(&self, terms: Terms) -> bool {
+        let Ok((_, Plan { source: Source::Hot(extents), watermarks, .. })) = &self.planned else { return false };
+        extents.last().is_some_and(|last| last.end < watermarks.served_end(terms.isolation))
     }
 
     /// Extents that there is room for.
@@ -366,13 +371,15 @@ impl Item {
 }
 
 impl Round {
-    fn of(items: Vec<Item>) -> Self {
+    fn of(items: Vec<Item>, terms: Terms) -> Self {
         let mut round = Self { items, bytes: 0, read: 0, least: 0, doubtful: false, failed: false };
         for item in &round.items {
             round.read += item.read() as u64;
             match &item.planned {
                 Ok((_, plan)) => {
-                    let bytes = plan.available.min(item.limit as u64);
+                    // What is not taken since it would not go in whole is there all the same: nothing is to be waited for.
+                    let limit = item.limit as u64;
+                    let bytes = if item.has_more(terms) { plan.available.max(limit) } else { plan.available.min(limit) };
                     round.bytes += bytes;
                     if round.least == 0 {
                         round.least = match &plan.source {

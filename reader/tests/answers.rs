@@ -262,6 +262,28 @@ async fn limits_hold_but_the_first_batch_goes_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_does_not_go_into_an_answer_whole_is_not_waited_for() {
+    let (mut node, topic) = node_with(2).await;
+    for partition in 0..2 {
+        for _ in 0..5 {
+            node.produce(at(topic, partition), &one(&[1; 10_000]), Home::Inline, Compression::None).await;
+        }
+    }
+    let clock = node.world.runtime.clock.clone();
+    // One and a half of them, and as much is to be waited for.
+    for (max_bytes, partition_max_bytes) in [(i32::MAX, 15_000), (15_000, i32::MAX), (35_000, i32::MAX)] {
+        let mut asked = request("t", 0, 0, partition_max_bytes);
+        asked.topics[0].partitions.push(FetchPartition { partition: 1, partition_max_bytes, ..FetchPartition::default() });
+        (asked.max_bytes, asked.min_bytes, asked.max_wait_ms) = (max_bytes, max_bytes.min(2 * 15_000), 500);
+        let began = clock.monotonic();
+        let response = node.reader.fetch(&caller(), 12, asked, 1).await;
+        let data = response.responses.into_iter().flat_map(|topic| topic.partitions);
+        let batches: i64 = data.filter_map(|data| data.records).map(|records| take_apart(records, 0).next).sum();
+        assert!(batches >= 1 && clock.monotonic() == began, "{max_bytes}, {partition_max_bytes}: {batches}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn partitions_whose_records_are_in_the_log_share_an_answer_and_none_of_it_is_left_unused() {
     let (mut node, topic) = node_with(4).await;
     // As producers send them: a batch of each partition after the other. The last one has little, the first is empty.

@@ -231,15 +231,18 @@ impl Shared {
     /// What the root in the bucket says, after a start or when another node has written it, and the days that it does not name: a run
     /// ended before its root was there, or before they were cleared.
     async fn read_root(&self, nothing: Written, topic_id: TopicId) -> Result<Written, WorkError> {
-        let json = match self.objects.get(Purpose::Manifest, &root_path(&nothing.topic, topic_id)).await {
-            Ok(json) => json,
-            Err(error) if error.is_not_found() => return Ok(nothing),
+        let mut written = nothing;
+        match self.objects.get(Purpose::Manifest, &root_path(&written.topic, topic_id)).await {
+            Ok(json) => {
+                if let Ok(root) = RootManifest::parse(&json) {
+                    let sums = |day: &ManifestDay| Sums { files: day.files, rows: day.rows, bytes: day.bytes };
+                    let earlier = root.days.iter().filter_map(|day| Some((day.day.parse().ok()?, sums(day))));
+                    (written.changed, written.earlier) = (Seq(root.applied_seq), earlier.collect());
+                }
+            }
+            Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
-        };
-        let Ok(root) = RootManifest::parse(&json) else { return Ok(nothing) };
-        let sums = |day: &ManifestDay| Sums { files: day.files, rows: day.rows, bytes: day.bytes };
-        let earlier = root.days.iter().filter_map(|day| Some((day.day.parse().ok()?, sums(day))));
-        let mut written = Written { changed: Seq(root.applied_seq), earlier: earlier.collect(), ..nothing };
+        }
         let folder = topic_folder("manifest", &written.topic, topic_id);
         let mut listed = self.objects.list(Purpose::Manifest, &folder);
         while let Some(found) = listed.try_next().await? {

@@ -90,13 +90,18 @@ impl Shared {
         let gone = sealed.files.values().filter(goes);
         let gone: Vec<NewFile> = gone.cloned().collect();
         drop(topic);
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let lease = self.lease(LeaseKind::Retention, &[]).await?;
         let known: Vec<NewFile> = {
             let view = self.cell.view();
             gone.into_iter().filter(|file| !view.garbage.contains_key(&file.path)).collect()
+        };
+        if known.is_empty() {
+            return Ok(());
+        }
+        let lease = match self.lease(LeaseKind::Retention, &[]).await {
+            Ok(lease) => lease,
+            // It does that, and what it has dropped is to be forgotten here.
+            Err(WorkError::LeaseElsewhere) => return Ok(()),
+            Err(error) => return Err(error),
         };
         let drop_file = |file: NewFile| DropSealed { lease: lease.0, topic_id: topic_id.0.to_vec(), file: Some(file) }.into();
         self.commit_all(known.into_iter().map(drop_file).collect()).await
