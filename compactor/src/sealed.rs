@@ -229,7 +229,7 @@ impl Shared {
     async fn mark_zombies(&self, topic_id: TopicId, files: Arc<SealedFiles>) -> Arc<SealedFiles> {
         let Some(topic) = self.topic(topic_id).filter(|_| !self.cell.is_sole()) else { return files };
         let rule = BronzeRule::of(&TopicConfig::of(&topic.configs));
-        let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
+        let now_ms = self.latest_ms();
         let is_suspect = |file: &&NewFile| !files.gone.contains(&file.path) && rule.lets_go(&topic, file, now_ms);
         let suspects: Vec<String> = files.files.values().filter(is_suspect).map(|file| file.path.clone()).collect();
         let look = |path: String| async move {
@@ -264,9 +264,7 @@ impl Shared {
         let sealed = view.garbage.range("bronze/".to_owned()..).take_while(|(path, _)| path.starts_with("bronze/"));
         let mut dropped: BTreeMap<TopicId, Vec<String>> = BTreeMap::new();
         for (path, _) in sealed.filter(|(_, garbage)| garbage.since > last) {
-            let mut folders = path.split('/').skip(1);
-            let topic = folders.next().and_then(|name| view.topic_by_name(name));
-            if let Some(topic) = topic.filter(|topic| folders.next() == Some(topic.id.id8().as_str())) {
+            if let Some(topic) = view.topic_of_object(path) {
                 dropped.entry(topic.id).or_default().push(path.clone());
             }
         }

@@ -14,6 +14,11 @@ use strandline_object_store::Objects;
 use strandline_segment_index::SegmentIndex;
 use strandline_types::{LeaseNumber, Seq, TopicId};
 
+/// Of a lease, in the index.
+pub(crate) fn lease_key(kind: LeaseKind, scope: &[u8]) -> (i32, Vec<u8>) {
+    (kind as i32, scope.to_vec())
+}
+
 /// The parts, shared by all steps.
 pub(crate) struct Shared {
     pub options: CompactorOptions,
@@ -116,6 +121,11 @@ impl Shared {
         self.cell.runtime().clock.now_ms()
     }
 
+    /// The same, or the log's time where that is later: what is old goes by it.
+    pub fn latest_ms(&self) -> i64 {
+        self.now_ms().max(self.cell.view().cell.now_ms)
+    }
+
     /// The time that only goes forward, in milliseconds: what waits and retries go by, so that a clock that was wrong for a
     /// while does not put them off.
     pub fn steady_ms(&self) -> i64 {
@@ -134,7 +144,7 @@ impl Shared {
 
     /// The lease for this work, taken if nobody has it. A lease lives as long as its holder's run.
     pub async fn lease(&self, kind: LeaseKind, scope: &[u8]) -> Result<LeaseNumber, WorkError> {
-        let key = (kind as i32, scope.to_vec());
+        let key = lease_key(kind, scope);
         let replaces = {
             let view = self.cell.view();
             match view.leases.get(&key) {
@@ -144,7 +154,8 @@ impl Shared {
                 None => 0,
             }
         };
-        let command = TakeLease { kind: kind as i32, scope: scope.to_vec(), replaces };
+        let (kind, scope) = key;
+        let command = TakeLease { kind, scope, replaces };
         match self.commit_one(command).await?.0 {
             Outcome::Leased(number) => Ok(number),
             _ => Err(WorkError::Outcome { command: "TakeLease" }),

@@ -171,13 +171,9 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
     let mut watch = shared.cell.watch_everything();
     let mut backoffs = Backoffs::default();
     loop {
-        let mut next_ms = None;
         if backoffs.until_ms(TopicId::ZERO) <= shared.steady_ms() {
             let result = shared.delete_manifests_of_deleted_topics().await;
             backoffs.note(&shared, "deleting manifests of a deleted topic", TopicId::ZERO, result);
-        }
-        if backoffs.until_ms(TopicId::ZERO) > shared.steady_ms() {
-            next_ms = Some(backoffs.until_ms(TopicId::ZERO));
         }
         let due = shared.manifests_due();
         for topic_id in &due {
@@ -190,7 +186,8 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
             }
         }
         let due = shared.manifests_due();
-        let next_ms = due.iter().map(|topic_id| backoffs.until_ms(*topic_id).max(shared.steady_ms())).chain(next_ms).min();
+        let again_ms = Some(backoffs.until_ms(TopicId::ZERO)).filter(|until_ms| *until_ms > shared.steady_ms());
+        let next_ms = due.iter().map(|topic_id| backoffs.until_ms(*topic_id).max(shared.steady_ms())).chain(again_ms).min();
         if !pause(&shared, shared.options.manifest_interval).await || !wait(&shared, &mut watch, next_ms).await {
             return;
         }

@@ -45,6 +45,15 @@ async fn root(world: &World, topic: TopicId) -> RootManifest {
     RootManifest::parse(&world.plain_objects().get(Purpose::Read, &root_path("t", topic)).await.unwrap()).unwrap()
 }
 
+/// Where the list of a day is, of which all files have left since.
+async fn day_without_files(world: &mut World, node: &Node, topic: TopicId) -> String {
+    seal(world, node, topic).await;
+    let day = root(world, topic).await.days[0].path.clone();
+    world.runtime.sleep(DAY).await;
+    node.compactor.retain_once().await.unwrap();
+    day
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_node_writes_a_topics_manifests_until_it_leaves_and_then_another_goes_on() {
     let (mut world, a, b) = pair(41).await;
@@ -118,10 +127,7 @@ async fn rows_that_come_when_their_file_has_gone_for_good_are_not_listed() {
 async fn a_day_without_files_stays_empty_until_no_node_can_have_something_for_it() {
     let (mut world, a, _b) = pair(44).await;
     let topic = world.create_topic(&a, 7, "t", 1, &SHORT).await;
-    seal(&mut world, &a, topic).await;
-    let day = root(&world, topic).await.days[0].path.clone();
-    world.runtime.sleep(DAY).await;
-    a.compactor.retain_once().await.unwrap();
+    let day = day_without_files(&mut world, &a, topic).await;
     assert!(a.compactor.write_manifest_once(topic).await.unwrap());
     assert!(root(&world, topic).await.days.is_empty());
     let empty = DayManifest::parse(&world.plain_objects().get(Purpose::Read, &day).await.unwrap()).unwrap();
@@ -158,10 +164,7 @@ async fn a_manifest_that_was_written_while_its_topic_was_deleted_goes_too() {
 async fn a_day_that_was_left_is_cleared_by_the_next_node_though_nothing_changes() {
     let (mut world, a, b) = pair(46).await;
     let topic = world.create_topic(&a, 7, "t", 1, &SHORT).await;
-    seal(&mut world, &a, topic).await;
-    let day = root(&world, topic).await.days[0].path.clone();
-    world.runtime.sleep(DAY).await;
-    a.compactor.retain_once().await.unwrap();
+    let day = day_without_files(&mut world, &a, topic).await;
     // The root is put, and the run ends before the day is.
     world.faults.add(Fault::every(Operation::Put, Effect::Before).below(day.clone()));
     a.compactor.write_manifest_once(topic).await.unwrap_err();

@@ -163,10 +163,8 @@ pub(crate) fn serve_chunk(batches: &Bytes, offset: i64, end: i64, rope: &mut Rop
     let mut wanted: Option<usize> = None;
     let mut taken = 0;
     while at < batches.len() {
-        let header = BatchHeader::parse(&batches[at..])?;
-        let length = usize::try_from(header.total_bytes()).unwrap_or(usize::MAX);
-        let batch_end = at.checked_add(length).filter(|batch_end| *batch_end <= batches.len());
-        let batch_end = batch_end.ok_or(BatchError::Length { expected: header.total_bytes(), actual: batches.len() - at })?;
+        let (header, length) = BatchHeader::parse_whole(&batches[at..])?;
+        let batch_end = at + length;
         if header.last_offset() >= offset {
             // A batch whose first records are in the answer already goes whole, first in the next one.
             let goes_back = header.base_offset < offset && rope.bytes() > 0;

@@ -61,10 +61,8 @@ fn serve_batches(extent: &Extent, pieces: &[Bytes], offset: i64, end: i64, rope:
     for bytes in pieces {
         let mut at = 0;
         while at < bytes.len() {
-            let header = BatchHeader::parse(&bytes[at..])?;
-            let length = usize::try_from(header.total_bytes()).unwrap_or(usize::MAX);
-            let batch_end = at.checked_add(length).filter(|batch_end| *batch_end <= bytes.len());
-            let batch_end = batch_end.ok_or(BatchError::Length { expected: header.total_bytes(), actual: bytes.len() - at })?;
+            let (header, length) = BatchHeader::parse_whole(&bytes[at..])?;
+            let batch_end = at + length;
             let next = base + i64::from(header.last_offset_delta) + 1;
             if next > offset {
                 if base < offset && rope.bytes() > 0 {

@@ -231,14 +231,20 @@ async fn a_long_poll_waits_for_the_index_and_no_longer_than_it_is_told() {
     assert_eq!(code(only(answer).error_code), ErrorCode::UnknownTopicOrPartition);
 }
 
-#[tokio::test(start_paused = true)]
-async fn limits_hold_but_the_first_batch_goes_whole() {
-    let (mut node, topic) = node_with(3).await;
-    for partition in 0..3 {
+/// A topic with five batches of 10,000 bytes in each partition.
+async fn filled(partitions: i32) -> Node {
+    let (mut node, topic) = node_with(partitions).await;
+    for partition in 0..partitions {
         for _ in 0..5 {
             node.produce(at(topic, partition), &one(&[1; 10_000]), Home::Inline, Compression::None).await;
         }
     }
+    node
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_hold_but_the_first_batch_goes_whole() {
+    let node = filled(3).await;
     let ask = |max_bytes, partition_max_bytes| {
         let mut asked = request("t", 0, 0, partition_max_bytes);
         asked.max_bytes = max_bytes;
@@ -263,12 +269,7 @@ async fn limits_hold_but_the_first_batch_goes_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_go_into_an_answer_whole_is_not_waited_for() {
-    let (mut node, topic) = node_with(2).await;
-    for partition in 0..2 {
-        for _ in 0..5 {
-            node.produce(at(topic, partition), &one(&[1; 10_000]), Home::Inline, Compression::None).await;
-        }
-    }
+    let node = filled(2).await;
     let clock = node.world.runtime.clock.clone();
     // One and a half of them, and as much is to be waited for.
     for (max_bytes, partition_max_bytes) in [(i32::MAX, 15_000), (15_000, i32::MAX), (35_000, i32::MAX)] {

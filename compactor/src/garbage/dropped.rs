@@ -5,7 +5,6 @@ use crate::error::WorkError;
 use crate::options::millis;
 use crate::shared::Shared;
 use futures::TryStreamExt;
-use strandline_bronze::manifest::root_path;
 use strandline_bronze::topic_folder;
 use strandline_commands::{ForgetTopic, LeaseKind};
 use strandline_index::DroppedTopic;
@@ -44,12 +43,9 @@ impl Shared {
 
     async fn empty_dropped(&self, id: TopicId, topic: &DroppedTopic, forget: bool, lease: LeaseNumber) -> Result<(), WorkError> {
         // Nobody looks up the rows of a topic that is gone: its objects need not wait for them.
-        let mut emptied = self.segment_index.remove_topic(id).await.map(drop).map_err(WorkError::from);
-        for folder in ["bronze", "manifest"] {
-            emptied = emptied.and(self.empty_folder(&topic_folder(folder, &topic.name, id)).await);
-        }
-        let root = self.objects.delete(Purpose::Garbage, &root_path(&topic.name, id)).await;
-        emptied.and(root.map_err(WorkError::from))?;
+        let rows = self.segment_index.remove_topic(id).await.map(drop).map_err(WorkError::from);
+        let files = self.empty_folder(&topic_folder("bronze", &topic.name, id)).await;
+        rows.and(files).and(self.delete_manifests(id, &topic.name).await)?;
         let now_ms = self.now_ms();
         {
             let mut memory = self.memory();

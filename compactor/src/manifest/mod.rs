@@ -5,8 +5,8 @@ mod turn;
 
 use crate::error::WorkError;
 use crate::manifest::list::{DayNow, Shown, Sums, checksum_of, days_now};
-use crate::manifest::turn::{seal_lease, writer};
-use crate::shared::Shared;
+use crate::manifest::turn::writer;
+use crate::shared::{Shared, lease_key};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,7 @@ use strandline_bronze::manifest::{
     DayManifest, ManifestDay, ManifestError, ManifestFile, RootManifest, applied_seq, day_path, root_path, supersedes,
 };
 use strandline_bronze::{Day, topic_folder};
+use strandline_commands::LeaseKind;
 use strandline_object_store::{Purpose, Seen};
 use strandline_types::{LeaseNumber, Seq, TopicId};
 
@@ -200,9 +201,7 @@ impl Shared {
         };
         let mut first_error = None;
         for (topic_id, topic, is_forgotten) in deleted {
-            let emptied = self.empty_folder(&topic_folder("manifest", &topic, topic_id)).await;
-            let root = self.objects.delete(Purpose::Garbage, &root_path(&topic, topic_id)).await;
-            if let Err(error) = emptied.and(root.map_err(WorkError::from)) {
+            if let Err(error) = self.delete_manifests(topic_id, &topic).await {
                 first_error.get_or_insert(error);
                 continue;
             }
@@ -216,10 +215,17 @@ impl Shared {
         first_error.map_or(Ok(()), Err)
     }
 
+    /// All manifests of a topic that is deleted. Where one cannot be, the others are.
+    pub async fn delete_manifests(&self, topic_id: TopicId, topic: &str) -> Result<(), WorkError> {
+        let days = self.empty_folder(&topic_folder("manifest", topic, topic_id)).await;
+        let root = self.objects.delete(Purpose::Garbage, &root_path(topic, topic_id)).await;
+        days.and(root.map_err(WorkError::from))
+    }
+
     /// What is to be written now, if something has changed and this node still has the lease in that very view.
     fn shown(&self, topic_id: TopicId, written: &Written) -> Option<Shown> {
         let view = self.cell.view();
-        let lease = view.leases.get(&seal_lease(topic_id));
+        let lease = view.leases.get(&lease_key(LeaseKind::Seal, &topic_id.0));
         let has_lease = lease.is_some_and(|lease| lease.number == written.lease && lease.holder == self.cell.incarnation());
         if !has_lease && !self.cell.is_sole() {
             return None;

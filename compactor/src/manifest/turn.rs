@@ -1,20 +1,18 @@
 //! Which of several nodes writes a topic's manifests.
 
 use crate::error::WorkError;
-use crate::shared::Shared;
+use crate::shared::{Shared, lease_key};
 use strandline_commands::{LeaseKind, Role};
 use strandline_index::{Index, Refusal};
 use strandline_types::{Incarnation, LeaseNumber, TopicId};
 
-pub(super) fn seal_lease(topic_id: TopicId) -> (i32, Vec<u8>) {
-    (LeaseKind::Seal as i32, topic_id.0.to_vec())
-}
-
 /// The live node that seals a topic; else the one that converts it, and will seal it.
 pub(super) fn writer(view: &Index, topic_id: TopicId) -> Option<Incarnation> {
-    let holder = |lease: &(i32, Vec<u8>)| view.leases.get(lease).map(|lease| lease.holder);
-    let live = |lease: (i32, Vec<u8>)| holder(&lease).filter(|holder| view.nodes.contains_key(holder));
-    live(seal_lease(topic_id)).or_else(|| live((LeaseKind::Convert as i32, topic_id.0.to_vec())))
+    let live = |kind| {
+        let holder = view.leases.get(&lease_key(kind, &topic_id.0))?.holder;
+        view.nodes.contains_key(&holder).then_some(holder)
+    };
+    live(LeaseKind::Seal).or_else(|| live(LeaseKind::Convert))
 }
 
 impl Shared {

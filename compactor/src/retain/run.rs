@@ -64,7 +64,7 @@ impl Shared {
                 by_partition.entry(range.partition).or_default().push(SealedUnit { start: range.start, unit, came_ms });
             }
         }
-        let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
+        let now_ms = self.latest_ms();
         let mut commands: Vec<Command> = Vec::new();
         for (number, partition) in (0..).zip(&topic.partitions) {
             let sealed = by_partition.remove(&number).unwrap_or_default();
@@ -84,7 +84,7 @@ impl Shared {
         if topic.partitions.iter().all(|partition| partition.log_start == 0) {
             return Ok(());
         }
-        let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
+        let now_ms = self.latest_ms();
         let sealed = self.sealed_files(topic_id).await?;
         let goes = |file: &&NewFile| !topic.plans.contains_key(&file.path) && rule.lets_go(&topic, file, now_ms);
         let gone = sealed.files.values().filter(goes);

@@ -4,6 +4,7 @@ use crate::api::{Queued, Submission, SubmitError, Submitted};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use strandline_commands::{Command, CommandKind, Commit, NewObject, Produce};
+use strandline_commit_log::parts;
 use strandline_index::Outcome;
 use strandline_runtime::Held;
 use strandline_types::{Incarnation, Seq, limits};
@@ -37,8 +38,7 @@ struct Run {
 
 impl Run {
     fn of(command: usize, produce: &Produce) -> Self {
-        let length = produce.batches.iter().map(|batch| u64::from(batch.length)).sum();
-        Self { command, position: produce.position, length }
+        Self { command, position: produce.position, length: produce.bytes() }
     }
 }
 
@@ -92,15 +92,9 @@ impl Packed {
         let mut chunks = Vec::with_capacity(self.chunks.len());
         let mut at = 0;
         for run in runs {
-            let (start, end) = (run.position, run.position + run.length);
-            let first = starts.partition_point(|chunk| *chunk <= start).saturating_sub(1);
-            for (chunk, chunk_start) in self.chunks.iter().zip(&starts).skip(first).take_while(|(_, chunk)| **chunk < end) {
-                let of_chunk = |position: u64| position.saturating_sub(*chunk_start).min(chunk.len() as u64) as usize;
-                let part = chunk.slice(of_chunk(start)..of_chunk(end));
-                if !part.is_empty() {
-                    chunks.push(part);
-                }
-            }
+            let first = starts.partition_point(|start| *start <= run.position).saturating_sub(1);
+            let start = starts.get(first).copied().unwrap_or_default();
+            chunks.extend(parts(&self.chunks[first..], start, run.position..run.position + run.length));
             if let Some(CommandKind::Produce(produce)) =
                 self.commands.get_mut(run.command).and_then(|command| command.kind.as_mut())
             {
@@ -226,10 +220,8 @@ mod tests {
             Some(CommandKind::Produce(produce)) => Some(produce),
             _ => None,
         });
-        let bytes = produces.map(|produce| {
-            let length: usize = produce.batches.iter().map(|batch| batch.length as usize).sum();
-            payload[produce.position as usize..produce.position as usize + length].to_vec()
-        });
+        let bytes =
+            produces.map(|produce| payload[produce.position as usize..(produce.position + produce.bytes()) as usize].to_vec());
         bytes.collect()
     }
 

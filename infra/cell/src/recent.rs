@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
-use strandline_commit_log::Payload;
+use strandline_commit_log::{Payload, parts};
 use strandline_types::{Seq, limits};
 
 /// Bounded in bytes; the oldest go first, and all of them once nothing was appended for a while, so that an idle node is small.
@@ -62,21 +62,7 @@ impl Recent {
         if range.end > *length || range.start > range.end {
             return None;
         }
-        let mut found = Vec::new();
-        let mut at = 0_u64;
-        for chunk in chunks {
-            let end = at + chunk.len() as u64;
-            if end > range.start && at < range.end {
-                let from = range.start.saturating_sub(at) as usize;
-                let to = (range.end.min(end) - at) as usize;
-                found.push(chunk.slice(from..to));
-            }
-            at = end;
-            if at >= range.end {
-                break;
-            }
-        }
-        Some(found)
+        Some(parts(chunks, 0, range).collect())
     }
 }
 

@@ -20,6 +20,13 @@ pub struct Produce {
     pub batches: Vec<Batch>,
 }
 
+impl Produce {
+    /// Bytes of all batches.
+    pub fn bytes(&self) -> u64 {
+        self.batches.iter().map(|batch| u64::from(batch.length)).sum()
+    }
+}
+
 /// What the fold has to know of a batch. Validated against its bytes at the door.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Batch {

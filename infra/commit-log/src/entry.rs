@@ -39,22 +39,28 @@ impl Payload {
         if range.start > range.end || range.end > self.length {
             return None;
         }
-        let mut found = BytesMut::new();
-        let mut chunk_start = 0;
-        for chunk in &self.chunks {
-            let chunk_end = chunk_start + chunk.len() as u64;
-            let (start, end) = (range.start.max(chunk_start), range.end.min(chunk_end));
-            if start < end {
-                let part = (start - chunk_start) as usize..(end - chunk_start) as usize;
-                if end - start == range.end - range.start {
-                    return Some(chunk.slice(part));
-                }
-                found.extend_from_slice(&chunk[part]);
-            }
-            chunk_start = chunk_end;
-        }
+        let mut parts = parts(&self.chunks, 0, range);
+        let first = parts.next().unwrap_or_default();
+        let Some(second) = parts.next() else { return Some(first) };
+        let mut found = BytesMut::from(first);
+        std::iter::once(second).chain(parts).for_each(|part| found.extend_from_slice(&part));
         Some(found.freeze())
     }
+}
+
+/// What the chunks, of which the first one begins at `start`, have of a range: slices, none of them empty.
+pub fn parts(chunks: &[Bytes], start: u64, range: Range<u64>) -> impl Iterator<Item = Bytes> {
+    let placed = chunks.iter().scan(start, |at, chunk| {
+        let from = *at;
+        *at += chunk.len() as u64;
+        Some((from..*at, chunk))
+    });
+    let end = range.end;
+    let reached = placed.take_while(move |(place, _)| place.start < end);
+    reached.filter_map(move |(place, chunk)| {
+        let (from, to) = (range.start.max(place.start), range.end.min(place.end));
+        (from < to).then(|| chunk.slice((from - place.start) as usize..(to - place.start) as usize))
+    })
 }
 
 /// One entry, as it is appended.

@@ -15,6 +15,6 @@ pub mod memory;
 mod seam;
 
 pub use embedded::EmbeddedCommitLog;
-pub use entry::{Entry, Payload, Row};
+pub use entry::{Entry, Payload, Row, parts};
 pub use memory::MemoryCommitLog;
 pub use seam::{AppendError, CommitLog, Floor, FloorError, ReadAgain, ReadError, SnapshotRef, Tail, TrimError};

@@ -264,18 +264,11 @@ impl World {
     /// A topic that stays; tried until it is there.
     pub async fn create_topic(&self, dice: &Dice, name: &str) {
         let (partitions, configs) = self.new_topic(dice);
-        self.create_topic_as(dice, name, true, partitions, configs).await;
+        self.create_topic_as(dice, name, partitions, configs).await;
     }
 
-    /// A topic is there, and clients may use it.
-    pub fn add_topic(&self, id: TopicId, name: &str, permanent: bool, partitions: i32, configs: &[(&str, String)]) {
-        let log_append_time = configs.iter().any(|(name, _)| *name == "message.timestamp.type");
-        let info = TopicInfo { id, name: name.to_owned(), partitions, log_append_time, deleted: false, permanent };
-        locked(&self.topics).push(info);
-    }
-
-    /// The same, as told.
-    pub async fn create_topic_as(&self, dice: &Dice, name: &str, permanent: bool, partitions: i32, configs: Vec<(&str, String)>) {
+    /// The same of so many partitions, with these configs.
+    pub async fn create_topic_as(&self, dice: &Dice, name: &str, partitions: i32, configs: Vec<(&str, String)>) {
         let id = TopicId(strandline_runtime::Random::id(&*dice.random()));
         let entry = |(name, value): &(&str, String)| ConfigEntry { name: (*name).to_owned(), value: value.clone() };
         let entries = configs.iter().map(entry).collect();
@@ -300,7 +293,14 @@ impl World {
                 return;
             }
         }
-        self.add_topic(id, name, permanent, partitions, &configs);
+        self.add_topic(id, name, true, partitions, &configs);
+    }
+
+    /// A topic is there, and clients may use it.
+    pub fn add_topic(&self, id: TopicId, name: &str, permanent: bool, partitions: i32, configs: &[(&str, String)]) {
+        let log_append_time = configs.iter().any(|(name, _)| *name == "message.timestamp.type");
+        let info = TopicInfo { id, name: name.to_owned(), partitions, log_append_time, deleted: false, permanent };
+        locked(&self.topics).push(info);
     }
 
     /// From here on clients may be told that it is gone.

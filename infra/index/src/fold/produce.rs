@@ -25,8 +25,7 @@ enum Verdict {
 impl Index {
     pub(super) fn produce(&mut self, context: &mut Context<'_>, command: &Produce) -> Result<Outcome, Refusal> {
         let id = topic_id(&command.topic_id)?;
-        let length = command.batches.iter().map(|batch| u64::from(batch.length)).sum::<u64>();
-        let end = command.position.checked_add(length).ok_or(Refusal::Malformed { what: "a position" })?;
+        let end = command.position.checked_add(command.bytes()).ok_or(Refusal::Malformed { what: "a position" })?;
         let (first_place, object) = if command.object == 0 {
             if end > context.commit.payload_length {
                 return Err(Refusal::Malformed { what: "batches beyond the commit's payload" });

@@ -65,22 +65,33 @@ pub enum SealedObject<'a> {
     Foreign,
 }
 
+/// A topic's name and short id, as an object's path has them.
+fn topic_folders(path: &str) -> Option<(&str, &str)> {
+    let mut folders = path.split('/').skip(1);
+    folders.next().zip(folders.next())
+}
+
 impl Index {
     /// Whose the object at `bronze/<topic>/<id8>/…` is.
     pub fn sealed_object(&self, path: &str) -> SealedObject<'_> {
         if self.garbage.contains_key(path) {
             return SealedObject::Expected;
         }
-        let mut parts = path.split('/').skip(1);
-        let (Some(name), Some(id8)) = (parts.next(), parts.next()) else { return SealedObject::Foreign };
+        let Some((name, id8)) = topic_folders(path) else { return SealedObject::Foreign };
         if self.dropped.iter().any(|(id, topic)| topic.name == name && id.id8() == id8) {
             return SealedObject::Expected;
         }
-        match self.topic_by_name(name).filter(|topic| topic.id.id8() == id8) {
+        match self.topic_of_object(path) {
             Some(topic) if topic.plans.contains_key(path) => SealedObject::Expected,
             Some(topic) => SealedObject::Of(topic),
             None => SealedObject::Foreign,
         }
+    }
+
+    /// The topic in whose folder an object at `<kind>/<topic>/<id8>/…` is.
+    pub fn topic_of_object(&self, path: &str) -> Option<&Arc<Topic>> {
+        let (name, id8) = topic_folders(path)?;
+        self.topic_by_name(name).filter(|topic| topic.id.id8() == id8)
     }
 
     /// The topic of that name.

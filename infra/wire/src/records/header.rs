@@ -63,6 +63,19 @@ fn array<const N: usize>(bytes: &[u8; BATCH_HEADER_BYTES], at: usize) -> [u8; N]
 }
 
 impl BatchHeader {
+    /// Reads the header of the batch that `records` begin with, and how many bytes the batch takes, all of which are there.
+    ///
+    /// # Errors
+    /// Another format, or a length that does not fit: also a batch that is cut off.
+    pub fn parse_whole(records: &[u8]) -> Result<(Self, usize), BatchError> {
+        let header = Self::parse(records)?;
+        let expected = header.total_bytes();
+        match usize::try_from(expected) {
+            Ok(bytes) if (BATCH_HEADER_BYTES..=records.len()).contains(&bytes) => Ok((header, bytes)),
+            _ => Err(BatchError::Length { expected: expected.max(BATCH_HEADER_BYTES as i64), actual: records.len() }),
+        }
+    }
+
     /// Reads the header at the start of `batch`. Nothing is checked but the format and that the header is there.
     ///
     /// # Errors

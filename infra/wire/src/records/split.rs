@@ -20,14 +20,8 @@ pub fn split_batches(records: Bytes) -> Result<Vec<BatchView>, BatchError> {
     let mut records = records;
     let mut batches = Vec::new();
     while !records.is_empty() {
-        let header = BatchHeader::parse(&records)?;
-        let expected = header.total_bytes();
-        match usize::try_from(expected) {
-            Ok(bytes) if (BATCH_HEADER_BYTES..=records.len()).contains(&bytes) => {
-                batches.push(BatchView { header, bytes: records.split_to(bytes) });
-            }
-            _ => return Err(BatchError::Length { expected: expected.max(BATCH_HEADER_BYTES as i64), actual: records.len() }),
-        }
+        let (header, bytes) = BatchHeader::parse_whole(&records)?;
+        batches.push(BatchView { header, bytes: records.split_to(bytes) });
     }
     Ok(batches)
 }

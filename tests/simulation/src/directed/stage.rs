@@ -45,7 +45,7 @@ impl Stage {
         for slot in 0..world.shape.nodes {
             world.start_node(slot, |_, _| {}).await;
         }
-        world.create_topic_as(&dice, "topic", true, 1, configs()).await;
+        world.create_topic_as(&dice, "topic", 1, configs()).await;
         let topic = world.topics().pop()?;
         let stage = Self { world: world.clone(), topic, dice, number: AtomicU32::new(0) };
         stage.catch_up().await;
@@ -89,7 +89,7 @@ impl Stage {
     }
 
     async fn on_a_topic(&self, name: &str, partitions: i32, configs: Vec<(&'static str, String)>) -> Self {
-        self.world.create_topic_as(&self.dice, name, true, partitions, configs).await;
+        self.world.create_topic_as(&self.dice, name, partitions, configs).await;
         self.catch_up().await;
         let topic = self.world.topics().pop().unwrap();
         // Records are told apart by their numbers.
