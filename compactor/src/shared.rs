@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     memory: Mutex<Memory>,
     /// Log copies are made one at a time.
     pub copying: tokio::sync::Mutex<()>,
+    /// Snapshots are taken one at a time: a second fold agrees to the newest one only.
+    pub snapshotting: tokio::sync::Mutex<()>,
     /// A seal is planned and completed by one task at a time.
     pub sealing: tokio::sync::Mutex<()>,
     /// Conversions are planned and committed one at a time.
@@ -105,6 +107,7 @@ impl Shared {
             work_memory: WorkMemory::default(),
             memory: Mutex::default(),
             copying: tokio::sync::Mutex::default(),
+            snapshotting: tokio::sync::Mutex::default(),
             sealing: tokio::sync::Mutex::default(),
             converting: tokio::sync::Mutex::default(),
             manifests: tokio::sync::Mutex::default(),

@@ -113,6 +113,11 @@ impl Shared {
         if !(force || self.snapshot_due()) {
             return Ok(None);
         }
+        let _one = self.snapshotting.lock().await;
+        // Another one may have been taken meanwhile.
+        if !(force || self.snapshot_due()) {
+            return Ok(None);
+        }
         let lease = self.lease(LeaseKind::Snapshot, &[]).await;
         lease?;
         self.rehome_once().await?;

@@ -91,6 +91,23 @@ async fn a_snapshot_is_agreed_moves_the_floor_and_a_run_starts_from_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_by_hand_does_not_get_in_the_way_of_one_that_is_under_way() {
+    let mut world = World::new(12);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 1, &[]).await;
+    world.produce(&node, topic, 0, 3).await;
+    world.faults.add(Fault::nth(Operation::Get, 1, Effect::Delay(Duration::from_secs(2))).below("index"));
+    let by_hand = async {
+        // The other one has been written, and is not agreed to yet.
+        world.runtime.sleep(Duration::from_secs(1)).await;
+        assert!(node.cell.view().cell.snapshot.written.is_some() && node.cell.view().cell.snapshot.agreed.is_none());
+        node.compactor.snapshot_once(true).await
+    };
+    let (first, second) = tokio::join!(node.compactor.snapshot_once(true), by_hand);
+    assert!(first.unwrap().unwrap() < second.unwrap().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_snapshot_whose_put_or_agreement_fails_moves_nothing_and_the_next_one_does() {
     for operation in [Operation::Put, Operation::Get] {
         let mut world = World::new(3);
