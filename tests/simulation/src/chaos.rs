@@ -186,6 +186,7 @@ pub(crate) async fn supervise(world: Arc<World>, until: tokio::sync::watch::Rece
                 None => {}
             }
         }
+        world.find_strays();
         if world.has_graves() && (world.is_calm() || dice.chance(25)) {
             world.bury(&dice).await;
         }

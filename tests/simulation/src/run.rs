@@ -197,6 +197,7 @@ fn end_faults(world: &World) {
     for node in world.live() {
         node.log_gate.set_paused(false);
         node.gate.set_paused(false);
+        node.log.faults().forget_orders();
         node.log.faults().set_rates(Default::default());
         node.log.faults().set_delays(Default::default());
         node.log.faults().set_full(false);

@@ -243,6 +243,13 @@ impl Faults {
         plan.read_faults.insert(at, fault);
     }
 
+    /// Nothing that was ordered for an append or a read to come goes wrong any more.
+    pub fn forget_orders(&self) {
+        let mut plan = self.0.plan();
+        plan.append_faults.clear();
+        plan.read_faults.clear();
+    }
+
     /// While set, no read succeeds.
     pub fn set_reads_down(&self, down: bool) {
         self.0.plan().reads_down = down;

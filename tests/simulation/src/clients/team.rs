@@ -134,7 +134,7 @@ impl Member {
     }
 
     async fn find_place(&mut self) {
-        let Some(node) = self.coordinator().await else { return };
+        let Some(node) = self.coordinator().await else { return self.say("finds no coordinator") };
         let protocols = vec![JoinGroupRequestProtocol { name: "range".to_owned(), metadata: Bytes::from_static(b"all") }];
         let request = JoinGroupRequest {
             group_id: self.team.name.clone(),
@@ -145,7 +145,9 @@ impl Member {
             protocols,
             ..JoinGroupRequest::default()
         };
-        let Some(joined) = self.link.call(&node, 7, &request).await else { return };
+        let Some(joined) = self.link.call(&node, 7, &request).await else {
+            return self.say(&format!("joins at {}: no answer", node.name()));
+        };
         let code = ErrorCode::from_code(joined.error_code);
         if code == ErrorCode::MemberIdRequired {
             self.id.clone_from(&joined.member_id);
