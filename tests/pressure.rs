@@ -311,6 +311,57 @@ async fn what_many_fetches_hold_stays_within_its_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consumers_of_one_partition_that_do_not_read_do_not_keep_the_requests_of_all() {
+    const PARTITIONS: i32 = 12;
+    const ROUNDS: i64 = 8;
+    const REQUESTS: i64 = 32;
+    const FETCHES: usize = 3;
+    let _one = ONE_AT_A_TIME.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let node = start(data.path()).await;
+    topic(&node, "wide", PARTITIONS).await;
+    let address = node.kafka_address();
+    let mut sender = Raw::connect(address).await;
+    let one = batch(&vec![1; 80 << 10], 1, Compression::None);
+    let mut fill = async || {
+        for _ in 0..REQUESTS {
+            sender.send(9, &produce("wide", 0..PARTITIONS, &one)).await;
+            let answer = sender.receive::<ProduceRequest>(9).await;
+            assert!(answer.responses[0].partition_responses.iter().all(|partition| partition.error_code == 0));
+        }
+    };
+    fill().await;
+    let (before, mut most) = (resident_bytes().unwrap(), 0);
+    let mut stalled = Vec::new();
+    for round in 1..=ROUNDS {
+        fill().await;
+        let mut raw = Raw::with_small_buffer(address).await;
+        let mut asked = fetch("wide", 1, round * REQUESTS);
+        asked.topics[0].partitions[0].partition_max_bytes = REQUESTS as i32 * one.len() as i32;
+        // More than the sockets' buffers take.
+        for _ in 0..FETCHES {
+            raw.send(11, &asked).await;
+        }
+        stalled.push(raw);
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        most = most.max(resident_bytes().unwrap());
+    }
+    let grown = most.saturating_sub(before) / MIB as u64;
+    println!("{ROUNDS} consumers of one of {PARTITIONS} partitions that do not read: memory grew by {grown} MiB");
+    assert!(grown < 100, "{grown} MiB");
+    for mut raw in stalled {
+        for _ in 0..FETCHES {
+            let answer = raw.receive::<FetchRequest>(11).await;
+            let records = answer.responses[0].partitions[0].records.clone().unwrap().into_bytes();
+            let batches = split_batches(records).unwrap();
+            assert_eq!(batches.len() as i64, REQUESTS);
+            assert!(batches.iter().all(|batch| batch.bytes[61..] == one[61..]));
+        }
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_small_request_names_again_and_again_is_answered_once() {
     let _one = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();

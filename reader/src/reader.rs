@@ -13,6 +13,7 @@ use strandline_cache::Cache;
 use strandline_cell::Cell;
 use strandline_extents::ExtentReader;
 use strandline_object_store::{Objects, Purpose};
+use strandline_runtime::Held;
 use strandline_segment_index::SegmentIndex;
 use strandline_types::{TopicPartition, limits};
 use tokio::sync::Semaphore;
@@ -88,6 +89,11 @@ impl Reader {
     /// The room for answers that are not sent yet runs short: an answer that is not taken is in the way of others.
     pub fn is_short_of_room(&self) -> bool {
         self.shared.answers.is_short()
+    }
+
+    /// Room for a copy of what is left of an answer; none if there is none right now.
+    pub fn hold(&self, bytes: usize) -> Option<Held> {
+        self.shared.answers.hold(bytes)
     }
 
     /// Frees what a connection held: its fetch sessions.

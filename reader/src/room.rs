@@ -57,6 +57,11 @@ impl AnswerRoom {
         Some(room(permit))
     }
 
+    /// Room for exactly so many bytes (at most all), if there is some right now and nobody waits.
+    pub(crate) fn hold(&self, bytes: usize) -> Option<Room> {
+        if self.waiting.load(Ordering::Relaxed) > 0 { None } else { self.try_take(bytes.min(self.total)) }
+    }
+
     /// More room for the same answer, if there is some right now.
     pub(crate) fn grow(&self, room: &mut Room, bytes: usize) -> bool {
         let more = bytes.min(self.total).saturating_sub(room.bytes());
@@ -144,6 +149,7 @@ mod tests {
         assert!(room.is_some_and(|room| room.bytes() >= 64 << 10));
         assert_eq!(all.waiting.load(Ordering::Relaxed), 0);
         assert!(all.grow(&mut held, MIB) && held.bytes() == MIB);
+        assert!(all.hold(1).is_none());
         assert!(all.take(1, 1, PATIENCE).await.is_none());
     }
 }

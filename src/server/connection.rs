@@ -106,12 +106,13 @@ async fn write_answers<W: AsyncWrite + Unpin>(
         next = not_ready;
         if !frame.is_empty() {
             // The answer holds room of answers; those that are queued behind it, if there are any, hold room of requests.
-            let (is_followed, queue) = (next.is_some(), &queue);
+            let (is_followed, queue, reader) = (next.is_some(), &queue, &shared.services.reader);
             let is_needed = || {
                 let holds_requests = is_followed || !queue.is_empty();
-                shared.services.reader.is_short_of_room() || (holds_requests && shared.admission.is_short())
+                reader.is_short_of_room() || (holds_requests && shared.admission.is_short())
             };
-            write_frame(&mut write, frame, Transfer::of_answer(&*shared.runtime.clock), is_needed).await?;
+            let transfer = Transfer::of_answer(&*shared.runtime.clock);
+            write_frame(&mut write, frame, transfer, is_needed, |bytes| reader.hold(bytes)).await?;
         }
         if let Some(close) = close {
             tracing::debug!(reason = close.0, "connection closes");

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 /// How often a transfer that makes no progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// Rates are measured over this time.
-const WINDOW: Duration = Duration::from_secs(1);
+pub(super) const WINDOW: Duration = Duration::from_secs(1);
 /// Kafka's `connections.max.idle.ms`.
 pub(super) const IDLE: Duration = Duration::from_secs(10 * 60);
 
