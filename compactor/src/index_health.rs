@@ -20,6 +20,7 @@ impl Shared {
     /// Someone has looked at a disagreement: if the newest snapshot was agreed to, it counts no more, and the floor moves again.
     /// False if there was none, if the newest snapshot is disputed itself, or if the cell's rules are older than the command.
     pub async fn clear_disagreement_once(&self) -> Result<bool, WorkError> {
+        let _one = self.snapshotting.lock().await;
         let newest = {
             let view = self.cell.view();
             let snapshot = &view.cell.snapshot;

@@ -175,6 +175,8 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
             let result = shared.delete_manifests_of_deleted_topics().await;
             backoffs.note(&shared, "deleting manifests of a deleted topic", TopicId::ZERO, result);
         }
+        // What is over by the time that the lists are written is tried again at once.
+        let again_ms = Some(backoffs.until_ms(TopicId::ZERO)).filter(|until_ms| *until_ms > shared.steady_ms());
         let due = shared.manifests_due();
         for topic_id in &due {
             if backoffs.until_ms(*topic_id) <= shared.steady_ms() {
@@ -186,7 +188,6 @@ pub(crate) async fn manifests(shared: Arc<Shared>) {
             }
         }
         let due = shared.manifests_due();
-        let again_ms = Some(backoffs.until_ms(TopicId::ZERO)).filter(|until_ms| *until_ms > shared.steady_ms());
         let next_ms = due.iter().map(|topic_id| backoffs.until_ms(*topic_id).max(shared.steady_ms())).chain(again_ms).min();
         if !pause(&shared, shared.options.manifest_interval).await || !wait(&shared, &mut watch, next_ms).await {
             return;

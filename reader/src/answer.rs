@@ -1,13 +1,13 @@
 //! What is answered for each partition, and the whole of it as Kafka's message.
 
 use crate::plan::{Isolation, Watermarks};
-use crate::room::Room;
+use crate::room::{AnswerRoom, Room};
 use crate::session::{PartitionKey, TopicKey};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use strandline_index::AbortedTransaction;
 use strandline_types::TopicId;
 use strandline_wire::messages::fetch::{self, FetchResponse, FetchableTopicResponse, PartitionData};
-use strandline_wire::{ErrorCode, Records};
+use strandline_wire::{ErrorCode, Frame, Records};
 
 /// The answer for one partition.
 #[derive(Debug)]
@@ -137,10 +137,25 @@ pub(crate) fn hold(answers: &mut [PartitionAnswer], mut room: Room) {
     }
 }
 
+/// Copies what is left of a frame, for as long as there is room: piece by piece, so that room and memory are given back as it goes
+/// out. Whether that was all.
+pub(crate) fn copy_left(frame: &mut Frame, room: &AnswerRoom) -> bool {
+    let mut pieces = Vec::new();
+    while frame.has_remaining() {
+        let bytes = frame.len().min(HELD_TOGETHER_BYTES);
+        let Some(room) = room.hold(bytes) else { break };
+        pieces.push(Bytes::from_owner(Held { bytes: frame.copy_to_bytes(bytes), _room: room }));
+    }
+    let rest = std::mem::replace(frame, Frame::new(pieces));
+    let all = rest.is_empty();
+    frame.append(rest);
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::AnswerRoom;
+    use std::sync::Arc;
     use std::time::Duration;
 
     #[tokio::test]
@@ -164,5 +179,27 @@ mod tests {
         }
         let full = 1 << 20;
         assert_eq!(free, [full - total, full - total, full - total + (80 << 10), full - 10, full]);
+    }
+
+    #[tokio::test]
+    async fn a_copy_takes_room_as_it_can_and_gives_it_back_as_it_goes_out() {
+        let all = AnswerRoom::new(400 << 10);
+        let whole: Arc<[u8]> = (0..1_u32 << 20).map(|at| (at % 251) as u8).collect();
+        let own = Bytes::from_owner(whole.clone());
+        let parts = [own.slice(5..100_005), own.slice(200_000..300_000)];
+        drop(own);
+        let expected = parts.concat();
+        let mut frame = Frame::new(parts);
+        let others = all.hold(300 << 10).unwrap();
+        assert!(!copy_left(&mut frame, &all), "there is no room for all of it");
+        assert_eq!((all.free(), Arc::strong_count(&whole)), (36 << 10, 2));
+        drop(others);
+        assert!(copy_left(&mut frame, &all));
+        assert_eq!(Arc::strong_count(&whole), 1);
+        assert_eq!(all.free(), (400 << 10) - expected.len());
+        let first = frame.copy_to_bytes(100_000);
+        assert_eq!(all.free(), (400 << 10) - expected.len() + (64 << 10));
+        assert_eq!([first, frame.into_bytes()].concat(), expected);
+        assert_eq!(all.free(), 400 << 10);
     }
 }

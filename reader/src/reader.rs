@@ -1,5 +1,6 @@
 //! The reader and what it is made of.
 
+use crate::answer::copy_left;
 use crate::error::{Reports, ServeError};
 use crate::footers::Footers;
 use crate::history::History;
@@ -13,9 +14,9 @@ use strandline_cache::Cache;
 use strandline_cell::Cell;
 use strandline_extents::ExtentReader;
 use strandline_object_store::{Objects, Purpose};
-use strandline_runtime::Held;
 use strandline_segment_index::SegmentIndex;
 use strandline_types::{TopicPartition, limits};
+use strandline_wire::Frame;
 use tokio::sync::Semaphore;
 
 /// Settings of the reader. The defaults are those of [`limits`].
@@ -91,9 +92,9 @@ impl Reader {
         self.shared.answers.is_short()
     }
 
-    /// Room for a copy of what is left of an answer; none if there is none right now.
-    pub fn hold(&self, bytes: usize) -> Option<Held> {
-        self.shared.answers.hold(bytes)
+    /// What is left of an answer lies in memory of its own from here on, as far as there is room right now. Whether that was all.
+    pub fn copy_left(&self, frame: &mut Frame) -> bool {
+        copy_left(frame, &self.shared.answers)
     }
 
     /// Frees what a connection held: its fetch sessions.

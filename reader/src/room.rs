@@ -139,17 +139,19 @@ mod tests {
         let all = AnswerRoom::new(MIB);
         let mut held = all.take(MIB, MIB, PATIENCE).await.unwrap();
         let part = held.split(MIB / 2).unwrap();
+        drop(held.split(1_000));
+        assert!(all.hold(1_001).is_none() && all.hold(1_000).is_some());
         let waits = all.take(MIB, 1, PATIENCE);
         let gives_back = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert!(all.is_short());
+            assert!(all.hold(1).is_none(), "others wait");
             drop(part);
         };
         let (room, ()) = tokio::join!(waits, gives_back);
         assert!(room.is_some_and(|room| room.bytes() >= 64 << 10));
         assert_eq!(all.waiting.load(Ordering::Relaxed), 0);
         assert!(all.grow(&mut held, MIB) && held.bytes() == MIB);
-        assert!(all.hold(1).is_none());
         assert!(all.take(1, 1, PATIENCE).await.is_none());
     }
 }

@@ -4,7 +4,6 @@ use super::pressure::{Admitted, Transfer, WINDOW};
 use bytes::Buf;
 use futures::future::{BoxFuture, FutureExt};
 use std::io::{self, IoSlice};
-use strandline_runtime::Held;
 use strandline_wire::Frame;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -58,36 +57,32 @@ impl Answer {
 /// that it holds. A client that does not take it may keep it waiting for as long as nobody needs that room.
 ///
 /// What a segment lies in may be many times as large: a request's frame with the records of many partitions. So what is left
-/// after a while is copied, into room from `hold`, once there is some.
+/// after a while is copied by `copy_left`, which is asked again if that was not all.
 pub(super) async fn write_frame<W: AsyncWrite + Unpin>(
     write: &mut W,
     mut frame: Frame,
     mut transfer: Transfer<'_>,
     is_needed: impl Fn() -> bool,
-    hold: impl Fn(usize) -> Option<Held>,
+    copy_left: impl Fn(&mut Frame) -> bool,
 ) -> io::Result<()> {
     const SLICES: usize = 64;
     let late = tokio::time::sleep(WINDOW);
     tokio::pin!(late);
-    let mut copied = None;
+    let mut is_copied = false;
     while frame.has_remaining() {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = frame.chunks_vectored(&mut slices);
         let written = tokio::select! {
             biased;
             written = transfer.step(write.write_vectored(&slices[..count]), &is_needed) => Some(written??),
-            () = &mut late, if copied.is_none() => None,
+            () = &mut late, if !is_copied => None,
         };
         match written {
             Some(0) => return Err(io::ErrorKind::WriteZero.into()),
             Some(written) => frame.advance(written),
             None => {
-                copied = hold(frame.len());
-                if copied.is_some() {
-                    frame = Frame::new([frame.copy_to_bytes(frame.len())]);
-                } else {
-                    late.set(tokio::time::sleep(WINDOW));
-                }
+                is_copied = copy_left(&mut frame);
+                late.set(tokio::time::sleep(WINDOW));
             }
         }
     }
@@ -100,10 +95,10 @@ mod tests {
     use bytes::Bytes;
     use std::pin::Pin;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Poll};
     use std::time::Duration;
     use tokio::io::AsyncReadExt;
-    use tokio::sync::Semaphore;
 
     /// Takes a few bytes at a time, across slices.
     struct Slow(Vec<u8>);
@@ -143,48 +138,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_stands_still_keeps_its_own_bytes_alone() {
+    async fn what_was_not_taken_in_time_is_copied_once_there_is_room() {
         let clock = strandline_runtime::VirtualClock::new(0);
-        let room = Arc::new(Semaphore::new(1_000));
-        let hold = |bytes: usize| {
-            let permit = room.clone().try_acquire_many_owned(bytes as u32).ok()?;
-            Some(Held::new(permit, metrics::Gauge::noop()))
-        };
-        let large: Arc<[u8]> = (0..=255).collect();
-        let frame = || {
-            let large = Bytes::from_owner(large.clone());
-            Frame::new([large.slice(10..20), large.slice(100..150)])
+        let whole: Arc<[u8]> = (0..=255).collect();
+        let own = Bytes::from_owner(whole.clone());
+        let frame = Frame::new([own.slice(10..20), own.slice(100..150)]);
+        drop(own);
+        let asked = AtomicUsize::new(0);
+        let copy_left = |left: &mut Frame| {
+            let has_room = asked.fetch_add(1, Ordering::Relaxed) > 0;
+            if has_room {
+                assert_eq!(left.len(), 40);
+                *left = Frame::new([left.copy_to_bytes(40)]);
+            }
+            has_room
         };
         let (mut writer, mut client) = tokio::io::duplex(20);
-        let writes = write_frame(&mut writer, frame(), Transfer::of_answer(&clock), || false, hold);
+        let writes = write_frame(&mut writer, frame, Transfer::of_answer(&clock), || false, copy_left);
         let reads = async {
-            tokio::time::sleep(WINDOW - Duration::from_millis(1)).await;
-            assert_eq!((Arc::strong_count(&large), room.available_permits()), (2, 1_000));
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            assert_eq!((Arc::strong_count(&large), room.available_permits()), (1, 960), "what is left, and nothing else");
-            tokio::time::sleep(WINDOW * 100).await;
+            for (wait, times, holders) in [(WINDOW - STEP, 0, 2), (STEP * 2, 1, 2), (WINDOW, 2, 1), (WINDOW * 100, 2, 1)] {
+                tokio::time::sleep(wait).await;
+                assert_eq!((asked.load(Ordering::Relaxed), Arc::strong_count(&whole)), (times, holders), "{wait:?}");
+            }
             let mut got = vec![0; 60];
-            client.read_exact(&mut got[..30]).await.unwrap();
-            assert_eq!(room.available_permits(), 960, "the copy goes as a whole");
-            client.read_exact(&mut got[30..]).await.unwrap();
+            client.read_exact(&mut got).await.unwrap();
             got
         };
         let (written, got) = tokio::join!(writes, reads);
         written.unwrap();
-        assert_eq!(got, [&large[10..20], &large[100..150]].concat());
-        assert_eq!(room.available_permits(), 1_000);
-        // Room comes late.
-        let others = hold(990).unwrap();
-        let (mut writer, mut client) = tokio::io::duplex(20);
-        let writes = write_frame(&mut writer, frame(), Transfer::of_answer(&clock), || false, hold);
-        let reads = async {
-            tokio::time::sleep(WINDOW * 3 / 2).await;
-            assert_eq!(Arc::strong_count(&large), 2);
-            drop(others);
-            tokio::time::sleep(WINDOW).await;
-            assert_eq!(Arc::strong_count(&large), 1);
-            client.read_exact(&mut [0; 60]).await.unwrap();
-        };
-        tokio::join!(writes, reads).0.unwrap();
+        assert_eq!(got, [&whole[10..20], &whole[100..150]].concat());
     }
+
+    const STEP: Duration = Duration::from_millis(1);
 }

@@ -112,7 +112,7 @@ async fn write_answers<W: AsyncWrite + Unpin>(
                 reader.is_short_of_room() || (holds_requests && shared.admission.is_short())
             };
             let transfer = Transfer::of_answer(&*shared.runtime.clock);
-            write_frame(&mut write, frame, transfer, is_needed, |bytes| reader.hold(bytes)).await?;
+            write_frame(&mut write, frame, transfer, is_needed, |left| reader.copy_left(left)).await?;
         }
         if let Some(close) = close {
             tracing::debug!(reason = close.0, "connection closes");

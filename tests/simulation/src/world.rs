@@ -199,7 +199,12 @@ impl World {
     /// Runs that joined and did not come up are known to nobody but the log: who looks at the list of nodes finds them.
     pub fn find_strays(&self) {
         let live = self.live();
-        let Some(node) = live.first().filter(|_| live.len() == self.shape.nodes) else { return };
+        // One that stops says so itself.
+        if live.len() < self.shape.nodes || self.is_stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        // A node that sleeps has an old list.
+        let Some(node) = live.iter().find(|node| node.log_gate.is_open() && node.gate.is_open()) else { return };
         let mut graves = locked(&self.graves);
         let is_known = |run: &Incarnation| graves.contains(run) || live.iter().any(|node| node.cell.incarnation() == *run);
         let strays: Vec<_> = node.cell.view().nodes.keys().filter(|run| !is_known(run)).copied().collect();
