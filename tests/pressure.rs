@@ -23,7 +23,7 @@ use strandline_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic}
 use strandline_wire::messages::offset_fetch::OffsetFetchRequestGroup;
 use strandline_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use strandline_wire::messages::{DescribeGroupsRequest, OffsetFetchRequest};
-use strandline_wire::records::{BatchBuilder, BatchOptions, Compression, split_batches};
+use strandline_wire::records::{BATCH_HEADER_BYTES, BatchBuilder, BatchOptions, Compression, split_batches};
 use strandline_wire::{ErrorCode, Request};
 use support::start_with;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -356,7 +356,7 @@ async fn consumers_of_one_partition_that_do_not_read_do_not_keep_the_requests_of
             let records = answer.responses[0].partitions[0].records.clone().unwrap().into_bytes();
             let batches = split_batches(records).unwrap();
             assert_eq!(batches.len() as i64, batches_asked);
-            assert!(batches.iter().all(|batch| batch.bytes[61..] == one[61..]));
+            assert!(batches.iter().all(|batch| batch.bytes[BATCH_HEADER_BYTES..] == one[BATCH_HEADER_BYTES..]));
         }
     }
     node.stop().await;

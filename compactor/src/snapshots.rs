@@ -110,11 +110,7 @@ impl Shared {
 
     /// Takes a snapshot (if it is due, or `force`), has it agreed, moves the floor and trims. Returns the seq it holds.
     pub async fn snapshot_once(&self, force: bool) -> Result<Option<Seq>, WorkError> {
-        if !(force || self.snapshot_due()) {
-            return Ok(None);
-        }
         let _one = self.snapshotting.lock().await;
-        // Another one may have been taken meanwhile.
         if !(force || self.snapshot_due()) {
             return Ok(None);
         }
