@@ -12,8 +12,8 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use strandline_bronze::{Format as WantedFormat, fresh_path};
 use strandline_commands::{Convert, LeaseKind, Lost};
-use strandline_extents::ExtentError;
-use strandline_index::{Extent, ExtentPlace, Refusal};
+use strandline_extents::{DamagedBatch, ExtentError};
+use strandline_index::{Extent, Refusal};
 use strandline_object_store::{Purpose, crc32c};
 use strandline_topic_config::{FormatPreference, TopicConfig};
 use strandline_types::{TopicId, TopicPartition, limits};
@@ -167,7 +167,7 @@ impl Shared {
             }
             let mut failed = Vec::new();
             for (extent, original) in extents.iter().zip(&input.extents) {
-                match self.extents.bytes(extent).await {
+                match self.sound_bytes(plan, input.partition, extent, original).await? {
                     Ok(bytes) if failed.is_empty() => found.push(bytes),
                     Ok(_) => {}
                     Err(error) => failed.push((*original, self.failure(plan, input.partition, original, &error).await?)),
@@ -187,6 +187,32 @@ impl Shared {
         plan.bytes = inputs.iter().flat_map(|input| &input.extents).map(|extent| extent.length).sum();
         plan.inputs = inputs;
         Ok(found)
+    }
+
+    /// The bytes of an extent; of one that was given up, those that are sound, and the others are kept.
+    async fn sound_bytes(
+        &self,
+        plan: &ConversionPlan,
+        partition: i32,
+        extent: &Extent,
+        original: &Extent,
+    ) -> Result<Result<Bytes, ExtentError>, WorkError> {
+        let error = match self.extents.bytes(extent).await {
+            Err(error @ ExtentError::Damaged { .. }) => error,
+            read => return Ok(read),
+        };
+        if !self.memory().unreadable.is_salvaged(plan.topic_id, partition, original) {
+            return Ok(Err(error));
+        }
+        let salvaged = match self.extents.salvaged(extent).await {
+            Ok(salvaged) => salvaged,
+            Err(error) => return Ok(Err(error)),
+        };
+        for DamagedBatch { offsets, bytes } in salvaged.damaged {
+            let (start, end) = (offsets.start, offsets.end);
+            self.set_aside(plan, &Quarantined { partition, start, end, bytes, reason: error.to_string() }).await?;
+        }
+        Ok(Ok(salvaged.bytes))
     }
 
     fn note_read(&self, topic_id: TopicId, input: &PartitionInput, failed: &[(Extent, Failure)]) -> Vec<Extent> {
@@ -227,13 +253,26 @@ impl Shared {
         Ok(Failure::Lost)
     }
 
-    /// Keeps what there is of an extent whose bytes are gone or damaged, and makes its offsets a hole: the topic goes on.
+    /// Keeps what there is of an extent whose bytes are gone or damaged, and makes its offsets a hole: the topic goes on. Of one that is
+    /// damaged in part the sound batches become rows with the next conversion, and the offsets of the others a hole there.
     async fn give_up(&self, plan: &ConversionPlan, partition: i32, extent: &Extent) -> Result<(), WorkError> {
         let error = match self.extents.bytes(extent).await {
             Err(error @ (ExtentError::Missing { .. } | ExtentError::Damaged { .. })) => error,
             Ok(_) | Err(ExtentError::Unavailable { .. }) => return Ok(()),
         };
-        let bytes = self.raw_extent(extent).await.unwrap_or_default();
+        if matches!(error, ExtentError::Damaged { .. }) {
+            match self.extents.salvaged(extent).await {
+                Ok(salvaged) => {
+                    if !salvaged.damaged.is_empty() {
+                        self.memory().unreadable.salvage(plan.topic_id, partition, *extent);
+                    }
+                    return Ok(());
+                }
+                Err(ExtentError::Unavailable { .. }) => return Ok(()),
+                Err(ExtentError::Missing { .. } | ExtentError::Damaged { .. }) => {}
+            }
+        }
+        let bytes = self.extents.raw(extent).await.unwrap_or_default();
         metrics::counter!("strandline_lost_extents_total").increment(1);
         let quarantined = Quarantined { partition, start: extent.start, end: extent.end, bytes, reason: error.to_string() };
         self.set_aside(plan, &quarantined).await?;
@@ -246,20 +285,6 @@ impl Shared {
     pub(crate) async fn extent_bytes(&self, partition: TopicPartition, extent: &Extent) -> Result<Bytes, WorkError> {
         let topic = partition.topic_id.to_string();
         self.extents.bytes(extent).await.map_err(|error| unreadable(&topic, partition.partition, extent, &error))
-    }
-
-    /// The bytes of an extent as they lie there, whatever they are.
-    async fn raw_extent(&self, extent: &Extent) -> Option<Bytes> {
-        match extent.place {
-            ExtentPlace::Inline { seq, position } => {
-                self.cell.log().read_payload(seq, position..position.checked_add(extent.length)?).await.ok()
-            }
-            ExtentPlace::Object { name, position } => {
-                let range = position..position.checked_add(extent.length)?;
-                self.objects.get_range(Purpose::Fresh, &format!("wal/{name}"), range).await.ok()
-            }
-            ExtentPlace::Marker { .. } | ExtentPlace::Hole => None,
-        }
     }
 
     /// Keeps what cannot become rows under `corrupt/`, and says so loudly.

@@ -33,6 +33,8 @@ struct Tried {
 #[derive(Debug, Default)]
 pub(crate) struct Unreadable {
     partitions: BTreeMap<(TopicId, i32), Trouble>,
+    /// Those that were given up and of which some batches are sound: these are converted. By topic, partition and first offset.
+    salvaged: BTreeMap<(TopicId, i32, i64), Extent>,
 }
 
 impl Unreadable {
@@ -91,8 +93,19 @@ impl Unreadable {
         given_up
     }
 
+    /// From here on what is sound of this extent is converted.
+    pub fn salvage(&mut self, topic_id: TopicId, partition: i32, extent: Extent) {
+        self.salvaged.insert((topic_id, partition, extent.start), extent);
+    }
+
+    /// Whether what is sound of this extent is to be converted.
+    pub fn is_salvaged(&self, topic_id: TopicId, partition: i32, extent: &Extent) -> bool {
+        self.salvaged.get(&(topic_id, partition, extent.start)) == Some(extent)
+    }
+
     /// Forgets extents that are no more, or lie elsewhere.
     pub fn retain(&mut self, exists: impl Fn(TopicId, i32, &Extent) -> bool) {
+        self.salvaged.retain(|(topic_id, partition, _), extent| exists(*topic_id, *partition, extent));
         self.partitions.retain(|(topic_id, partition), trouble| {
             trouble.extents.retain(|_, tried| exists(*topic_id, *partition, &tried.extent));
             !trouble.extents.is_empty()

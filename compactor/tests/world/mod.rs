@@ -144,6 +144,53 @@ impl World {
 
     /// Appends a batch of records and notes them in the model; returns the first offset.
     pub async fn produce(&mut self, node: &Node, topic_id: TopicId, partition: i32, records: usize) -> i64 {
+        let (bytes, seen, max, delta) = self.batch(records);
+        let base = self.append(node, topic_id, partition, bytes, records as u32, max, delta).await;
+        self.remember(node, topic_id, partition, base, seen);
+        base
+    }
+
+    /// Batches of so many records each that become one extent; of those that are named one bit changed on the way into the log. Their
+    /// first offsets.
+    pub async fn produce_together(
+        &mut self,
+        node: &Node,
+        topic_id: TopicId,
+        partition: i32,
+        records: &[usize],
+        damaged: &[usize],
+    ) -> Vec<i64> {
+        let (mut batches, mut payload, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, records) in records.iter().enumerate() {
+            let (bytes, of_batch, max, delta) = self.batch(*records);
+            let mut bytes = bytes.to_vec();
+            if damaged.contains(&at) {
+                bytes[70] ^= 1;
+            }
+            batches.push(batch_command(bytes.len(), *records as u32, max, delta));
+            payload.push(Bytes::from(bytes));
+            seen.push(of_batch);
+        }
+        let produce = Produce { topic_id: topic_id.0.to_vec(), partition, object: 0, position: 0, batches };
+        let submission = Submission { commands: vec![produce.into()], payload, objects: Vec::new() };
+        let Outcome::Produced(outcomes) = node.cell.submit(submission).await.unwrap().outcomes.remove(0) else { panic!() };
+        let mut bases = Vec::new();
+        for (outcome, seen) in outcomes.into_iter().zip(seen) {
+            let BatchOutcome::Appended { base_offset, .. } = outcome else { panic!("{outcome:?}") };
+            self.remember(node, topic_id, partition, base_offset, seen);
+            bases.push(base_offset);
+        }
+        bases
+    }
+
+    /// These records are lost.
+    pub fn forget(&mut self, topic_id: TopicId, partition: i32, mut offsets: std::ops::Range<i64>) {
+        let model = self.model.entry((topic_id, partition)).or_default();
+        assert!(offsets.all(|offset| model.remove(&offset).is_some()));
+    }
+
+    /// A batch, what is in it, and the largest time with where it is first.
+    fn batch(&mut self, records: usize) -> (Bytes, Vec<Seen>, i64, u32) {
         let now_ms = self.runtime.clock.now_ms();
         let mut builder = BatchBuilder::new(BatchOptions::default());
         let mut seen = Vec::new();
@@ -158,11 +205,14 @@ impl World {
             let headers = headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect();
             seen.push(Seen { timestamp_ms: now_ms + number % 5, key, value, headers });
         }
-        let bytes = builder.finish(None).unwrap();
         let max = seen.iter().map(|seen| seen.timestamp_ms).max().unwrap();
         let delta = seen.iter().position(|seen| seen.timestamp_ms == max).unwrap();
-        let base = self.append(node, topic_id, partition, bytes, records as u32, max, delta as u32).await;
+        (builder.finish(None).unwrap(), seen, max, delta as u32)
+    }
+
+    fn remember(&mut self, node: &Node, topic_id: TopicId, partition: i32, base: i64, seen: Vec<Seen>) {
         let log_append = node.cell.view().topics[&topic_id].log_append_time();
+        let now_ms = self.runtime.clock.now_ms();
         let model = self.model.entry((topic_id, partition)).or_default();
         for (offset, mut record) in (base..).zip(seen) {
             if log_append {
@@ -170,7 +220,6 @@ impl World {
             }
             model.insert(offset, record);
         }
-        base
     }
 
     /// Appends bytes as they are.
@@ -185,17 +234,7 @@ impl World {
         max_timestamp_ms: i64,
         max_timestamp_delta: u32,
     ) -> i64 {
-        let batch = Batch {
-            length: bytes.len() as u32,
-            last_offset_delta: records - 1,
-            producer_id: -1,
-            producer_epoch: -1,
-            base_sequence: -1,
-            attributes: 0,
-            max_timestamp_ms,
-            max_timestamp_delta,
-            min_timestamp_ms: max_timestamp_ms,
-        };
+        let batch = batch_command(bytes.len(), records, max_timestamp_ms, max_timestamp_delta);
         let produce = Produce { topic_id: topic_id.0.to_vec(), partition, object: 0, position: 0, batches: vec![batch] };
         let submission = Submission { commands: vec![produce.into()], payload: vec![bytes], objects: Vec::new() };
         match node.cell.submit(submission).await.unwrap().outcomes.remove(0) {
@@ -343,6 +382,20 @@ impl World {
             let expected = model.into_iter().filter(|(offset, _)| (partition.log_start..partition.watermark).contains(offset));
             assert_eq!(shown, expected.collect::<BTreeMap<_, _>>());
         }
+    }
+}
+
+fn batch_command(length: usize, records: u32, max_timestamp_ms: i64, max_timestamp_delta: u32) -> Batch {
+    Batch {
+        length: length as u32,
+        last_offset_delta: records - 1,
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
+        attributes: 0,
+        max_timestamp_ms,
+        max_timestamp_delta,
+        min_timestamp_ms: max_timestamp_ms,
     }
 }
 

@@ -6,8 +6,13 @@ use std::ops::Range;
 use strandline_index::Extent;
 use strandline_wal::{BATCH_HEADER_BYTES, verify_batches};
 
-/// Where a batch's last offset delta lies.
-const LAST_OFFSET_DELTA: Range<usize> = 23..27;
+/// Where a batch's length lies, of what follows it.
+pub(crate) const LENGTH: Range<usize> = 8..12;
+/// Where its format lies, and which it is.
+pub(crate) const MAGIC_AT: usize = 16;
+pub(crate) const MAGIC: u8 = 2;
+/// Where its last offset delta lies.
+pub(crate) const LAST_OFFSET_DELTA: Range<usize> = 23..27;
 
 /// Holds the bytes against the batches' own CRCs, and the offsets that they take against the extent's.
 pub(crate) fn check(home: Home, extent: &Extent, bytes: &[u8]) -> Result<(), ExtentError> {
@@ -16,6 +21,10 @@ pub(crate) fn check(home: Home, extent: &Extent, bytes: &[u8]) -> Result<(), Ext
     let mut rest = bytes;
     let mut offsets: i64 = 0;
     while let Some(header) = rest.get(..BATCH_HEADER_BYTES) {
+        // Its own checksum does not cover it.
+        if header[MAGIC_AT] != MAGIC {
+            return Err(damaged(format!("a batch has the format {}", header[MAGIC_AT])));
+        }
         offsets += i64::from(number(header, LAST_OFFSET_DELTA)) + 1;
         rest = rest.get(batch_bytes(header)..).unwrap_or_default();
     }
@@ -34,13 +43,13 @@ pub(crate) fn ends_with_a_batch(bytes: &[u8]) -> bool {
     at == bytes.len()
 }
 
-fn number(header: &[u8], range: Range<usize>) -> i32 {
+pub(crate) fn number(header: &[u8], range: Range<usize>) -> i32 {
     header[range].try_into().map(i32::from_be_bytes).unwrap_or(-1)
 }
 
 /// The length of the batch that begins so.
-fn batch_bytes(header: &[u8]) -> usize {
-    usize::try_from(i64::from(number(header, 8..12)) + 12).unwrap_or(usize::MAX)
+pub(crate) fn batch_bytes(header: &[u8]) -> usize {
+    usize::try_from(i64::from(number(header, LENGTH)) + LENGTH.end as i64).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

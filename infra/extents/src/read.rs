@@ -1,6 +1,7 @@
 //! Reading.
 
 use crate::check::{check, ends_with_a_batch};
+use crate::salvage::{Salvaged, salvage};
 use crate::span::{Home, Span, groups, home_of, spans};
 use crate::{ExtentError, is_most_of};
 use bytes::{Bytes, BytesMut};
@@ -69,6 +70,36 @@ impl ExtentReader {
     pub async fn bytes(&self, extent: &Extent) -> Result<Bytes, ExtentError> {
         let mut bytes = self.bytes_of(std::slice::from_ref(extent)).await?;
         Ok(bytes.pop().unwrap_or_default())
+    }
+
+    /// What is left of an extent that [`Self::bytes`] called damaged; all of it, if nothing is wrong any more.
+    ///
+    /// # Errors
+    /// [`ExtentError`]; `Damaged` if it cannot be told which of its batches are sound, or none is.
+    pub async fn salvaged(&self, extent: &Extent) -> Result<Salvaged, ExtentError> {
+        let bytes = self.raw(extent).await?;
+        let Some((home, _)) = home_of(extent) else { return Ok(Salvaged { bytes, damaged: Vec::new() }) };
+        match check(home, extent, &bytes) {
+            Ok(()) => Ok(Salvaged { bytes, damaged: Vec::new() }),
+            Err(error) => salvage(extent, &bytes).ok_or(error),
+        }
+    }
+
+    /// The bytes of one extent as they lie there, whatever they are; empty for markers and holes.
+    ///
+    /// # Errors
+    /// [`ExtentError`]; `Damaged` where not even their place can be told.
+    pub async fn raw(&self, extent: &Extent) -> Result<Bytes, ExtentError> {
+        let Some((home, range)) = home_of(extent) else { return Ok(Bytes::new()) };
+        let Home::Entry(seq) = home else { return self.range(home, range).await };
+        // A payload that is read whole is held against its checksum, and refused.
+        let middle = range.start + (range.end - range.start) / 2;
+        let mut bytes = BytesMut::with_capacity((range.end - range.start) as usize);
+        for part in [range.start..middle, middle..range.end] {
+            let read = self.log.read_payload(seq, part).await;
+            bytes.extend_from_slice(&read.map_err(|error| ExtentError::of_log(home.place(), error))?);
+        }
+        Ok(bytes.freeze())
     }
 
     /// The batches of many extents, in the same order, one per extent. Neighbours in one payload or object are read

@@ -9,9 +9,10 @@ use std::time::Duration;
 use strandline_cache::Cache;
 use strandline_cell::{Cell, CellOptions, JoinAs, Submission};
 use strandline_commands::{Batch, CreateTopic, NewObject, Produce, Role};
+use strandline_commit_log::embedded::Options;
 use strandline_commit_log::memory::ReadFault;
 use strandline_commit_log::{
-    AppendError, CommitLog, Entry, Floor, FloorError, MemoryCommitLog, ReadAgain, ReadError, Tail, TrimError,
+    AppendError, CommitLog, EmbeddedCommitLog, Entry, Floor, FloorError, MemoryCommitLog, ReadAgain, ReadError, Tail, TrimError,
 };
 use strandline_extents::{ExtentError, ExtentReader};
 use strandline_index::{Extent, ExtentPlace, Index};
@@ -68,9 +69,13 @@ async fn world(takes_any_payload: bool) -> World {
 }
 
 async fn node(runtime: &Runtime, log: &MemoryCommitLog, port: u16) -> Cell {
+    node_on(runtime, Arc::new(log.clone()), port).await
+}
+
+async fn node_on(runtime: &Runtime, log: Arc<dyn CommitLog>, port: u16) -> Cell {
     let join = JoinAs { host: "127.0.0.1".to_owned(), port, zone: String::new(), roles: vec![Role::Reader], sole: false };
     let options = CellOptions { join, accept_clock: false, poll: Duration::from_millis(100) };
-    Cell::start(runtime.clone(), Arc::new(log.clone()), Index::default(), options).await.unwrap()
+    Cell::start(runtime.clone(), log, Index::default(), options).await.unwrap()
 }
 
 impl World {
@@ -293,4 +298,55 @@ async fn what_comes_damaged_past_the_page_cache_is_looked_at_once_more() {
     assert_eq!(reader(false).bytes_of(&extents).await.unwrap(), wanted);
     let error = reader(true).bytes_of(&extents).await.unwrap_err();
     assert!(matches!(error, ExtentError::Damaged { .. }) && !error.is_retriable(), "{error}");
+}
+
+/// The embedded log has a checksum over an entry's whole payload, which says no more than that something is wrong.
+#[tokio::test]
+async fn an_entry_of_the_embedded_log_with_one_damaged_batch_has_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Runtime::system();
+    let open = async || {
+        let opened = EmbeddedCommitLog::open(folder.path(), Options::default(), runtime.clone()).await;
+        Arc::new(opened.unwrap())
+    };
+    let sent: Vec<Bytes> = (1..4).map(|n| batch(n, &[n as u8; 300])).collect();
+    let (extent, log) = {
+        let log = open().await;
+        let cell = node_on(&runtime, log.clone(), 9092).await;
+        let create = CreateTopic {
+            topic_id: TOPIC.0.to_vec(),
+            name: "t".to_owned(),
+            partitions: 1,
+            replication_factor: 1,
+            configs: Vec::new(),
+        };
+        cell.submit(Submission::one(create)).await.unwrap();
+        let command = Produce {
+            batches: sent.iter().zip(1..).flat_map(|(bytes, records)| produce(0, 0, 0, bytes, records).batches).collect(),
+            ..produce(0, 0, 0, &sent[0], 1)
+        };
+        cell.submit(Submission { commands: vec![command.into()], payload: sent.clone(), objects: Vec::new() }).await.unwrap();
+        let extents = cell.view().topics[&TOPIC].partitions[0].extents.clone();
+        assert_eq!(extents.len(), 1);
+        (extents[0], log)
+    };
+    let reader = ExtentReader::new(log, Objects::in_memory(&runtime), Purpose::Fresh);
+    assert_eq!(reader.bytes(&extent).await.unwrap(), sent.concat());
+    assert!(reader.salvaged(&extent).await.unwrap().damaged.is_empty());
+    let file = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let file = file.into_iter().find(|path| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(sent[1].len()).any(|window| window == sent[1])
+    });
+    let file = file.unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(sent[1].len()).position(|window| window == sent[1]).unwrap();
+    bytes[at + 100] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    assert!(matches!(reader.bytes(&extent).await, Err(ExtentError::Damaged { .. })));
+    assert_eq!(reader.raw(&extent).await.unwrap().len(), sent.concat().len());
+    let salvaged = reader.salvaged(&extent).await.unwrap();
+    assert!(salvaged.bytes.starts_with(&sent[0]) && salvaged.bytes.ends_with(&sent[2]));
+    let damaged: Vec<_> = salvaged.damaged.iter().map(|batch| (batch.offsets.clone(), batch.bytes.len())).collect();
+    assert_eq!(damaged, [(1..3, sent[1].len())]);
 }
