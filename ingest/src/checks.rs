@@ -21,8 +21,6 @@ const _: () = assert!(LARGE_DECOMPRESSING_BYTES >= limits::DECOMPRESSED_BATCH_BY
 const _: () = assert!(LARGE_DECOMPRESSING_BYTES >= 2 * limits::BATCH_BYTES);
 /// Compressed data that is larger than this part of a bound most likely passes it, or takes too long for the thread: that is not tried.
 const USUAL_RATIO: usize = 4;
-/// LZ4 decompresses at gigabytes a second: what may fit is tried.
-const LZ4_RATIO: usize = 2;
 
 /// How large a batch is thought to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +31,15 @@ enum Size {
 }
 
 impl Size {
-    fn first(bytes: usize, decompresses: Option<Compression>, recompresses: bool) -> Self {
-        let most = match decompresses {
-            None => limits::INLINE_BATCH_BYTES,
-            Some(Compression::Lz4) => limits::INLINE_DECOMPRESSED_BYTES / LZ4_RATIO,
-            Some(_) => limits::INLINE_DECOMPRESSED_BYTES / USUAL_RATIO,
+    /// `most_bytes` can come out of it, if that is known.
+    fn first(bytes: usize, decompresses: bool, recompresses: bool, most_bytes: Option<usize>) -> Self {
+        let quick = match decompresses {
+            true => {
+                bytes <= limits::INLINE_DECOMPRESSED_BYTES / USUAL_RATIO
+                    || most_bytes.is_some_and(|most| most <= limits::INLINE_DECOMPRESSED_BYTES)
+            }
+            false => bytes <= limits::INLINE_BATCH_BYTES,
         };
-        let quick = bytes <= most;
         match bytes {
             _ if quick && !recompresses => Self::Inline,
             0..=limits::SMALL_DECOMPRESSED_BYTES => Self::Small,
@@ -121,10 +121,9 @@ impl Checks {
         request: &mut RequestChecks,
     ) -> Result<Checked, Failure> {
         let codec = offered.codec();
-        let compressed = codec.filter(|codec| *codec != Compression::None);
-        let decompresses = compressed.is_some();
+        let decompresses = codec.is_some_and(|codec| codec != Compression::None);
         let recompresses = codec.is_some_and(|codec| asked_codec(&offered.topic.config, codec).is_some());
-        let mut size = Size::first(offered.bytes.len(), compressed, recompresses);
+        let mut size = Size::first(offered.bytes.len(), decompresses, recompresses, offered.most_decompressed_bytes());
         loop {
             let bound = size.bound(recompresses).min(request.decompressed_left);
             if decompresses && bound == 0 {
@@ -233,16 +232,18 @@ mod tests {
     #[test]
     fn a_check_begins_with_the_bound_that_will_most_likely_do() {
         const KIB: usize = 1 << 10;
-        let zstd = Some(Compression::Zstd);
-        assert_eq!(Size::first(4 << 20, None, false), Size::Inline, "nothing comes out of it");
-        assert_eq!(Size::first(60 << 20, None, false), Size::Large);
-        assert_eq!(Size::first(KIB, zstd, false), Size::Inline);
-        assert_eq!(Size::first(limits::INLINE_DECOMPRESSED_BYTES / 2, zstd, false), Size::Small);
-        assert_eq!(Size::first(limits::INLINE_DECOMPRESSED_BYTES / 2, Some(Compression::Lz4), false), Size::Inline);
-        assert_eq!(Size::first(limits::INLINE_DECOMPRESSED_BYTES, Some(Compression::Lz4), false), Size::Small);
-        assert_eq!(Size::first(KIB, zstd, true), Size::Small, "compressing is never quick");
-        assert_eq!(Size::first(KIB, None, true), Size::Small);
-        assert_eq!(Size::first(9 << 20, zstd, false), Size::Large);
-        assert_eq!(Size::first(9 << 20, None, true), Size::Large);
+        let first = |bytes, decompresses, recompresses| Size::first(bytes, decompresses, recompresses, None);
+        assert_eq!(first(4 << 20, false, false), Size::Inline, "nothing comes out of it");
+        assert_eq!(first(60 << 20, false, false), Size::Large);
+        assert_eq!(first(KIB, true, false), Size::Inline);
+        let half = limits::INLINE_DECOMPRESSED_BYTES / 2;
+        assert_eq!(first(half, true, false), Size::Small);
+        assert_eq!(Size::first(half, true, false, Some(2 * half)), Size::Inline, "it says that no more comes out of it");
+        assert_eq!(Size::first(half, true, false, Some(2 * half + 1)), Size::Small);
+        assert_eq!(Size::first(half, true, true, Some(2 * half)), Size::Small);
+        assert_eq!(first(KIB, true, true), Size::Small, "compressing is never quick");
+        assert_eq!(first(KIB, false, true), Size::Small);
+        assert_eq!(first(9 << 20, true, false), Size::Large);
+        assert_eq!(first(9 << 20, false, true), Size::Large);
     }
 }

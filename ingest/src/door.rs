@@ -9,7 +9,8 @@ use strandline_topic_config::{CompressionType, TopicConfig};
 use strandline_types::{TimestampType, TopicPartition, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::records::{
-    BatchError, BatchHeader, BatchSummary, Compression, ValidationRules, recompress, restamp, validate_batch,
+    BATCH_HEADER_BYTES, BatchError, BatchHeader, BatchSummary, Compression, ValidationRules, most_decompressed_bytes, recompress,
+    restamp, validate_batch,
 };
 
 /// From this version on zstd is allowed (KIP-110).
@@ -103,6 +104,11 @@ impl Offered {
     /// The codec that its header states, if it is one.
     pub(crate) fn codec(&self) -> Option<Compression> {
         BatchHeader::parse(&self.bytes).and_then(|header| header.compression()).ok()
+    }
+
+    /// The most that can come out of it, where its frame says so.
+    pub(crate) fn most_decompressed_bytes(&self) -> Option<usize> {
+        most_decompressed_bytes(self.codec()?, self.bytes.get(BATCH_HEADER_BYTES..)?)
     }
 
     /// Checks the batch; where its topic asks for another codec, the batch that is taken has that one.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use strandline_bronze::{Format as WantedFormat, fresh_path};
 use strandline_commands::{Convert, LeaseKind, Lost};
-use strandline_extents::{DamagedBatch, ExtentError};
+use strandline_extents::{Damaged, ExtentError, Salvaged};
 use strandline_index::{Extent, Refusal};
 use strandline_object_store::{Purpose, crc32c};
 use strandline_topic_config::{FormatPreference, TopicConfig};
@@ -167,8 +167,16 @@ impl Shared {
             }
             let mut failed = Vec::new();
             for (extent, original) in extents.iter().zip(&input.extents) {
-                match self.sound_bytes(plan, input.partition, extent, original).await? {
-                    Ok(bytes) if failed.is_empty() => found.push(bytes),
+                match self.sound_bytes(plan.topic_id, input.partition, extent, original).await {
+                    Ok(Salvaged { bytes, damaged }) if failed.is_empty() => {
+                        if let Some(Damaged { offsets, bytes }) = damaged {
+                            let (partition, start, end) = (input.partition, offsets.start, offsets.end);
+                            let reason = "it is not what was sent".to_owned();
+                            self.set_aside(plan, &Quarantined { partition, start, end, bytes, reason }).await?;
+                        }
+                        found.push(bytes);
+                    }
+                    // It waits for the one before it.
                     Ok(_) => {}
                     Err(error) => failed.push((*original, self.failure(plan, input.partition, original, &error).await?)),
                 }
@@ -189,30 +197,22 @@ impl Shared {
         Ok(found)
     }
 
-    /// The bytes of an extent; of one that was given up, those that are sound, and the others are kept.
+    /// The bytes of an extent; of one that was given up, those that are sound.
     async fn sound_bytes(
         &self,
-        plan: &ConversionPlan,
+        topic_id: TopicId,
         partition: i32,
         extent: &Extent,
         original: &Extent,
-    ) -> Result<Result<Bytes, ExtentError>, WorkError> {
-        let error = match self.extents.bytes(extent).await {
-            Err(error @ ExtentError::Damaged { .. }) => error,
-            read => return Ok(read),
-        };
-        if !self.memory().unreadable.is_salvaged(plan.topic_id, partition, original) {
-            return Ok(Err(error));
+    ) -> Result<Salvaged, ExtentError> {
+        match self.extents.bytes(extent).await {
+            Ok(bytes) => Ok(Salvaged { bytes, damaged: None }),
+            Err(error @ ExtentError::Damaged { .. }) => {
+                let is_salvaged = self.memory().unreadable.is_salvaged(topic_id, partition, original);
+                if is_salvaged { self.extents.salvaged(extent).await } else { Err(error) }
+            }
+            Err(error) => Err(error),
         }
-        let salvaged = match self.extents.salvaged(extent).await {
-            Ok(salvaged) => salvaged,
-            Err(error) => return Ok(Err(error)),
-        };
-        for DamagedBatch { offsets, bytes } in salvaged.damaged {
-            let (start, end) = (offsets.start, offsets.end);
-            self.set_aside(plan, &Quarantined { partition, start, end, bytes, reason: error.to_string() }).await?;
-        }
-        Ok(Ok(salvaged.bytes))
     }
 
     fn note_read(&self, topic_id: TopicId, input: &PartitionInput, failed: &[(Extent, Failure)]) -> Vec<Extent> {
@@ -262,10 +262,8 @@ impl Shared {
         };
         if matches!(error, ExtentError::Damaged { .. }) {
             match self.extents.salvaged(extent).await {
-                Ok(salvaged) => {
-                    if !salvaged.damaged.is_empty() {
-                        self.memory().unreadable.salvage(plan.topic_id, partition, *extent);
-                    }
+                Ok(_) => {
+                    self.memory().unreadable.salvage(plan.topic_id, partition, *extent);
                     return Ok(());
                 }
                 Err(ExtentError::Unavailable { .. }) => return Ok(()),

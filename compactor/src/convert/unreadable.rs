@@ -87,7 +87,8 @@ impl Unreadable {
             // Tried often enough by the time that it may be given up.
             let most_ms = crate::options::millis(limits::EXTENT_TRIES_LAST) / i64::from(limits::EXTENT_TRIES - 1);
             let wait_ms = (known.wait_ms * 2).clamp(1, most_ms.max(1));
-            let again_ms = if given_up.is_empty() { now_ms.saturating_add(wait_ms) } else { now_ms };
+            // What was given up is soon converted, or no more; if it is neither after all, it is not asked for all the time.
+            let again_ms = now_ms.saturating_add(if given_up.is_empty() { wait_ms } else { first_wait_ms.max(1) });
             self.partitions.insert((topic_id, partition), Trouble { extents, wait_ms, again_ms });
         }
         given_up

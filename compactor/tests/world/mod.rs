@@ -55,6 +55,8 @@ pub struct World {
     pub faults: FaultPlan,
     pub segment_index: MemorySegmentIndex,
     pub options: CompactorOptions,
+    /// Whole payloads fail their checksum, as where a byte of them is wrong in the embedded log.
+    pub payloads_fail_checksum: bool,
     /// What was acknowledged: (topic, partition) to records by offset.
     pub model: BTreeMap<(TopicId, i32), BTreeMap<i64, Seen>>,
     produced: i64,
@@ -78,6 +80,7 @@ impl World {
             faults: FaultPlan::new(),
             segment_index: MemorySegmentIndex::new(),
             options: CompactorOptions { merge_segments: 4, ..CompactorOptions::default() },
+            payloads_fail_checksum: false,
             model: BTreeMap::new(),
             produced: 0,
         }
@@ -91,7 +94,9 @@ impl World {
     /// A new run, the `sole` one or beside others.
     pub async fn join(&self, sole: bool) -> Node {
         let runtime = Runtime { spawner: self.runtime.spawner.new_group(), ..self.runtime.clone() };
-        let log: Arc<dyn CommitLog> = Arc::new(self.log.for_node());
+        let log = self.log.for_node();
+        log.faults().set_payloads_fail_checksum(self.payloads_fail_checksum);
+        let log: Arc<dyn CommitLog> = Arc::new(log);
         let faulty = Faults::new(self.store.clone(), self.faults.clone(), &runtime);
         let objects = Objects::new(Arc::new(faulty), RetryPolicy::once(), &runtime);
         let index = self.load_index().await;

@@ -14,7 +14,7 @@ mod span;
 
 pub use error::ExtentError;
 pub use read::{ExtentReader, Pieces};
-pub use salvage::{DamagedBatch, Salvaged};
+pub use salvage::{Damaged, Salvaged};
 
 /// Whether a part is kept as a slice of the whole, and all of it in memory as long; else it is copied, since who counts bytes counts the part's.
 pub const fn is_most_of(part: u64, whole: u64) -> bool {

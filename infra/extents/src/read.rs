@@ -72,15 +72,15 @@ impl ExtentReader {
         Ok(bytes.pop().unwrap_or_default())
     }
 
-    /// What is left of an extent that [`Self::bytes`] called damaged; all of it, if nothing is wrong any more.
+    /// What is left of an extent that [`Self::bytes`] called damaged; all of it, if what is wrong lies elsewhere.
     ///
     /// # Errors
     /// [`ExtentError`]; `Damaged` if it cannot be told which of its batches are sound, or none is.
     pub async fn salvaged(&self, extent: &Extent) -> Result<Salvaged, ExtentError> {
         let bytes = self.raw(extent).await?;
-        let Some((home, _)) = home_of(extent) else { return Ok(Salvaged { bytes, damaged: Vec::new() }) };
+        let Some((home, _)) = home_of(extent) else { return Ok(Salvaged { bytes, damaged: None }) };
         match check(home, extent, &bytes) {
-            Ok(()) => Ok(Salvaged { bytes, damaged: Vec::new() }),
+            Ok(()) => Ok(Salvaged { bytes, damaged: None }),
             Err(error) => salvage(extent, &bytes).ok_or(error),
         }
     }
@@ -91,7 +91,11 @@ impl ExtentReader {
     /// [`ExtentError`]; `Damaged` where not even their place can be told.
     pub async fn raw(&self, extent: &Extent) -> Result<Bytes, ExtentError> {
         let Some((home, range)) = home_of(extent) else { return Ok(Bytes::new()) };
-        let Home::Entry(seq) = home else { return self.range(home, range).await };
+        let Home::Entry(seq) = home else {
+            // Of an object that was cut a block may not be there, and this part of it is.
+            let read = self.objects.get_range(self.purpose, &home.place(), range).await;
+            return read.map_err(|error| ExtentError::of_store(home.place(), error));
+        };
         // A payload that is read whole is held against its checksum, and refused.
         let middle = range.start + (range.end - range.start) / 2;
         let mut bytes = BytesMut::with_capacity((range.end - range.start) as usize);

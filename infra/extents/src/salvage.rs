@@ -9,72 +9,71 @@ use strandline_wal::{BATCH_HEADER_BYTES, verify_batches};
 /// An extent without its damaged batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Salvaged {
-    /// Its batches in order, the sound ones as they were sent. In the place of a damaged one is a control batch without records, which
+    /// Its batches in order, the sound ones as they were sent. In the place of what is damaged is a control batch without records, which
     /// takes the same offsets: for converting alone, it has no checksum.
     pub bytes: Bytes,
-    /// Those that were damaged. Never all of them.
-    pub damaged: Vec<DamagedBatch>,
+    /// What was damaged; never all of it. None: everything is sound.
+    pub damaged: Option<Damaged>,
 }
 
-/// A batch that is not what was sent.
+/// Batches that are not what was sent: from the first such one to the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DamagedBatch {
-    /// Its offsets.
+pub struct Damaged {
+    /// Their offsets.
     pub offsets: Range<i64>,
-    /// What there is of it.
+    /// What there is of them.
     pub bytes: Bytes,
 }
 
 const ATTRIBUTES: Range<usize> = 21..23;
 const CONTROL: u16 = 0x20;
 
-/// Tells the damaged batches of these bytes, the extent's own, from the sound ones. None if nothing is sound, or if it cannot be told which
-/// offsets are whose: the lengths must lead from batch to batch up to the end, and the offsets come to the extent's. One damaged batch has
-/// those that the others leave; several have to say so themselves.
+/// One batch as it lies there.
+struct Laid {
+    bytes: Range<usize>,
+    /// So many, if it is sound.
+    offsets: i64,
+    is_sound: bool,
+}
+
+/// Cuts out of these bytes, the extent's own, what lies from the first damaged batch to the last one. Its offsets are those that the sound
+/// batches before and behind it leave: what a damaged batch says of itself counts for nothing. So sound ones between two that are damaged go
+/// with them, and those behind one whose length is wrong. None if nothing is sound, or nothing is damaged and the offsets are wrong all the same.
 pub(crate) fn salvage(extent: &Extent, bytes: &Bytes) -> Option<Salvaged> {
-    let mut batches = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        let header = bytes[at..].get(..BATCH_HEADER_BYTES)?;
-        let end = at.checked_add(batch_bytes(header))?;
-        let batch = bytes.get(at..end).filter(|batch| batch.len() >= BATCH_HEADER_BYTES)?;
+    let (batches, end) = lay_out(bytes);
+    let is_whole = end == bytes.len();
+    let before = batches.iter().take_while(|batch| batch.is_sound).count();
+    let behind = if is_whole { batches[before..].iter().rev().take_while(|batch| batch.is_sound).count() } else { 0 };
+    if before + behind == 0 || (is_whole && before == batches.len()) {
+        return None;
+    }
+    let sum = |batches: &[Laid]| batches.iter().map(|batch| batch.offsets).sum::<i64>();
+    let offsets =
+        extent.start.checked_add(sum(&batches[..before]))?..extent.end.checked_sub(sum(&batches[batches.len() - behind..]))?;
+    let last_offset_delta = offsets.end.checked_sub(offsets.start)?.checked_sub(1)?;
+    let last_offset_delta = i32::try_from(last_offset_delta).ok().filter(|delta| *delta >= 0)?;
+    let cut = batches.get(before).map_or(end, |batch| batch.bytes.start)
+        ..batches[batches.len() - behind..].first().map_or(bytes.len(), |batch| batch.bytes.start);
+    let mut left = BytesMut::with_capacity(bytes.len() - cut.len() + BATCH_HEADER_BYTES);
+    left.extend_from_slice(&bytes[..cut.start]);
+    left.extend_from_slice(&placeholder(last_offset_delta));
+    left.extend_from_slice(&bytes[cut.end..]);
+    // A copy: it must not keep the whole extent.
+    let damaged = Damaged { offsets, bytes: Bytes::copy_from_slice(&bytes[cut]) };
+    Some(Salvaged { bytes: left.freeze(), damaged: Some(damaged) })
+}
+
+/// The batches, as far as their lengths lead, and how far that is.
+fn lay_out(bytes: &[u8]) -> (Vec<Laid>, usize) {
+    let (mut batches, mut at) = (Vec::new(), 0);
+    while let Some(header) = bytes.get(at..).and_then(|rest| rest.get(..BATCH_HEADER_BYTES)) {
+        let end = at.saturating_add(batch_bytes(header));
+        let Some(batch) = bytes.get(at..end).filter(|batch| batch.len() >= BATCH_HEADER_BYTES) else { break };
         let is_sound = batch[MAGIC_AT] == MAGIC && verify_batches(batch).is_ok();
-        batches.push((at..end, i64::from(number(header, LAST_OFFSET_DELTA)) + 1, is_sound));
+        batches.push(Laid { bytes: at..end, offsets: i64::from(number(header, LAST_OFFSET_DELTA)) + 1, is_sound });
         at = end;
     }
-    let damaged = batches.iter().filter(|(.., is_sound)| !is_sound).count();
-    if damaged == 0 || damaged == batches.len() {
-        return None;
-    }
-    let all = extent.end.checked_sub(extent.start)?;
-    let sum_where = |wanted: bool| {
-        let offsets = batches.iter().filter(|(.., is_sound)| *is_sound == wanted).map(|(_, offsets, _)| *offsets);
-        offsets.sum::<i64>()
-    };
-    if damaged == 1 {
-        let left = all.checked_sub(sum_where(true))?;
-        batches.iter_mut().filter(|(.., is_sound)| !is_sound).for_each(|(_, offsets, _)| *offsets = left);
-    } else if sum_where(true).checked_add(sum_where(false))? != all {
-        return None;
-    }
-    let mut salvaged = Salvaged { bytes: Bytes::new(), damaged: Vec::new() };
-    let mut whole = BytesMut::with_capacity(bytes.len());
-    let mut start = extent.start;
-    for (range, offsets, is_sound) in batches {
-        let delta = i32::try_from(offsets.checked_sub(1)?).ok().filter(|delta| *delta >= 0)?;
-        let end = start.checked_add(offsets)?;
-        if is_sound {
-            whole.extend_from_slice(&bytes[range]);
-        } else {
-            whole.extend_from_slice(&placeholder(delta));
-            // A copy: it must not keep the whole extent.
-            let bytes = Bytes::copy_from_slice(&bytes[range]);
-            salvaged.damaged.push(DamagedBatch { offsets: start..end, bytes });
-        }
-        start = end;
-    }
-    salvaged.bytes = whole.freeze();
-    Some(salvaged)
+    (batches, at)
 }
 
 /// A control batch of no records that takes so many offsets, less one.
@@ -90,24 +89,26 @@ fn placeholder(last_offset_delta: i32) -> [u8; BATCH_HEADER_BYTES] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use strandline_index::ExtentPlace;
     use strandline_wire::records::{BatchBuilder, BatchOptions, split_batches};
 
     const START: i64 = 1_000;
+    const RECORDS: [u32; 4] = [3, 1, 4, 2];
 
-    fn batches(records: &[u32]) -> Vec<Bytes> {
+    fn batches() -> Vec<Bytes> {
         let batch = |(at, records): (usize, &u32)| {
             let mut builder = BatchBuilder::new(BatchOptions::default());
             (0..*records).for_each(|_| builder.push_next(5, None, Some(&[at as u8; 40]), &[]).unwrap());
             builder.finish(None).unwrap()
         };
-        records.iter().enumerate().map(batch).collect()
+        RECORDS.iter().enumerate().map(batch).collect()
     }
 
-    fn extent(records: &[u32]) -> Extent {
+    fn extent() -> Extent {
         Extent {
             start: START,
-            end: START + i64::from(records.iter().sum::<u32>()),
+            end: START + i64::from(RECORDS.iter().sum::<u32>()),
             place: ExtentPlace::Hole,
             length: 0,
             ingest_ms: 0,
@@ -117,72 +118,81 @@ mod tests {
         }
     }
 
-    #[test]
-    fn one_wrong_byte_costs_its_batch_and_no_other() {
-        let records = [3, 1, 4, 2];
-        let sent = batches(&records);
-        let whole = sent.concat();
-        let mut given_up = Vec::new();
-        for at in 0..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 0x10;
-            let Some(salvaged) = salvage(&extent(&records), &damaged.into()) else {
-                given_up.push(at);
-                continue;
-            };
-            let (mut start, mut from) = (START, 0);
-            let found = split_batches(salvaged.bytes).unwrap();
-            assert_eq!((found.len(), salvaged.damaged.len()), (4, 1), "byte {at}");
-            for ((batch, records), sent) in found.iter().zip(records).zip(&sent) {
-                let end = start + i64::from(records);
-                assert_eq!(batch.header.last_offset_delta + 1, records as i32, "byte {at}");
-                if (from..from + sent.len()).contains(&at) {
-                    assert!(batch.header.is_control() && batch.header.record_count == 0);
-                    assert_eq!((&salvaged.damaged[0].offsets, salvaged.damaged[0].bytes.len()), (&(start..end), sent.len()));
-                } else {
-                    assert_eq!(batch.bytes, sent, "byte {at}");
-                }
-                (start, from) = (end, from + sent.len());
+    /// The batches that stand there, by number, and the numbers of those that are cut out. Each that stands is what was sent, at its offsets.
+    fn look(salvaged: &Salvaged) -> (Vec<usize>, Range<i64>) {
+        let sent = batches();
+        let starts: Vec<i64> = (0..4).map(|at| START + i64::from(RECORDS[..at].iter().sum::<u32>())).collect();
+        let (mut offset, mut standing) = (START, Vec::new());
+        for batch in split_batches(salvaged.bytes.clone()).unwrap() {
+            if batch.header.is_control() {
+                assert_eq!((batch.header.record_count, batch.bytes.len()), (0, BATCH_HEADER_BYTES));
+                assert_eq!(offset, salvaged.damaged.as_ref().unwrap().offsets.start);
+            } else {
+                let number = starts.iter().position(|start| *start == offset).unwrap();
+                // What stands before the format its checksum does not cover, and nobody reads it.
+                assert_eq!(batch.bytes[16..], sent[number][16..]);
+                standing.push(number);
             }
+            offset += i64::from(batch.header.last_offset_delta) + 1;
         }
-        // What the checksum does not cover and nobody looks at does no harm; only where a batch ends cannot be made good.
-        let place = |at: &usize| {
-            let mut left = *at;
-            for batch in &sent {
-                if left < batch.len() {
-                    break;
-                }
-                left -= batch.len();
-            }
-            left
-        };
-        assert!(given_up.iter().map(place).all(|at| at < LENGTH.end || (12..16).contains(&at)), "{given_up:?}");
+        assert_eq!(offset, extent().end);
+        let offsets = salvaged.damaged.as_ref().unwrap().offsets.clone();
+        (standing, offsets.start - START..offsets.end - START)
+    }
+
+    fn with(changes: &[(usize, usize)]) -> Option<(Vec<usize>, Range<i64>)> {
+        let mut batches: Vec<Vec<u8>> = batches().iter().map(|batch| batch.to_vec()).collect();
+        changes.iter().for_each(|(batch, at)| batches[*batch][*at] ^= 2);
+        salvage(&extent(), &batches.concat().into()).as_ref().map(look)
     }
 
     #[test]
-    fn several_are_told_apart_where_their_offsets_come_to_all() {
-        let records = [3, 1, 4, 2];
-        let sent = batches(&records);
-        let damaged = |which: &[usize], at: usize| {
-            let mut batches: Vec<Vec<u8>> = sent.iter().map(|batch| batch.to_vec()).collect();
-            which.iter().for_each(|batch| batches[*batch][at] ^= 1);
-            salvage(&extent(&records), &batches.concat().into())
-        };
-        let offsets = |salvaged: Salvaged| {
-            let ranges = salvaged.damaged.into_iter().map(|batch| (batch.offsets.start - START, batch.offsets.end - START));
-            ranges.collect::<Vec<_>>()
-        };
-        assert_eq!(damaged(&[0, 2], 70).map(offsets), Some(vec![(0, 3), (4, 8)]));
-        assert_eq!(damaged(&[1], 26).map(offsets), Some(vec![(3, 4)]), "its own offsets");
-        assert_eq!(damaged(&[0, 3], 24), None, "which are whose is not known");
-        assert_eq!(damaged(&[0, 1, 2, 3], 70), None, "nothing is sound");
-        assert_eq!(damaged(&[], 0), None, "everything is");
-        let cut = Bytes::from(sent.concat()).slice(..sent.concat().len() - 1);
-        assert_eq!(salvage(&extent(&records), &cut), None);
-        let other = [3, 1, 4, 3];
-        let mut wrong = sent.concat();
-        let end = wrong.len();
-        wrong[end - 1] ^= 1;
-        assert_eq!(salvage(&extent(&other), &wrong.into()).map(offsets), Some(vec![(8, 11)]), "what the others leave");
+    fn a_damaged_batch_costs_its_own_records() {
+        for at in [16, 18, 22, 26, 40, 60, 70] {
+            assert_eq!(with(&[(0, at)]), Some((vec![1, 2, 3], 0..3)), "byte {at}");
+            assert_eq!(with(&[(2, at)]), Some((vec![0, 1, 3], 4..8)), "byte {at}");
+            assert_eq!(with(&[(3, at)]), Some((vec![0, 1, 2], 8..10)), "byte {at}");
+        }
+        for length in LENGTH {
+            let (standing, offsets) = with(&[(2, length)]).unwrap();
+            assert!(standing.starts_with(&[0, 1]) && offsets.start == 4, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn what_lies_between_two_goes_with_them() {
+        assert_eq!(with(&[(0, 70), (2, 24)]), Some((vec![3], 0..8)));
+        assert_eq!(with(&[(1, 24), (2, 24)]), Some((vec![0, 3], 3..8)));
+        assert_eq!(with(&[(0, 70), (3, 70)]), None, "nothing can be told");
+        assert_eq!(with(&[]), None, "nothing is damaged");
+    }
+
+    #[test]
+    fn of_what_was_cut_stands_what_is_whole() {
+        let sent = batches();
+        let whole = Bytes::from(sent.concat());
+        for end in 1..whole.len() {
+            let standing = (1..=4).take_while(|count| sent[..*count].iter().map(Bytes::len).sum::<usize>() <= end).count();
+            let found = salvage(&extent(), &whole.slice(..end));
+            let offsets = i64::from(RECORDS[..standing].iter().sum::<u32>())..10;
+            // A cut between two batches shows in the offsets alone.
+            let between = sent[..standing].iter().map(Bytes::len).sum::<usize>() == end;
+            let expected = (standing > 0 && !between).then(|| ((0..standing).collect::<Vec<_>>(), offsets));
+            assert_eq!(found.as_ref().map(look), expected, "cut at {end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_wrong_no_record_stands_at_another_offset(
+            changes in prop::collection::vec((0_usize..1_000, any::<u8>()), 1..6),
+        ) {
+            let mut whole = batches().concat();
+            let end = whole.len();
+            changes.iter().for_each(|(at, byte)| whole[at % end] = *byte);
+            if let Some(salvaged) = salvage(&extent(), &whole.into()) {
+                look(&salvaged);
+            }
+        }
     }
 }

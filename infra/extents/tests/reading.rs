@@ -332,7 +332,7 @@ async fn an_entry_of_the_embedded_log_with_one_damaged_batch_has_the_others() {
     };
     let reader = ExtentReader::new(log, Objects::in_memory(&runtime), Purpose::Fresh);
     assert_eq!(reader.bytes(&extent).await.unwrap(), sent.concat());
-    assert!(reader.salvaged(&extent).await.unwrap().damaged.is_empty());
+    assert_eq!(reader.salvaged(&extent).await.unwrap().damaged, None);
     let file = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let file = file.into_iter().find(|path| {
         let bytes = std::fs::read(path).unwrap();
@@ -341,12 +341,43 @@ async fn an_entry_of_the_embedded_log_with_one_damaged_batch_has_the_others() {
     let file = file.unwrap();
     let mut bytes = std::fs::read(&file).unwrap();
     let at = bytes.windows(sent[1].len()).position(|window| window == sent[1]).unwrap();
-    bytes[at + 100] ^= 1;
-    std::fs::write(&file, &bytes).unwrap();
-    assert!(matches!(reader.bytes(&extent).await, Err(ExtentError::Damaged { .. })));
-    assert_eq!(reader.raw(&extent).await.unwrap().len(), sent.concat().len());
-    let salvaged = reader.salvaged(&extent).await.unwrap();
-    assert!(salvaged.bytes.starts_with(&sent[0]) && salvaged.bytes.ends_with(&sent[2]));
-    let damaged: Vec<_> = salvaged.damaged.iter().map(|batch| (batch.offsets.clone(), batch.bytes.len())).collect();
-    assert_eq!(damaged, [(1..3, sent[1].len())]);
+    for (wrong, is_damaged) in [(100, true), (16, true), (3, false)] {
+        bytes[at + wrong] ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        bytes[at + wrong] ^= 1;
+        assert!(matches!(reader.bytes(&extent).await, Err(ExtentError::Damaged { .. })));
+        assert_eq!(reader.raw(&extent).await.unwrap().len(), sent.concat().len());
+        let salvaged = reader.salvaged(&extent).await.unwrap();
+        assert!(salvaged.bytes.starts_with(&sent[0]) && salvaged.bytes.ends_with(&sent[2]));
+        let damaged = salvaged.damaged.map(|damaged| (damaged.offsets, damaged.bytes.len()));
+        assert_eq!(damaged, is_damaged.then(|| (1..3, sent[1].len())), "byte {wrong}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extent_of_a_cut_wal_segment_that_is_there_is_read() {
+    let world = world(true).await;
+    let wanted = world.fill().await;
+    let stored = world.extents()[1];
+    let ExtentPlace::Object { name, .. } = stored.place else { panic!("{stored:?}") };
+    let path = format!("wal/{name}");
+    let bytes = world.objects.get(Purpose::Wal, &path).await.unwrap();
+    world.objects.put_replace(Purpose::Wal, &path, bytes.slice(..bytes.len() - 10)).await.unwrap();
+    let cached = ExtentReader::through(&world.cell, world.objects.clone(), Cache::simple(1 << 20), Purpose::Read);
+    assert!(matches!(cached.bytes(&stored).await, Err(ExtentError::Damaged { .. })));
+    let salvaged = cached.salvaged(&stored).await.unwrap();
+    assert_eq!((salvaged.bytes, salvaged.damaged), (wanted[1].clone(), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_another_format_is_damaged() {
+    let world = world(true).await;
+    let mut bytes = batch(2, &[7; 300]).to_vec();
+    bytes[16] = 1;
+    let bytes = Bytes::from(bytes);
+    let command = produce(3, 0, 0, &bytes, 2);
+    world.cell.submit(Submission { commands: vec![command.into()], payload: vec![bytes], objects: Vec::new() }).await.unwrap();
+    let log: Arc<dyn CommitLog> = Arc::new(world.log.clone());
+    let error = ExtentReader::new(log, world.objects.clone(), Purpose::Fresh).bytes(&world.extents()[0]).await.unwrap_err();
+    assert!(matches!(&error, ExtentError::Damaged { .. }) && error.to_string().contains("format 1"), "{error}");
 }

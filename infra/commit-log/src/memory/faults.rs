@@ -140,6 +140,7 @@ struct Plan {
     delays: Delays,
     full: bool,
     reads_down: bool,
+    payloads_fail_checksum: bool,
     fatal: bool,
     closed: bool,
 }
@@ -199,6 +200,10 @@ impl Handle {
         Ok(plan.append_faults.remove(&nth).or_else(|| plan.rates.append_fault(random)))
     }
 
+    pub(super) fn payloads_fail_checksum(&self) -> bool {
+        self.plan().payloads_fail_checksum
+    }
+
     pub(super) fn next_read(&self, random: &dyn Random) -> Option<ReadFault> {
         let mut plan = self.plan();
         plan.reads += 1;
@@ -253,6 +258,11 @@ impl Faults {
     /// While set, no read succeeds.
     pub fn set_reads_down(&self, down: bool) {
         self.0.plan().reads_down = down;
+    }
+
+    /// While set, reads of a whole payload answer `Corrupt`, as those of the embedded log do where a byte of it is wrong.
+    pub fn set_payloads_fail_checksum(&self, fail: bool) {
+        self.0.plan().payloads_fail_checksum = fail;
     }
 
     /// While set, there is no room: entries with a payload are refused as `Full`; small ones go on.

@@ -191,7 +191,7 @@ impl CommitLog for MemoryCommitLog {
 
     async fn read_payload(&self, at: Seq, range: Range<u64>) -> Result<Bytes, ReadError> {
         self.begin_read().await?;
-        let answer = self.shared.payload(at, range);
+        let answer = self.shared.payload(at, range, self.handle.payloads_fail_checksum());
         self.handle.running().await;
         answer
     }

@@ -81,7 +81,7 @@ impl Shared {
         (rows, state.head)
     }
 
-    pub(super) fn payload(&self, at: Seq, range: Range<u64>) -> Result<Bytes, ReadError> {
+    pub(super) fn payload(&self, at: Seq, range: Range<u64>, fails_checksum: bool) -> Result<Bytes, ReadError> {
         let state = self.state();
         let Some(entry) = state.rows.get(&at) else {
             return Err(if at > state.head {
@@ -90,6 +90,12 @@ impl Shared {
                 ReadError::Gone { seq: at }
             });
         };
+        if fails_checksum && range == (0..entry.payload.length) {
+            return Err(ReadError::Corrupt {
+                place: format!("entry {at}"),
+                reason: "the payload is not what was written".to_owned(),
+            });
+        }
         entry.payload.slice(range.clone()).ok_or_else(|| ReadError::Corrupt {
             place: format!("entry {at}"),
             reason: format!("bytes {}..{} of a payload of {} were asked for", range.start, range.end, entry.payload.length),

@@ -179,11 +179,35 @@ pub(super) fn look<T>(compression: Compression, data: &[u8], max_bytes: usize, l
     looked
 }
 
+/// The most bytes that can come out of compressed records, where that is told without decompressing them: a plain LZ4 frame has so many
+/// blocks of so many bytes at most. None for any other.
+pub fn most_decompressed_bytes(compression: Compression, data: &[u8]) -> Option<usize> {
+    if compression != Compression::Lz4 {
+        return None;
+    }
+    let (block_max, mut rest) = plain_lz4_header(data)?;
+    let mut most = 0_usize;
+    while let Some((size, after)) = rest.split_first_chunk::<4>() {
+        let size = u32::from_le_bytes(*size);
+        if size == 0 {
+            return Some(most);
+        }
+        most = most.saturating_add(block_max);
+        rest = after.get((size & 0x7fff_ffff) as usize..)?;
+    }
+    None
+}
+
+/// The most bytes of a block of a plain frame, and what follows its descriptor. None if it is no such frame.
+fn plain_lz4_header(data: &[u8]) -> Option<(usize, &[u8])> {
+    let (&[0x04, 0x22, 0x4d, 0x18, flags, size, checksum], rest) = data.split_first_chunk::<7>()? else { return None };
+    let descriptor = [flags, size, checksum];
+    Some((PLAIN_LZ4_DESCRIPTORS.iter().find(|(known, _)| *known == descriptor)?.1, rest))
+}
+
 /// Decompresses a whole plain frame; gives the bytes that came out. None if it is no such frame or there is not enough room.
 fn plain_lz4(data: &[u8], output: &mut [u8]) -> Option<usize> {
-    let (&[0x04, 0x22, 0x4d, 0x18, flags, size, checksum], mut rest) = data.split_first_chunk::<7>()? else { return None };
-    let descriptor = [flags, size, checksum];
-    let block_max = PLAIN_LZ4_DESCRIPTORS.iter().find(|(known, _)| *known == descriptor)?.1;
+    let (block_max, mut rest) = plain_lz4_header(data)?;
     let mut filled = 0;
     loop {
         let (size, after) = rest.split_first_chunk::<4>()?;
@@ -396,6 +420,8 @@ mod tests {
         for size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max1MB, BlockSize::Max4MB] {
             for data in [Vec::new(), b"one two ".repeat(20_000), random.clone()] {
                 let frame = lz4_frame(plain.clone().block_size(size), &data);
+                let most = most_decompressed_bytes(Compression::Lz4, &frame).unwrap();
+                assert!(most >= data.len() && most < data.len() + PLAIN_LZ4_DESCRIPTORS[3].1, "{size:?} {most}");
                 let see = |max| look(Compression::Lz4, &frame, max, |bytes| bytes == data);
                 assert_eq!(see(data.len()), Some(true), "{size:?} {}", data.len());
                 assert_eq!(see(data.len().saturating_sub(1)), (data.is_empty()).then_some(true), "a bound is kept");
@@ -419,7 +445,9 @@ mod tests {
             info().content_size(Some(data.len() as u64)),
             info().block_mode(BlockMode::Linked),
         ] {
-            assert_eq!(look(Compression::Lz4, &lz4_frame(info, &data), 1 << 20, |_| ()), None);
+            let frame = lz4_frame(info, &data);
+            assert_eq!(look(Compression::Lz4, &frame, 1 << 20, |_| ()), None);
+            assert_eq!(most_decompressed_bytes(Compression::Lz4, &frame), None);
         }
         let large = vec![7; limits::SCRATCH_BYTES + 1];
         assert_eq!(look(Compression::Lz4, &lz4_frame(info(), &large), 1 << 20, |_| ()), None);
