@@ -1,7 +1,7 @@
 //! Where batches are checked: at once what takes less than handing it over, the rest on threads for blocking work, so that no
 //! request holds a worker that others need.
 //!
-//! What comes out of a compressed batch is not known before. So a check is begun with a small bound, and begun again with a
+//! What comes out of a compressed batch is not known before, but for some that say so. So a check is begun with a small bound, and begun again with a
 //! larger one when it is passed: an honest batch takes room for what it is, not for the most that it could be, and a bomb
 //! costs little more than its last bound.
 
@@ -31,13 +31,10 @@ enum Size {
 }
 
 impl Size {
-    /// `most_bytes` can come out of it, if that is known.
-    fn first(bytes: usize, decompresses: bool, recompresses: bool, most_bytes: Option<usize>) -> Self {
+    /// `is_within`: it says itself that no more comes out of it than the smallest bound.
+    fn first(bytes: usize, decompresses: bool, recompresses: bool, is_within: bool) -> Self {
         let quick = match decompresses {
-            true => {
-                bytes <= limits::INLINE_DECOMPRESSED_BYTES / USUAL_RATIO
-                    || most_bytes.is_some_and(|most| most <= limits::INLINE_DECOMPRESSED_BYTES)
-            }
+            true => bytes <= limits::INLINE_DECOMPRESSED_BYTES / USUAL_RATIO || is_within,
             false => bytes <= limits::INLINE_BATCH_BYTES,
         };
         match bytes {
@@ -123,7 +120,8 @@ impl Checks {
         let codec = offered.codec();
         let decompresses = codec.is_some_and(|codec| codec != Compression::None);
         let recompresses = codec.is_some_and(|codec| asked_codec(&offered.topic.config, codec).is_some());
-        let mut size = Size::first(offered.bytes.len(), decompresses, recompresses, offered.most_decompressed_bytes());
+        let is_within = decompresses && offered.is_within(limits::INLINE_DECOMPRESSED_BYTES);
+        let mut size = Size::first(offered.bytes.len(), decompresses, recompresses, is_within);
         loop {
             let bound = size.bound(recompresses).min(request.decompressed_left);
             if decompresses && bound == 0 {
@@ -232,15 +230,14 @@ mod tests {
     #[test]
     fn a_check_begins_with_the_bound_that_will_most_likely_do() {
         const KIB: usize = 1 << 10;
-        let first = |bytes, decompresses, recompresses| Size::first(bytes, decompresses, recompresses, None);
+        let first = |bytes, decompresses, recompresses| Size::first(bytes, decompresses, recompresses, false);
         assert_eq!(first(4 << 20, false, false), Size::Inline, "nothing comes out of it");
         assert_eq!(first(60 << 20, false, false), Size::Large);
         assert_eq!(first(KIB, true, false), Size::Inline);
         let half = limits::INLINE_DECOMPRESSED_BYTES / 2;
         assert_eq!(first(half, true, false), Size::Small);
-        assert_eq!(Size::first(half, true, false, Some(2 * half)), Size::Inline, "it says that no more comes out of it");
-        assert_eq!(Size::first(half, true, false, Some(2 * half + 1)), Size::Small);
-        assert_eq!(Size::first(half, true, true, Some(2 * half)), Size::Small);
+        assert_eq!(Size::first(half, true, false, true), Size::Inline, "it says that no more comes out of it");
+        assert_eq!(Size::first(half, true, true, true), Size::Small);
         assert_eq!(first(KIB, true, true), Size::Small, "compressing is never quick");
         assert_eq!(first(KIB, false, true), Size::Small);
         assert_eq!(first(9 << 20, true, false), Size::Large);

@@ -9,8 +9,8 @@ use strandline_topic_config::{CompressionType, TopicConfig};
 use strandline_types::{TimestampType, TopicPartition, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::records::{
-    BATCH_HEADER_BYTES, BatchError, BatchHeader, BatchSummary, Compression, ValidationRules, most_decompressed_bytes, recompress,
-    restamp, validate_batch,
+    BATCH_HEADER_BYTES, BatchError, BatchHeader, BatchSummary, Compression, ValidationRules, is_within, recompress, restamp,
+    validate_batch,
 };
 
 /// From this version on zstd is allowed (KIP-110).
@@ -106,9 +106,10 @@ impl Offered {
         BatchHeader::parse(&self.bytes).and_then(|header| header.compression()).ok()
     }
 
-    /// The most that can come out of it, where its frame says so.
-    pub(crate) fn most_decompressed_bytes(&self) -> Option<usize> {
-        most_decompressed_bytes(self.codec()?, self.bytes.get(BATCH_HEADER_BYTES..)?)
+    /// Whether its frame says that no more than so many bytes come out of it.
+    pub(crate) fn is_within(&self, max_bytes: usize) -> bool {
+        let records = self.bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
+        self.codec().is_some_and(|codec| is_within(codec, records, max_bytes))
     }
 
     /// Checks the batch; where its topic asks for another codec, the batch that is taken has that one.

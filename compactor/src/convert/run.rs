@@ -270,7 +270,11 @@ impl Shared {
                 Err(ExtentError::Missing { .. } | ExtentError::Damaged { .. }) => {}
             }
         }
-        let bytes = self.extents.raw(extent).await.unwrap_or_default();
+        let bytes = match self.extents.raw(extent).await {
+            Ok(bytes) => bytes,
+            Err(ExtentError::Unavailable { .. }) => return Ok(()),
+            Err(ExtentError::Missing { .. } | ExtentError::Damaged { .. }) => Bytes::new(),
+        };
         metrics::counter!("strandline_lost_extents_total").increment(1);
         let quarantined = Quarantined { partition, start: extent.start, end: extent.end, bytes, reason: error.to_string() };
         self.set_aside(plan, &quarantined).await?;

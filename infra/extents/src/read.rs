@@ -85,25 +85,36 @@ impl ExtentReader {
         }
     }
 
-    /// The bytes of one extent as they lie there, whatever they are; empty for markers and holes.
+    /// The bytes of one extent as they lie there, whatever they are, and as many as there are; empty for markers and holes.
     ///
     /// # Errors
-    /// [`ExtentError`]; `Damaged` where not even their place can be told.
+    /// [`ExtentError`]; `Damaged` where nothing is there.
     pub async fn raw(&self, extent: &Extent) -> Result<Bytes, ExtentError> {
         let Some((home, range)) = home_of(extent) else { return Ok(Bytes::new()) };
-        let Home::Entry(seq) = home else {
-            // Of an object that was cut a block may not be there, and this part of it is.
-            let read = self.objects.get_range(self.purpose, &home.place(), range).await;
-            return read.map_err(|error| ExtentError::of_store(home.place(), error));
-        };
+        let Home::Entry(seq) = home else { return self.raw_object(home, range).await };
         // A payload that is read whole is held against its checksum, and refused.
         let middle = range.start + (range.end - range.start) / 2;
         let mut bytes = BytesMut::with_capacity((range.end - range.start) as usize);
         for part in [range.start..middle, middle..range.end] {
-            let read = self.log.read_payload(seq, part).await;
-            bytes.extend_from_slice(&read.map_err(|error| ExtentError::of_log(home.place(), error))?);
+            match self.log.read_payload(seq, part).await {
+                Ok(part) => bytes.extend_from_slice(&part),
+                Err(ReadError::Corrupt { .. }) if !bytes.is_empty() => break,
+                Err(error) => return Err(ExtentError::of_log(home.place(), error)),
+            }
         }
         Ok(bytes.freeze())
+    }
+
+    /// Not in blocks: of an object that was cut a block may not be there, and this part of it is.
+    async fn raw_object(&self, home: Home, range: Range<u64>) -> Result<Bytes, ExtentError> {
+        let place = home.place();
+        let read = match self.objects.get_range(self.purpose, &place, range.clone()).await {
+            Err(GetError::OutOfRange { size, .. }) if size > range.start && size < range.end => {
+                self.objects.get_range(self.purpose, &place, range.start..size).await
+            }
+            read => read,
+        };
+        read.map_err(|error| ExtentError::of_store(place, error))
     }
 
     /// The batches of many extents, in the same order, one per extent. Neighbours in one payload or object are read

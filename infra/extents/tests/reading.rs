@@ -359,14 +359,18 @@ async fn an_extent_of_a_cut_wal_segment_that_is_there_is_read() {
     let world = world(true).await;
     let wanted = world.fill().await;
     let stored = world.extents()[1];
-    let ExtentPlace::Object { name, .. } = stored.place else { panic!("{stored:?}") };
+    let ExtentPlace::Object { name, position } = stored.place else { panic!("{stored:?}") };
     let path = format!("wal/{name}");
     let bytes = world.objects.get(Purpose::Wal, &path).await.unwrap();
-    world.objects.put_replace(Purpose::Wal, &path, bytes.slice(..bytes.len() - 10)).await.unwrap();
     let cached = ExtentReader::through(&world.cell, world.objects.clone(), Cache::simple(1 << 20), Purpose::Read);
+    world.objects.put_replace(Purpose::Wal, &path, bytes.slice(..bytes.len() - 10)).await.unwrap();
     assert!(matches!(cached.bytes(&stored).await, Err(ExtentError::Damaged { .. })));
     let salvaged = cached.salvaged(&stored).await.unwrap();
     assert_eq!((salvaged.bytes, salvaged.damaged), (wanted[1].clone(), None));
+    // Within it: what there is of it comes, and nothing is known of its only batch.
+    world.objects.put_replace(Purpose::Wal, &path, bytes.slice(..(position + stored.length) as usize - 10)).await.unwrap();
+    assert_eq!(cached.raw(&stored).await.unwrap(), wanted[1].slice(..wanted[1].len() - 10));
+    assert!(matches!(cached.salvaged(&stored).await, Err(ExtentError::Damaged { .. })));
 }
 
 #[tokio::test(start_paused = true)]

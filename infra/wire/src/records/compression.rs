@@ -179,23 +179,25 @@ pub(super) fn look<T>(compression: Compression, data: &[u8], max_bytes: usize, l
     looked
 }
 
-/// The most bytes that can come out of compressed records, where that is told without decompressing them: a plain LZ4 frame has so many
-/// blocks of so many bytes at most. None for any other.
-pub fn most_decompressed_bytes(compression: Compression, data: &[u8]) -> Option<usize> {
-    if compression != Compression::Lz4 {
-        return None;
-    }
+/// Whether no more than so many bytes can come out of compressed records, where that is told without decompressing them: a plain LZ4 frame
+/// has so many blocks of so many bytes at most. False for any other. As quick as the bound is small.
+pub fn is_within(compression: Compression, data: &[u8], max_bytes: usize) -> bool {
+    compression == Compression::Lz4 && plain_lz4_is_within(data, max_bytes).is_some()
+}
+
+fn plain_lz4_is_within(data: &[u8], max_bytes: usize) -> Option<()> {
     let (block_max, mut rest) = plain_lz4_header(data)?;
-    let mut most = 0_usize;
-    while let Some((size, after)) = rest.split_first_chunk::<4>() {
+    let mut left = max_bytes;
+    loop {
+        let (size, after) = rest.split_first_chunk::<4>()?;
         let size = u32::from_le_bytes(*size);
         if size == 0 {
-            return Some(most);
+            return after.is_empty().then_some(());
         }
-        most = most.saturating_add(block_max);
-        rest = after.get((size & 0x7fff_ffff) as usize..)?;
+        left = left.checked_sub(block_max)?;
+        let length = (size & 0x7fff_ffff) as usize;
+        rest = after.get(length..).filter(|_| length <= block_max)?;
     }
-    None
 }
 
 /// The most bytes of a block of a plain frame, and what follows its descriptor. None if it is no such frame.
@@ -420,8 +422,8 @@ mod tests {
         for size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max1MB, BlockSize::Max4MB] {
             for data in [Vec::new(), b"one two ".repeat(20_000), random.clone()] {
                 let frame = lz4_frame(plain.clone().block_size(size), &data);
-                let most = most_decompressed_bytes(Compression::Lz4, &frame).unwrap();
-                assert!(most >= data.len() && most < data.len() + PLAIN_LZ4_DESCRIPTORS[3].1, "{size:?} {most}");
+                assert!(is_within(Compression::Lz4, &frame, data.len() + PLAIN_LZ4_DESCRIPTORS[3].1 - 1));
+                assert!(data.is_empty() || !is_within(Compression::Lz4, &frame, data.len() - 1), "{size:?}");
                 let see = |max| look(Compression::Lz4, &frame, max, |bytes| bytes == data);
                 assert_eq!(see(data.len()), Some(true), "{size:?} {}", data.len());
                 assert_eq!(see(data.len().saturating_sub(1)), (data.is_empty()).then_some(true), "a bound is kept");
@@ -429,6 +431,7 @@ mod tests {
                     assert_eq!(look(Compression::Lz4, &frame[..end], data.len(), |_| ()), None, "cut at {end}");
                 }
                 let longer = [&frame[..], &[0]].concat();
+                assert!(!is_within(Compression::Lz4, &longer, 1 << 30));
                 assert_eq!(look(Compression::Lz4, &longer, data.len(), |_| ()), None, "bytes behind the frame");
             }
         }
@@ -447,7 +450,7 @@ mod tests {
         ] {
             let frame = lz4_frame(info, &data);
             assert_eq!(look(Compression::Lz4, &frame, 1 << 20, |_| ()), None);
-            assert_eq!(most_decompressed_bytes(Compression::Lz4, &frame), None);
+            assert!(!is_within(Compression::Lz4, &frame, 1 << 30));
         }
         let large = vec![7; limits::SCRATCH_BYTES + 1];
         assert_eq!(look(Compression::Lz4, &lz4_frame(info(), &large), 1 << 20, |_| ()), None);
@@ -481,6 +484,9 @@ mod tests {
         literals.extend([255; 256]);
         literals.push((65_536 - 15 - 256 * 255) as u8);
         literals.extend([b'x'; 65_536]);
+        assert!(!is_within(Compression::Lz4, &lz4_blocks(&[(0, &literals)]), 1 << 30), "a block may not be that long");
+        let many = vec![(STORED, &b""[..]); 1_000];
+        assert!(!is_within(Compression::Lz4, &lz4_blocks(&many), 999 << 16), "each counts, whatever is in it");
         for frame in [empty, nowhere, lz4_blocks(&[(0, &literals)])] {
             assert_eq!(look_at(&frame), None);
             assert!(decompress(Compression::Lz4, &frame, &mut Vec::new(), 1 << 20).is_err());

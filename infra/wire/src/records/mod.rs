@@ -17,7 +17,7 @@ mod varint;
 mod walk;
 
 pub use builder::{BatchBuilder, BatchOptions};
-pub use compression::{Compression, decompress, most_decompressed_bytes};
+pub use compression::{Compression, decompress, is_within};
 pub use control::{ControlKind, ControlRecord, control_batch, hole_batch};
 pub use error::{BatchError, RecordRule};
 pub use header::{BATCH_HEADER_BYTES, BatchHeader, MAGIC, NO_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP};
