@@ -1,9 +1,9 @@
 //! Where batches are checked: at once what takes less than handing it over, the rest on threads for blocking work, so that no
 //! request holds a worker that others need.
 //!
-//! What comes out of a compressed batch is not known before, but for some that say so. So a check is begun with a small bound, and begun again with a
-//! larger one when it is passed: an honest batch takes room for what it is, not for the most that it could be, and a bomb
-//! costs little more than its last bound.
+//! What comes out of a compressed batch is not known before, but for some that say so. So a check is begun with a small bound, and
+//! begun again with a larger one when it is passed: an honest batch takes room for what it is, not for the most that it could be,
+//! and a bomb costs little more than its last bound.
 
 use crate::door::{Offered, Refused, Taken, asked_codec};
 use crate::failure::Failure;
@@ -32,9 +32,9 @@ enum Size {
 
 impl Size {
     /// `is_within`: it says itself that no more comes out of it than the smallest bound.
-    fn first(bytes: usize, decompresses: bool, recompresses: bool, is_within: bool) -> Self {
+    fn first(bytes: usize, decompresses: bool, recompresses: bool, is_within: impl FnOnce() -> bool) -> Self {
         let quick = match decompresses {
-            true => bytes <= limits::INLINE_DECOMPRESSED_BYTES / USUAL_RATIO || is_within,
+            true => bytes <= limits::INLINE_DECOMPRESSED_BYTES / USUAL_RATIO || is_within(),
             false => bytes <= limits::INLINE_BATCH_BYTES,
         };
         match bytes {
@@ -120,7 +120,7 @@ impl Checks {
         let codec = offered.codec();
         let decompresses = codec.is_some_and(|codec| codec != Compression::None);
         let recompresses = codec.is_some_and(|codec| asked_codec(&offered.topic.config, codec).is_some());
-        let is_within = decompresses && offered.is_within(limits::INLINE_DECOMPRESSED_BYTES);
+        let is_within = || codec.is_some_and(|codec| offered.is_within(codec, limits::INLINE_DECOMPRESSED_BYTES));
         let mut size = Size::first(offered.bytes.len(), decompresses, recompresses, is_within);
         loop {
             let bound = size.bound(recompresses).min(request.decompressed_left);
@@ -230,14 +230,14 @@ mod tests {
     #[test]
     fn a_check_begins_with_the_bound_that_will_most_likely_do() {
         const KIB: usize = 1 << 10;
-        let first = |bytes, decompresses, recompresses| Size::first(bytes, decompresses, recompresses, false);
+        let first = |bytes, decompresses, recompresses| Size::first(bytes, decompresses, recompresses, || false);
         assert_eq!(first(4 << 20, false, false), Size::Inline, "nothing comes out of it");
         assert_eq!(first(60 << 20, false, false), Size::Large);
         assert_eq!(first(KIB, true, false), Size::Inline);
         let half = limits::INLINE_DECOMPRESSED_BYTES / 2;
         assert_eq!(first(half, true, false), Size::Small);
-        assert_eq!(Size::first(half, true, false, true), Size::Inline, "it says that no more comes out of it");
-        assert_eq!(Size::first(half, true, true, true), Size::Small);
+        assert_eq!(Size::first(half, true, false, || true), Size::Inline, "it says that no more comes out of it");
+        assert_eq!(Size::first(half, true, true, || true), Size::Small);
         assert_eq!(first(KIB, true, true), Size::Small, "compressing is never quick");
         assert_eq!(first(KIB, false, true), Size::Small);
         assert_eq!(first(9 << 20, true, false), Size::Large);

@@ -106,10 +106,9 @@ impl Offered {
         BatchHeader::parse(&self.bytes).and_then(|header| header.compression()).ok()
     }
 
-    /// Whether its frame says that no more than so many bytes come out of it.
-    pub(crate) fn is_within(&self, max_bytes: usize) -> bool {
-        let records = self.bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
-        self.codec().is_some_and(|codec| is_within(codec, records, max_bytes))
+    /// Whether its frame, of the codec that its header states, says that no more than so many bytes come out of it.
+    pub(crate) fn is_within(&self, codec: Compression, max_bytes: usize) -> bool {
+        is_within(codec, self.bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default(), max_bytes)
     }
 
     /// Checks the batch; where its topic asks for another codec, the batch that is taken has that one.

@@ -33,7 +33,7 @@ struct Tried {
 #[derive(Debug, Default)]
 pub(crate) struct Unreadable {
     partitions: BTreeMap<(TopicId, i32), Trouble>,
-    /// Those that were given up and of which some batches are sound: these are converted. By topic, partition and first offset.
+    /// Those that were given up and of which some batches are sound, or all after all: these are converted. By topic, partition and first offset.
     salvaged: BTreeMap<(TopicId, i32, i64), Extent>,
 }
 

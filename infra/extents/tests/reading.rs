@@ -57,15 +57,14 @@ async fn world(takes_any_payload: bool) -> World {
     let log = MemoryCommitLog::new(runtime.clone()).taking_any_payload(takes_any_payload);
     let objects = Objects::in_memory(&runtime);
     let cell = node(&runtime, &log, 9092).await;
-    let create = CreateTopic {
-        topic_id: TOPIC.0.to_vec(),
-        name: "t".to_owned(),
-        partitions: 4,
-        replication_factor: 1,
-        configs: Vec::new(),
-    };
-    cell.submit(Submission::one(create)).await.unwrap();
+    create_topic(&cell, 4).await;
     World { log, objects, cell }
+}
+
+async fn create_topic(cell: &Cell, partitions: i32) {
+    let topic_id = TOPIC.0.to_vec();
+    let create = CreateTopic { topic_id, name: "t".to_owned(), partitions, replication_factor: 1, configs: Vec::new() };
+    cell.submit(Submission::one(create)).await.unwrap();
 }
 
 async fn node(runtime: &Runtime, log: &MemoryCommitLog, port: u16) -> Cell {
@@ -313,14 +312,7 @@ async fn an_entry_of_the_embedded_log_with_one_damaged_batch_has_the_others() {
     let (extent, log) = {
         let log = open().await;
         let cell = node_on(&runtime, log.clone(), 9092).await;
-        let create = CreateTopic {
-            topic_id: TOPIC.0.to_vec(),
-            name: "t".to_owned(),
-            partitions: 1,
-            replication_factor: 1,
-            configs: Vec::new(),
-        };
-        cell.submit(Submission::one(create)).await.unwrap();
+        create_topic(&cell, 1).await;
         let command = Produce {
             batches: sent.iter().zip(1..).flat_map(|(bytes, records)| produce(0, 0, 0, bytes, records).batches).collect(),
             ..produce(0, 0, 0, &sent[0], 1)

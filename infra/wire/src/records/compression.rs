@@ -186,53 +186,69 @@ pub fn is_within(compression: Compression, data: &[u8], max_bytes: usize) -> boo
 }
 
 fn plain_lz4_is_within(data: &[u8], max_bytes: usize) -> Option<()> {
-    let (block_max, mut rest) = plain_lz4_header(data)?;
+    let mut frame = PlainLz4::open(data)?;
     let mut left = max_bytes;
-    loop {
-        let (size, after) = rest.split_first_chunk::<4>()?;
-        let size = u32::from_le_bytes(*size);
-        if size == 0 {
-            return after.is_empty().then_some(());
-        }
-        left = left.checked_sub(block_max)?;
-        let length = (size & 0x7fff_ffff) as usize;
-        rest = after.get(length..).filter(|_| length <= block_max)?;
+    while frame.next()?.is_some() {
+        left = left.checked_sub(frame.block_max)?;
     }
+    Some(())
 }
 
-/// The most bytes of a block of a plain frame, and what follows its descriptor. None if it is no such frame.
-fn plain_lz4_header(data: &[u8]) -> Option<(usize, &[u8])> {
-    let (&[0x04, 0x22, 0x4d, 0x18, flags, size, checksum], rest) = data.split_first_chunk::<7>()? else { return None };
-    let descriptor = [flags, size, checksum];
-    Some((PLAIN_LZ4_DESCRIPTORS.iter().find(|(known, _)| *known == descriptor)?.1, rest))
+/// A plain frame, block after block.
+struct PlainLz4<'a> {
+    /// The most bytes that come out of a block.
+    block_max: usize,
+    rest: &'a [u8],
+}
+
+/// A block, and whether it was left as it is.
+struct PlainLz4Block<'a> {
+    bytes: &'a [u8],
+    is_stored: bool,
+}
+
+impl<'a> PlainLz4<'a> {
+    /// None if it is no such frame.
+    fn open(data: &'a [u8]) -> Option<Self> {
+        let (&[0x04, 0x22, 0x4d, 0x18, flags, size, checksum], rest) = data.split_first_chunk::<7>()? else { return None };
+        let descriptor = [flags, size, checksum];
+        let block_max = PLAIN_LZ4_DESCRIPTORS.iter().find(|(known, _)| *known == descriptor)?.1;
+        Some(Self { block_max, rest })
+    }
+
+    /// The next block; nothing at the frame's end, which must be that of the data. None if the frame is damaged.
+    fn next(&mut self) -> Option<Option<PlainLz4Block<'a>>> {
+        let (size, after) = self.rest.split_first_chunk::<4>()?;
+        let size = u32::from_le_bytes(*size);
+        if size == 0 {
+            return after.is_empty().then_some(None);
+        }
+        let (bytes, after) = after.split_at_checked((size & 0x7fff_ffff) as usize)?;
+        // Readers refuse such a block, or take it for the end.
+        if bytes.is_empty() || bytes.len() > self.block_max {
+            return None;
+        }
+        self.rest = after;
+        Some(Some(PlainLz4Block { bytes, is_stored: size & 0x8000_0000 != 0 }))
+    }
 }
 
 /// Decompresses a whole plain frame; gives the bytes that came out. None if it is no such frame or there is not enough room.
 fn plain_lz4(data: &[u8], output: &mut [u8]) -> Option<usize> {
-    let (block_max, mut rest) = plain_lz4_header(data)?;
-    let mut filled = 0;
-    loop {
-        let (size, after) = rest.split_first_chunk::<4>()?;
-        let size = u32::from_le_bytes(*size);
-        if size == 0 {
-            return after.is_empty().then_some(filled);
-        }
-        let (block, after) = after.split_at_checked((size & 0x7fff_ffff) as usize)?;
-        // Readers refuse such a block, or take it for the end.
-        if block.is_empty() || block.len() > block_max {
-            return None;
-        }
-        let room = output.len().min(filled.saturating_add(block_max));
+    let mut frame = PlainLz4::open(data)?;
+    let mut filled = 0_usize;
+    while let Some(PlainLz4Block { bytes, is_stored }) = frame.next()? {
+        let room = output.len().min(filled.saturating_add(frame.block_max));
         let target = output.get_mut(filled..room)?;
-        if size & 0x8000_0000 == 0 {
-            // The decoder that reads the batch later: what it would refuse must not get in.
-            filled += lz4_flex::block::decompress_into(block, target).ok()?;
+        if is_stored {
+            target.get_mut(..bytes.len())?.copy_from_slice(bytes);
+            filled += bytes.len();
         } else {
-            target.get_mut(..block.len())?.copy_from_slice(block);
-            filled += block.len();
+            // The decoder that reads the batch later: what it would refuse must not get in.
+            filled += lz4_flex::block::decompress_into(bytes, target).ok()?;
         }
-        rest = after;
     }
+    Some(filled)
 }
 
 /// Whether this is one frame of independent blocks with its end mark. Our decoder would be content with less, Kafka's
