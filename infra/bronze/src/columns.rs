@@ -30,6 +30,7 @@ pub(crate) mod at {
     pub const ENCODING: usize = 10;
     pub const HEADER_KEY_LEAF: usize = 13;
     pub const HEADER_VALUE_LEAF: usize = 14;
+    pub const CE_ID_LEAF: usize = 16;
 }
 
 /// Values of `kafka_value_encoding`.

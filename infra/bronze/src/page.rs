@@ -98,7 +98,9 @@ pub(crate) struct PageBuilder {
     header_ends: Vec<i32>,
     header_keys: StringBuilder,
     header_values: BinaryBuilder,
-    attributes: [ByteColumn<Utf8Type>; TEXT_ATTRIBUTES],
+    /// Of CloudEvents, in the order of the columns; the id, which has no like, is not among them.
+    attributes: [ByteColumn<Utf8Type>; TEXT_ATTRIBUTES - 1],
+    event_id: ValuePage,
     event_times: TimestampMicrosecondBuilder,
 }
 
@@ -126,6 +128,7 @@ impl PageBuilder {
             header_keys: StringBuilder::new(),
             header_values: BinaryBuilder::new(),
             attributes: std::array::from_fn(|_| ByteColumn::new(&DataType::Utf8)),
+            event_id: ValuePage::new(),
             event_times: TimestampMicrosecondBuilder::with_capacity(ROWS),
         }
     }
@@ -180,8 +183,9 @@ impl PageBuilder {
         // Headers have weight, so a page ends long before 2^31 of them.
         let end = self.header_ends.last().copied().unwrap_or_default();
         self.header_ends.push(end.saturating_add(record.headers.len() as i32));
-        let Attributes { text, time_us } = attributes(record.headers).unwrap_or_default();
-        for (column, value) in self.attributes.iter_mut().zip(text) {
+        let Attributes { text: [spec_version, id, rest @ ..], time_us } = attributes(record.headers).unwrap_or_default();
+        self.event_id.push(id.map(str::as_bytes));
+        for (column, value) in self.attributes.iter_mut().zip(std::iter::once(spec_version).chain(rest)) {
             column.push(value);
         }
         self.event_times.append_option(time_us);
@@ -192,7 +196,7 @@ impl PageBuilder {
         let rows = std::mem::take(&mut self.rows);
         self.weight = 0;
         let headers = self.finish_headers()?;
-        let [spec_version, id, source, event_type, subject, content_type, data_schema] =
+        let [spec_version, source, event_type, subject, content_type, data_schema] =
             self.attributes.each_mut().map(|column| column.finish(rows));
         let take =
             |ints: &mut Vec<i32>| -> ArrayRef { Arc::new(Int32Array::from(std::mem::replace(ints, Vec::with_capacity(ROWS)))) };
@@ -208,22 +212,18 @@ impl PageBuilder {
             self.key.finish(rows),
             self.key_text.finish(rows),
         ];
-        let after: [ArrayRef; 12] = [
+        let between: [ArrayRef; 5] = [
             Arc::new(self.encoding.finish()),
             self.no_schema_id.slice(0, rows),
             self.no_error.slice(0, rows),
             headers,
             spec_version,
-            id,
-            source,
-            event_type,
-            subject,
-            Arc::new(self.event_times.finish().with_timezone("UTC")),
-            content_type,
-            data_schema,
         ];
+        let after: [ArrayRef; 6] =
+            [source, event_type, subject, Arc::new(self.event_times.finish().with_timezone("UTC")), content_type, data_schema];
         let values = [PageColumn::Values(&mut self.value), PageColumn::Values(&mut self.value_text)];
-        let columns = before.into_iter().map(PageColumn::Array).chain(values);
+        let columns = before.into_iter().map(PageColumn::Array).chain(values).chain(between.into_iter().map(PageColumn::Array));
+        let columns = columns.chain(std::iter::once(PageColumn::Values(&mut self.event_id)));
         Ok(columns.chain(after.into_iter().map(PageColumn::Array)).collect())
     }
 

@@ -32,7 +32,7 @@ pub(crate) struct RowGroup {
 impl RowGroup {
     pub fn open(factory: &ArrowRowGroupWriterFactory, schema: &SchemaDescriptor, index: usize) -> Result<Self> {
         let writers = factory.create_column_writers(index)?.into_iter().enumerate().map(|(leaf, writer)| match leaf {
-            at::VALUE | at::VALUE_TEXT => LeafWriter::Values(ValueChunk::new(schema.column(leaf))),
+            at::VALUE | at::VALUE_TEXT | at::CE_ID_LEAF => LeafWriter::Values(ValueChunk::new(schema.column(leaf))),
             _ => LeafWriter::Arrow(Box::new(writer)),
         });
         Ok(Self { index, writers: writers.collect(), rows: 0, weight: 0 })
