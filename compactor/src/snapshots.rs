@@ -204,6 +204,7 @@ impl Shared {
         if copied < snapshot.seq {
             self.copied_up_to(snapshot.seq).await?;
         }
+        let first_reference = first_reference.filter(|_| holds(Rule::D6));
         let seq = snapshot.seq.next().min(first_reference.unwrap_or(Seq(u64::MAX)));
         let expected = self.cell.log().floor().await?;
         let lowest = if holds(Rule::A10) { expected.seq } else { Seq::ZERO };

@@ -226,7 +226,7 @@ impl Shared {
             let first_limit = if any { left } else { usize::MAX };
             // What an earlier partition left unused of its plan is there for this one.
             let limit = partition_limit(&item.wanted, terms).min(left);
-            let rope = Rope::new(limit, first_limit, terms.zstd);
+            let rope = Rope::new(limit, first_limit, terms.zstd).within(left);
             // Where one batch found no room, the next one will not either: to rebuild it would be for nothing.
             let no_room = left == 0 || item.history().is_some_and(|_| !ahead.passed_over.is_empty());
             histories += usize::from(item.wants_history());

@@ -156,12 +156,26 @@ enum RebuildError {
     Cut { last: i64, expected: i64 },
 }
 
+/// Bytes of the batches of a chunk that end at or after `offset` and begin below `end`.
+fn bytes_between(batches: &Bytes, offset: i64, end: i64) -> Result<usize, BatchError> {
+    let (mut at, mut bytes) = (0, 0);
+    while at < batches.len() {
+        let (header, length) = BatchHeader::parse_whole(&batches[at..])?;
+        bytes += if header.last_offset() >= offset && header.base_offset < end { length } else { 0 };
+        at += length;
+    }
+    Ok(bytes)
+}
+
 /// Adds the batches of a chunk that end at or after `offset` and begin below `end`, until the rope is full. Gives the first
 /// offset that was not served.
 pub(crate) fn serve_chunk(batches: &Bytes, offset: i64, end: i64, rope: &mut Rope) -> Result<i64, BatchError> {
     let (mut at, mut next) = (0, offset);
     let mut wanted: Option<usize> = None;
     let mut taken = 0;
+    if !rope.begins(bytes_between(batches, offset, end)?) {
+        return Ok(next);
+    }
     while at < batches.len() {
         let (header, length) = BatchHeader::parse_whole(&batches[at..])?;
         let batch_end = at + length;

@@ -19,6 +19,8 @@ pub(crate) struct Rope {
     data_bytes: usize,
     limit: usize,
     first_limit: usize,
+    /// What the whole answer has room for.
+    room: usize,
     /// Codecs that the request's version does not know end the answer.
     zstd: bool,
     refused_codec: bool,
@@ -34,9 +36,38 @@ impl Rope {
             data_bytes: 0,
             limit,
             first_limit,
+            room: limit,
             zstd,
             refused_codec: false,
         }
+    }
+
+    /// The answer has room for so many bytes, of which `limit` are a matter of what this partition should take.
+    pub(crate) fn within(self, room: usize) -> Self {
+        Self { room, ..self }
+    }
+
+    /// Whether batches that were rebuilt together, so many bytes of them, are to be added as far as they are admitted. They go whole where the
+    /// answer has room and it is less than twice what was asked for, since a part of them would have the rest rebuilt once more; for the
+    /// same reason they do not begin in what is left of an answer.
+    pub(crate) fn begins(&mut self, together: usize) -> bool {
+        if self.bytes.saturating_add(together) <= self.limit {
+            return true;
+        }
+        let begins = match self.bytes {
+            0 if together / 2 >= self.limit => true,
+            0 if together <= self.room => {
+                self.limit = together;
+                true
+            }
+            // The first of an answer has to go on.
+            0 => self.first_limit == usize::MAX,
+            bytes => bytes < self.limit / 2,
+        };
+        if !begins {
+            (self.limit, self.first_limit) = (0, 0);
+        }
+        begins
     }
 
     /// Whether a batch of that size and codec still goes in. Once one does not, the rope is full.

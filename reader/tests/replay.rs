@@ -42,9 +42,10 @@ fn read_bytes(metrics: &PrometheusHandle) -> u64 {
     sum(metrics, "strandline_store_bytes_total{", &[r#"operation="get""#, r#"purpose="read""#])
 }
 
-/// Reads all partitions to their ends, in turns: what had its turn comes last in the next fetch.
-async fn replay(node: &Node, reader: &Reader, topic: TopicId) {
-    let mut turns: Vec<(i32, i64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
+/// Reads all partitions to their ends, in turns: what had its turn comes last in the next fetch. Each answer has at most `max_bytes` of
+/// records, and `partition_max_bytes` and less than a chunk more of one partition.
+async fn replay(node: &Node, reader: &Reader, topic: TopicId, partitions: i32, max_bytes: i32, partition_max_bytes: i32) {
+    let mut turns: Vec<(i32, i64)> = (0..partitions).map(|partition| (partition, 0)).collect();
     let models = |partition| &node.models[&TopicPartition { topic_id: topic, partition }];
     for _ in 0..10_000 {
         turns.retain(|(partition, offset)| *offset < models(*partition).end);
@@ -54,14 +55,17 @@ async fn replay(node: &Node, reader: &Reader, topic: TopicId) {
         let wanted = turns.iter().map(|(partition, offset)| FetchPartition {
             partition: *partition,
             fetch_offset: *offset,
-            partition_max_bytes: 1 << 20,
+            partition_max_bytes,
             ..FetchPartition::default()
         });
         let topic = FetchTopic { topic: "t".to_owned(), partitions: wanted.collect(), ..FetchTopic::default() };
-        let request =
-            FetchRequest { max_bytes: i32::MAX, min_bytes: 1, session_epoch: -1, topics: vec![topic], ..FetchRequest::default() };
+        let request = FetchRequest { max_bytes, min_bytes: 1, session_epoch: -1, topics: vec![topic], ..FetchRequest::default() };
         let response = reader.fetch(&caller(), 12, request, 1).await;
         let before = turns.clone();
+        let sizes = response.responses.iter().flat_map(|topic| &topic.partitions).filter_map(|data| data.records.as_ref());
+        let sizes: Vec<usize> = sizes.map(|records| records.len()).collect();
+        assert!(sizes.iter().sum::<usize>() <= max_bytes as usize, "{sizes:?}");
+        assert!(sizes.iter().all(|bytes| *bytes < partition_max_bytes as usize * 2), "{sizes:?}");
         for data in response.responses.into_iter().flat_map(|topic| topic.partitions) {
             assert_eq!(data.error_code, 0);
             let Some(records) = data.records.filter(|records| !records.is_empty()) else { continue };
@@ -106,11 +110,36 @@ fn a_replay_of_many_partitions_reads_a_sealed_file_about_once() {
                 let (objects, index) = (node.world.objects.clone(), node.world.segment_index.clone());
                 let reader = Reader::new(options, node.cell.clone(), objects, index, Cache::foyer(CACHE_BYTES));
                 let before = read_bytes(&metrics);
-                replay(&node, &reader, topic).await;
+                replay(&node, &reader, topic, PARTITIONS, i32::MAX, 1 << 20).await;
                 let read = read_bytes(&metrics) - before;
                 let file = PARTITIONS as u64 * RECORDS as u64 * 1_024;
                 assert!(read > file && read < file * 5 / 4, "{read} bytes were read of a file of {file}, {read_ahead} ahead");
             }
         });
     });
+}
+
+/// As those that were sent did: a batch that goes whole since it is the first may not be larger than what was sent.
+#[tokio::test(start_paused = true)]
+async fn batches_that_are_rebuilt_fit_into_an_answer_of_any_client() {
+    for (record_bytes, records) in [(900 << 10, 5), (200 << 10, 12), (1 << 10, 3_000), (100, 20_000)] {
+        let mut node = Node::start(1).await;
+        let topic = node.topic(1, "t", 3, false).await;
+        for partition in 0..3 {
+            let at = TopicPartition { topic_id: topic, partition };
+            let record = |n| Record::new(START_MS + n, &vec![n as u8; record_bytes]);
+            for from in (0..records).step_by(1_000) {
+                let batch: Vec<Record> = (from..records.min(from + 1_000)).map(record).collect();
+                let batches =
+                    if record_bytes > 10_000 { batch.into_iter().map(|record| vec![record]).collect() } else { vec![batch] };
+                node.produce(at, &batches, Home::Wal, Compression::None).await;
+            }
+        }
+        assert!(node.convert(topic, 1.0).await);
+        // As librdkafka has it at least, and with little for each partition.
+        for (max_bytes, partition_max_bytes) in [(1_000_000, 20_000_000), (1_000_000, 1 << 20), (8 << 20, 1 << 20)] {
+            let reader = node.world.reader(&node.cell, ReaderOptions::default());
+            replay(&node, &reader, topic, 3, max_bytes, partition_max_bytes).await;
+        }
+    }
 }

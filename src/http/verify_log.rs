@@ -4,8 +4,8 @@
 use super::verify::VerifyResult;
 use crate::node::Parts;
 use std::collections::BTreeSet;
-use strandline_commands::chain_hash;
-use strandline_commit_log::Tail;
+use strandline_commands::{DecodedEntry, chain_hash, decode};
+use strandline_commit_log::{Row, Tail};
 use strandline_compactor::{LOG_COPY_PREFIX, LogCopy, LogCopyName, SNAPSHOT_PREFIX, SnapshotName, names};
 use strandline_extents::ExtentReader;
 use strandline_index::{Extent, ExtentPlace};
@@ -125,10 +125,10 @@ impl Rest {
         results
     }
 
-    /// The commit log: its rows continue one another, and the batches that only it has are whole.
+    /// The commit log: its rows continue one another, what they carry is whole, and so are the batches that only it has.
     pub(super) async fn log(&self, parts: &Parts) -> VerifyResult {
         let mut problems = BTreeSet::new();
-        if let Err(problem) = rows(parts).await {
+        if let Err(problem) = rows(parts, &mut problems).await {
             problems.insert(problem);
         }
         let reader = ExtentReader::new(parts.cell.log().clone(), parts.objects.clone(), Purpose::Read).once();
@@ -150,8 +150,8 @@ impl Rest {
     }
 }
 
-/// Every row from the floor to the end names the one before.
-async fn rows(parts: &Parts) -> Result<(), String> {
+/// Every row from the floor to the end names the one before. What is wrong with payloads goes to `problems`.
+async fn rows(parts: &Parts, problems: &mut BTreeSet<String>) -> Result<(), String> {
     let end = parts.cell.seq();
     let mut from = parts.cell.log().floor().await.map_err(|error| error.to_string())?.seq.max(Seq(1));
     let mut before = None;
@@ -173,9 +173,31 @@ async fn rows(parts: &Parts) -> Result<(), String> {
             }
             before = Some(chain_hash(row.hash_before, &row.bytes));
             from = row.seq.next();
+            problems.extend(payload(parts, &row).await);
         }
     }
     Ok(())
+}
+
+/// What is wrong with the batches that an entry carries, also with those that are in Parquet by now: the log goes as a whole, and a disk that
+/// returns something else is better known early.
+async fn payload(parts: &Parts, row: &Row) -> Option<String> {
+    if row.payload_length == 0 {
+        return None;
+    }
+    let problem = match parts.cell.log().read_payload(row.seq, 0..row.payload_length).await {
+        Ok(bytes) => {
+            let written = decode(&row.bytes).is_ok_and(|entry| match entry {
+                DecodedEntry::Body(body) => body.payload_crc32c == crc32c(&[bytes]),
+                DecodedEntry::Malformed => false,
+            });
+            (!written).then(|| "the batches that it carries are not those that were written".to_owned())
+        }
+        Err(error) => Some(error.to_string()),
+    }?;
+    // It may have been trimmed meanwhile.
+    let is_there = parts.cell.log().floor().await.is_ok_and(|floor| floor.seq <= row.seq);
+    is_there.then(|| format!("entry {}: {problem}", row.seq))
 }
 
 /// Some extents that lie in the log's own entries, in the order of their partitions and offsets, behind that one.

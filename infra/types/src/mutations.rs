@@ -25,9 +25,11 @@ pub enum Rule {
     B5,
     B6,
     B7,
+    B8,
     B9,
     B10,
     C1,
+    C2,
     C3,
     C4,
     C5,
@@ -40,8 +42,11 @@ pub enum Rule {
     D3,
     D4,
     D5,
+    D6,
     /// A batch that is known already is a duplicate.
     Duplicates,
+    /// A topic is its id: what was sent to one that is deleted is not the next one's of that name.
+    Identity,
     /// Only who holds a group's claim changes the group.
     Claim,
     /// Offsets are committed by members of the group's generation only.

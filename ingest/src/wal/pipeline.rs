@@ -17,6 +17,7 @@ use strandline_cell::{Cell, SubmitError, Submitted};
 use strandline_index::{BatchOutcome, Outcome, Refusal};
 use strandline_object_store::Objects;
 use strandline_topic_config::LatencyClass;
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{TopicPartition, limits};
 use tokio::sync::oneshot;
 
@@ -219,18 +220,18 @@ impl Pipeline {
             && let Some(first) = self.queue.front()
         {
             match &first.state {
-                SegmentState::Putting => return,
+                SegmentState::Putting if holds(Rule::B8) => return,
                 SegmentState::Lost(failure) => {
                     let failure = failure.clone();
                     let items = self.queue.pop_front().map(|segment| segment.items).unwrap_or_default();
                     self.lose(items, &failure);
                 }
-                SegmentState::Ready if first.is_below_horizon(&self.cell) => {
+                SegmentState::Putting | SegmentState::Ready if first.is_below_horizon(&self.cell) => {
                     if let Some(segment) = self.queue.pop_front() {
                         self.put_again(segment);
                     }
                 }
-                SegmentState::Ready => {
+                SegmentState::Putting | SegmentState::Ready => {
                     if let Some(segment) = self.queue.pop_front() {
                         self.commit(segment);
                     }

@@ -1,11 +1,14 @@
 //! `bronze verify` also looks at what a start or a rebuild will need one day, although nobody reads it now.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use strandline::node::{Node, NodeOptions};
+use strandline_client::{Client, ClientOptions, NewTopic, ProducerOptions, ProducerRecord};
 use strandline_corruption::folder::{Change, Damage, Files};
 use strandline_corruption::sample;
+use strandline_runtime::Runtime;
 
 /// What is complained of, by path, in the folder that `files` make.
 async fn complaints(files: &Files, data: &Path) -> Vec<String> {
@@ -56,4 +59,37 @@ async fn copies_of_the_log_snapshots_and_wal_segments_are_looked_at() {
     files.files.remove(&copies[copies.len() - 2]);
     let found = complaints(&files, &data).await;
     assert!(matches!(found.as_slice(), [one] if one.contains("not all of these copies are there")), "{found:?}");
+}
+
+/// Also batches that are in Parquet by now, and that a start would pass over: whoever rebuilds a disk wants to know.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_are_converted_are_looked_at_in_the_log() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(NodeOptions { settings: sample::settings(root.path()), ..NodeOptions::default() }).await.unwrap();
+    let client = Client::tcp(Runtime::system(), ClientOptions::new(&node.kafka_address().to_string())).unwrap();
+    client.admin().create_topic(NewTopic::new("converted", 1)).await.unwrap();
+    let value = b"what is written stays ".repeat(10_000);
+    let producer = client.producer(ProducerOptions::default());
+    let record = ProducerRecord { topic: "converted", value: Some(&value), ..ProducerRecord::default() };
+    producer.send(record).await.unwrap().wait().await.unwrap();
+    producer.close().await.unwrap();
+    let id = node.parts().cell.view().names["converted"];
+    while node.parts().compactor.convert_once(id).await.unwrap() {}
+    assert!(node.parts().cell.view().topics[&id].partitions[0].extents.is_empty());
+    let complaints = async || {
+        let results = strandline::http::verify_bronze(node.parts(), None).await.unwrap();
+        results.into_iter().filter(|result| !result.problems.is_empty()).collect::<Vec<_>>()
+    };
+    assert_eq!(complaints().await, Vec::new());
+
+    let names = std::fs::read_dir(root.path().join("commit-log")).unwrap().map(|entry| entry.unwrap().path());
+    let log = names.filter(|path| path.extension().is_some_and(|end| end == "log")).max().unwrap();
+    let bytes = std::fs::read(&log).unwrap();
+    let at = bytes.windows(22).rposition(|window| window == b"what is written stays ").unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
+    file.write_all_at(b"W", at as u64).unwrap();
+    let found = complaints().await;
+    let [of_log] = found.as_slice() else { panic!("{found:?}") };
+    assert!(of_log.path == "commit-log" && of_log.problems[0].starts_with("entry "), "{of_log:?}");
+    node.stop().await;
 }

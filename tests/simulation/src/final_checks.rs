@@ -298,7 +298,7 @@ pub(crate) async fn nothing_is_held(world: &Arc<World>) {
         let link = Link::new(world, u64::from(LAST_CLIENT + number));
         // It comes to agree with the others first: no time is counted then.
         let _ = node.ask(node.cell.barrier()).await;
-        world.core.ledger().tried(id, false);
+        world.core.ledger().tried(at, id, false);
         let sent = send(&node, &link, &topic, at, batch(&[id], world.start_ms, Compression::Zstd, None), false).await;
         let told = answer(world, &node, sent, &topic, at, &[id]).await;
         match told {

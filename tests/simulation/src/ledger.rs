@@ -27,21 +27,21 @@ struct Tries {
 pub(crate) struct Ledger {
     seen: BTreeMap<TopicPartition, BTreeMap<i64, Seen>>,
     acked: BTreeMap<TopicPartition, BTreeMap<i64, RecordId>>,
-    /// Per record, how often it may be there at most.
-    tries: BTreeMap<RecordId, Tries>,
+    /// Per record and where it was sent, how often it may be there at most: anywhere else it may not be at all.
+    tries: BTreeMap<(TopicPartition, RecordId), Tries>,
     places: BTreeMap<(TopicPartition, RecordId), Vec<i64>>,
 }
 
 impl Ledger {
-    /// A record is about to be sent (again). Idempotent ones count once, however often they are sent.
-    pub fn tried(&mut self, id: RecordId, idempotent: bool) {
-        let tries = self.tries.entry(id).or_default();
+    /// A record is about to be sent there (again). Idempotent ones count once, however often they are sent.
+    pub fn tried(&mut self, at: TopicPartition, id: RecordId, idempotent: bool) {
+        let tries = self.tries.entry((at, id)).or_default();
         *tries = Tries { most: if idempotent { 1 } else { tries.most + 1 }, idempotent };
     }
 
     /// A client was told that one try of its record is surely not there.
     pub fn refused(&mut self, at: TopicPartition, id: RecordId) -> Result<(), String> {
-        let tries = self.tries.entry(id).or_default();
+        let tries = self.tries.entry((at, id)).or_default();
         if tries.idempotent {
             return Ok(());
         }
@@ -83,7 +83,7 @@ impl Ledger {
     }
 
     fn place(&mut self, at: TopicPartition, offset: i64, id: RecordId) -> Result<(), String> {
-        let tries = self.tries.get(&id).map_or(0, |tries| tries.most);
+        let tries = self.tries.get(&(at, id)).map_or(0, |tries| tries.most);
         let places = self.places.entry((at, id)).or_default();
         if !places.contains(&offset) {
             places.push(offset);
@@ -110,5 +110,33 @@ impl Ledger {
 
     pub fn counts(&self) -> (usize, usize) {
         (self.acked.values().map(BTreeMap::len).sum(), self.seen.values().map(BTreeMap::len).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strandline_types::TopicId;
+
+    fn at(topic: u8, partition: i32) -> TopicPartition {
+        TopicPartition { topic_id: TopicId([topic; 16]), partition }
+    }
+
+    #[test]
+    fn a_record_is_where_it_was_sent_as_often_as_it_was_tried_and_nowhere_else() {
+        let mut ledger = Ledger::default();
+        let seen = Seen { id: 7, timestamp_ms: 0 };
+        ledger.tried(at(1, 0), 7, false);
+        ledger.tried(at(1, 0), 7, false);
+        ledger.saw(at(1, 0), 3, seen).unwrap();
+        ledger.acked(at(1, 0), 4, 7).unwrap();
+        ledger.saw(at(1, 0), 5, seen).unwrap_err();
+        // Another partition; another topic, of the same name perhaps.
+        ledger.saw(at(1, 1), 0, seen).unwrap_err();
+        ledger.acked(at(2, 0), 0, 7).unwrap_err();
+        ledger.tried(at(1, 0), 8, true);
+        ledger.tried(at(1, 0), 8, true);
+        ledger.acked(at(1, 0), 9, 8).unwrap();
+        ledger.acked(at(1, 0), 10, 8).unwrap_err();
     }
 }

@@ -133,7 +133,7 @@ impl CommitLog for NodeLog {
         Ok(if lies { Floor { seq: Seq(1), ..floor } } else { floor })
     }
 
-    async fn raise_floor(&self, expected: Floor, mut to: Floor) -> Result<(), FloorError> {
+    async fn raise_floor(&self, expected: Floor, to: Floor) -> Result<(), FloorError> {
         self.gate.pass().await;
         self.stops.pass(Place::RaiseFloor, "").await;
         let before = self.core.log.for_node().floor().await.unwrap_or_default();
@@ -141,11 +141,6 @@ impl CommitLog for NodeLog {
             true => self.inner.floor().await.unwrap_or(expected),
             false => expected,
         };
-        if self.core.mutated(Mutation::FloorPassesExtents)
-            && let Some(snapshot) = &to.snapshot
-        {
-            to.seq = snapshot.seq.next();
-        }
         self.inner.raise_floor(expected, to.clone()).await?;
         self.core.trace(format!("the floor is at {}", to.seq));
         let snapshot = |floor: &Floor| floor.snapshot.as_ref().map(|snapshot| snapshot.seq);

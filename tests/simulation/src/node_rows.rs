@@ -3,7 +3,6 @@
 use crate::core::Core;
 use crate::dice::Dice;
 use crate::gate::Gate;
-use crate::mutation::Mutation;
 use crate::stops::{Place, Stops};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -48,9 +47,6 @@ impl SegmentIndex for NodeRows {
         self.begin().await;
         self.stops.pass(Place::Rows, "").await;
         self.lose(|source| PutError::Failed { source })?;
-        if self.core.mutated(Mutation::RowsForgotten) {
-            return Ok(PutOutcome { written: rows.len() as u64, ..PutOutcome::default() });
-        }
         if self.dice.chance(10) {
             // The zombie's write: it lands when everybody has forgotten it.
             let (rows, index, clock, late) =

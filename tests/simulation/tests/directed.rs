@@ -1,4 +1,4 @@
-//! Every interleaving that the design has a rule for ends well.
+//! Every script ends well, with all rules in force.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use strandline_simulation::{Script, run_script};

@@ -24,7 +24,10 @@ enum Verdict {
 
 impl Index {
     pub(super) fn produce(&mut self, context: &mut Context<'_>, command: &Produce) -> Result<Outcome, Refusal> {
-        let id = topic_id(&command.topic_id)?;
+        let mut id = topic_id(&command.topic_id)?;
+        if !holds(Rule::Identity) {
+            id = self.dropped.get(&id).and_then(|dropped| self.names.get(&dropped.name)).copied().unwrap_or(id);
+        }
         let end = command.position.checked_add(command.bytes()).ok_or(Refusal::Malformed { what: "a position" })?;
         let (first_place, object) = if command.object == 0 {
             if end > context.commit.payload_length {

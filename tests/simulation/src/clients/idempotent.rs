@@ -84,7 +84,7 @@ impl Idempotent {
             let ids: Vec<_> =
                 (0..self.dice.between(1, 4) as u32).map(|step| record_id(self.producer, self.next + step)).collect();
             self.next += ids.len() as u32;
-            ids.iter().for_each(|id| self.world.core.ledger().tried(*id, true));
+            ids.iter().for_each(|id| self.world.core.ledger().tried(self.at, *id, true));
             let base_sequence = self.next_sequence;
             self.next_sequence += ids.len() as i32;
             self.window.push_back(InFlight { ids, base_sequence, acked: false });

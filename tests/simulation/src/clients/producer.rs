@@ -33,7 +33,7 @@ pub(crate) async fn produce(world: Arc<World>, producer: u32) {
         for _ in 0..dice.between(1, 4) {
             let ids: Vec<_> = (0..dice.between(1, 6) as u32).map(|step| record_id(producer, next + step)).collect();
             next += ids.len() as u32;
-            ids.iter().for_each(|id| world.core.ledger().tried(*id, false));
+            ids.iter().for_each(|id| world.core.ledger().tried(at, *id, false));
             let bytes = batch(&ids, world.start_ms, compression(&dice), None);
             let on_its_way = send(&node, &links[0], &topic, at, bytes, by_name).await;
             sent.push((ids, on_its_way));
@@ -60,7 +60,7 @@ pub(crate) async fn produce(world: Arc<World>, producer: u32) {
             if dice.chance(50)
                 && let Some(other) = world.any_node(&dice)
             {
-                ids.iter().for_each(|id| world.core.ledger().tried(*id, false));
+                ids.iter().for_each(|id| world.core.ledger().tried(at, *id, false));
                 let bytes = batch(&ids, world.start_ms, compression(&dice), None);
                 let on_its_way = send(&other, &links[1], &topic, at, bytes, false).await;
                 let told = answer(&world, &other, on_its_way, &topic, at, &ids).await;

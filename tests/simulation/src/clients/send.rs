@@ -55,6 +55,15 @@ pub(crate) async fn answer(
         if gone && world.core.oracle().has_topic(topic.id) {
             world.core.fail(format!("{} says of {} that it does not exist, and it does", node.name(), topic.name));
         }
+        // Where clocks are a day off, a time is.
+        if is_about_the_batch(code) || (code == ErrorCode::InvalidTimestamp && !world.shape.skew) {
+            world.core.fail(format!(
+                "{} was sent a sound batch for {}-{}, and said {code}",
+                node.name(),
+                topic.name,
+                at.partition
+            ));
+        }
         if code == ErrorCode::KafkaStorageError {
             // Not stored, not 'not known whether': docs/errors.md.
             for id in ids {
@@ -85,6 +94,23 @@ pub(crate) async fn answer(
     }
     world.core.has_acked(ids.len());
     Told::Acked(partition.base_offset)
+}
+
+/// What is said of batches and requests that are wrong, or of nothing that is known: whatever fails, no sound batch is told so.
+fn is_about_the_batch(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::CorruptMessage
+            | ErrorCode::InvalidRecord
+            | ErrorCode::InvalidRequest
+            | ErrorCode::InvalidRequiredAcks
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::UnknownServerError
+            | ErrorCode::UnsupportedCompressionType
+            | ErrorCode::UnsupportedForMessageFormat
+            | ErrorCode::UnsupportedVersion
+    )
 }
 
 impl std::fmt::Display for Told {

@@ -1,9 +1,11 @@
-//! Commits of the upkeep that land once what they are about has changed: Merge, Rehome and SealExtents (B1, B5, A6, I5).
+//! Commits that land once what they are about has changed: Merge, Rehome and SealExtents (B1, B5, A6, I5), and a batch.
 
 use super::collecting::sweep_all;
 use super::stage::{LARGE, Stage};
+use crate::clients::{Told, read_all};
 use crate::stops::Place;
 use std::time::Duration;
+use strandline_wire::ErrorCode;
 
 /// What happens to what a commit is about, before it lands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +135,29 @@ pub(super) async fn planned_extents_taken_over(stage: &Stage) {
     }
 }
 
+/// A producer names its topic, which is deleted before the batch lands, and made anew. Identity is the id: the batch is not the new one's.
+pub(super) async fn late_produce(stage: &Stage) {
+    let stage = &stage.on_another_topic("again", 1).await;
+    let hold = stage.hold(0, Place::Append, "");
+    let others = async {
+        stage.reach(&hold, "nothing is appended").await;
+        stage.delete_topic().await;
+        let again = stage.create_again().await;
+        stage.say("the batch goes on");
+        hold.release();
+        again
+    };
+    let (told, again) = futures::join!(stage.send_by_name(0), others);
+    again.send_by_name(0).await;
+    again.catch_up().await;
+    for slot in 0..3 {
+        read_all(&again.world, &again.node(slot), &again.topic, again.at(), 1 << 20).await;
+    }
+    if !matches!(told, Told::Error(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)) {
+        stage.world.core.fail(format!("a batch for a topic that is deleted meanwhile: {told}"));
+    }
+}
+
 /// What belongs to a topic that is deleted goes, also what came late.
 async fn nothing_is_left(stage: &Stage, what: Meanwhile) {
     if what != Meanwhile::Deleted {
@@ -143,11 +168,15 @@ async fn nothing_is_left(stage: &Stage, what: Meanwhile) {
         sweep_on_the_first_topic(stage).await;
         stage.collect(1).await;
     }
-    let of_topic: Vec<_> = stage.objects("fresh").await.into_iter().filter(|path| path.contains(&stage.topic.id.id8())).collect();
+    let mut listed = stage.objects("wal").await;
+    for folder in ["fresh", "bronze"] {
+        listed.extend(stage.objects(folder).await);
+    }
     // What is on the garbage list goes once everybody has said to have folded that, as any garbage.
     let left: Vec<_> = {
         let oracle = stage.world.core.oracle();
-        of_topic.into_iter().filter(|path| !oracle.index().garbage.contains_key(path)).collect()
+        let is_left = |path: &String| oracle.refers_to(path).is_none() && !oracle.index().garbage.contains_key(path);
+        listed.into_iter().filter(is_left).collect()
     };
     if !left.is_empty() {
         stage.world.core.fail(format!("a topic is deleted, and what came late stays: {left:?}"));

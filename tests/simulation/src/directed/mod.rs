@@ -1,5 +1,5 @@
-//! Interleavings that chance seldom comes to, played out step by step over the same world: one for each rule that the design
-//! has for them. With the rules each ends well; with its rule switched off each must be found.
+//! Interleavings that chance seldom comes to, played out step by step over the same world. docs/rules.md says which rule each is for. With the
+//! rules each ends well; with its rule switched off each must be found.
 
 mod collecting;
 mod coordinating;
@@ -74,6 +74,10 @@ pub enum Script {
     TwoObjectsAtOnce,
     /// A node dies while it PUTs a sealed file.
     DiesPuttingASealedFile,
+    /// A sealed file is read before its rows are written.
+    ReadBeforeTheRows,
+    /// A node dies while it PUTs a WAL segment.
+    DiesPuttingASegment,
     /// Another takes over an open plan.
     OpenPlanTakenOver,
     /// Another merges while a plan is open.
@@ -114,6 +118,8 @@ pub enum Script {
     PlanAfterTakeover,
     /// The topic is deleted before a plan over its extents lands.
     PlanAfterDeletion,
+    /// A topic is deleted and made anew before a batch for it lands.
+    ProduceAfterRecreation,
     /// Another completes a plan over extents.
     PlannedExtentsTakenOver,
     /// A node is declared gone with a batch on its way.
@@ -130,7 +136,7 @@ pub enum Script {
 
 impl Script {
     /// All of them.
-    pub const ALL: [Script; 49] = [
+    pub const ALL: [Script; 52] = [
         Script::SleptInAppend,
         Script::TwoSlept,
         Script::LandsAgain,
@@ -154,6 +160,8 @@ impl Script {
         Script::GarbageNotCopied,
         Script::TwoObjectsAtOnce,
         Script::DiesPuttingASealedFile,
+        Script::ReadBeforeTheRows,
+        Script::DiesPuttingASegment,
         Script::OpenPlanTakenOver,
         Script::MergeBesideAPlan,
         Script::PlanNotCopied,
@@ -174,6 +182,7 @@ impl Script {
         Script::PlanAfterConversion,
         Script::PlanAfterTakeover,
         Script::PlanAfterDeletion,
+        Script::ProduceAfterRecreation,
         Script::PlannedExtentsTakenOver,
         Script::GoneNode,
         Script::GoneNodeUnheard,
@@ -225,6 +234,8 @@ impl Script {
             Self::GarbageNotCopied => collecting::garbage_not_copied(stage).await,
             Self::TwoObjectsAtOnce => writing::two_objects_at_once(stage).await,
             Self::DiesPuttingASealedFile => sealing::dies_putting(stage).await,
+            Self::ReadBeforeTheRows => sealing::read_before_the_rows(stage).await,
+            Self::DiesPuttingASegment => writing::dies_putting_a_segment(stage).await,
             Self::OpenPlanTakenOver => sealing::open_plan_taken_over(stage).await,
             Self::MergeBesideAPlan => sealing::merge_beside_a_plan(stage).await,
             Self::PlanNotCopied => sealing::plan_not_copied(stage).await,
@@ -245,6 +256,7 @@ impl Script {
             Self::PlanAfterConversion => late::late_seal_extents(stage, Meanwhile::Next).await,
             Self::PlanAfterTakeover => late::late_seal_extents(stage, Meanwhile::TakenOver).await,
             Self::PlanAfterDeletion => late::late_seal_extents(stage, Meanwhile::Deleted).await,
+            Self::ProduceAfterRecreation => late::late_produce(stage).await,
             Self::PlannedExtentsTakenOver => late::planned_extents_taken_over(stage).await,
             Self::GoneNode => leaving::retried_elsewhere(stage, Void::Gone).await,
             Self::GoneNodeUnheard => leaving::retried_elsewhere(stage, Void::GoneUnheard).await,

@@ -1,4 +1,4 @@
-//! Files on their way into `bronze/` (C3, C4, C6 to C9), what lists them, and damage.
+//! Files on their way into `bronze/` (C2 to C4, C6 to C9), what lists them, and damage.
 
 use super::stage::{LARGE, Stage};
 use crate::clients::read_all;
@@ -18,6 +18,20 @@ pub(super) async fn dies_putting(stage: &Stage) {
     };
     futures::join!(stage.seal(0), crash);
     stage.seal(1).await;
+}
+
+/// A file's rows are on their way when a consumer reads what it holds: until they are there, what it was made of answers.
+pub(super) async fn read_before_the_rows(stage: &Stage) {
+    stage.send(0, LARGE).await;
+    stage.convert(0).await;
+    let hold = stage.hold(0, Place::Rows, "");
+    let read = async {
+        stage.reach(&hold, "no rows are written").await;
+        stage.catch_up().await;
+        read_all(&stage.world, &stage.node(1), &stage.topic, stage.at(), 1 << 20).await;
+        hold.release();
+    };
+    futures::join!(stage.seal(0), read);
 }
 
 /// A node dies with a plan open, and its file in the bucket: who takes over completes that plan.

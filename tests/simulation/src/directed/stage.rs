@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use strandline_cell::{Submission, SubmitError, Submitted};
-use strandline_commands::MoveLogStart;
+use strandline_commands::{CreateTopic, MoveLogStart};
 use strandline_object_store::Purpose;
-use strandline_types::TopicPartition;
+use strandline_types::{TopicId, TopicPartition};
 use strandline_wire::records::Compression;
 
 /// More than a flush that rides inline.
@@ -101,6 +101,25 @@ impl Stage {
         self.world.delete_topic_by(&self.node(1), self.topic.id).await;
     }
 
+    /// A topic of the same name, once this one is deleted; made by the second node.
+    pub async fn create_again(&self) -> Self {
+        let id = TopicId(strandline_runtime::Random::id(&*self.dice.random()));
+        let name = self.topic.name.clone();
+        let command = CreateTopic {
+            topic_id: id.0.to_vec(),
+            name: name.clone(),
+            partitions: 1,
+            replication_factor: 1,
+            configs: Vec::new(),
+        };
+        let node = self.node(1);
+        let answer = node.ask(node.cell.submit(Submission::one(command))).await;
+        self.say(&format!("{} creates {name} again, {id}: {answer:?}", node.name()));
+        self.world.add_topic(id, &name, true, 1, &[]);
+        let topic = self.world.topics().pop().unwrap();
+        Self { world: self.world.clone(), topic, dice: self.dice.clone(), number: AtomicU32::new(1 << 21) }
+    }
+
     /// Produces so many records to the first partition through this node, as one batch.
     pub async fn send(&self, slot: usize, records: usize) -> Told {
         self.send_to(slot, 0, records).await
@@ -120,12 +139,22 @@ impl Stage {
 
     /// Produces these records as one batch; an idempotent producer may do so again.
     pub async fn send_batch(&self, slot: usize, partition: i32, ids: &[RecordId], sender: Option<Sender>) -> Told {
+        self.send_batch_to(slot, partition, ids, sender, false).await
+    }
+
+    /// Produces a record to the first partition, and names the topic as clients of before Kafka 4.1 do.
+    pub async fn send_by_name(&self, slot: usize) -> Told {
+        let ids = self.new_ids(1);
+        self.send_batch_to(slot, 0, &ids, None, true).await
+    }
+
+    async fn send_batch_to(&self, slot: usize, partition: i32, ids: &[RecordId], sender: Option<Sender>, by_name: bool) -> Told {
         let at = TopicPartition { topic_id: self.topic.id, partition };
         let node = self.node(slot);
-        ids.iter().for_each(|id| self.world.core.ledger().tried(*id, sender.is_some()));
+        ids.iter().for_each(|id| self.world.core.ledger().tried(at, *id, sender.is_some()));
         let bytes = batch(ids, self.world.start_ms, Compression::None, sender);
         let link = Link::new(&self.world, ids[0] & 0xffff_ffff);
-        let sent = send(&node, &link, &self.topic, at, bytes, false).await;
+        let sent = send(&node, &link, &self.topic, at, bytes, by_name).await;
         let told = answer(&self.world, &node, sent, &self.topic, at, ids).await;
         self.say(&format!("{} {:x}+{}: {told}", node.name(), ids[0], ids.len()));
         told

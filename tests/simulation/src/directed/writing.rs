@@ -1,4 +1,4 @@
-//! Commits that land late, twice or never (A4 to A8, A12, A15, A17), and names (B6).
+//! Commits that land late, twice or never (A4 to A8, A12, A15, A17), names (B6), and objects before commits (B8).
 
 use super::stage::{LARGE, Stage};
 use crate::clients::read_all;
@@ -122,4 +122,17 @@ pub(super) async fn two_objects_at_once(stage: &Stage) {
         futures::join!(second, release);
     };
     futures::join!(stage.send(0, LARGE), second);
+}
+
+/// A node dies before the store has its WAL segment: nobody was told that the batch is there, and nothing refers to it.
+pub(super) async fn dies_putting_a_segment(stage: &Stage) {
+    let hold = stage.hold(0, Place::Put, "wal/");
+    let crash = async {
+        stage.reach(&hold, "no segment is put").await;
+        stage.sleep(Duration::from_secs(2)).await;
+        stage.bury(0).await;
+    };
+    futures::join!(stage.send(0, LARGE), crash);
+    stage.catch_up().await;
+    read_all(&stage.world, &stage.node(1), &stage.topic, stage.at(), 1 << 20).await;
 }
