@@ -1,9 +1,9 @@
 //! Rows become batches again: magic 2, no producer, one timestamp type a batch, every offset covered (I5, I6).
 
 use crate::hole::hole_batches;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use strandline_types::{RecordRef, TimestampType, limits};
-use strandline_wire::records::{BATCH_HEADER_BYTES, BatchBuilder, BatchError, BatchOptions};
+use strandline_wire::records::{BatchBuilder, BatchError, BatchOptions};
 
 /// The batch that is being built.
 #[derive(Debug)]
@@ -22,15 +22,20 @@ pub(crate) struct Rebuilder {
     /// The first offset that is not covered yet.
     next: i64,
     open: Option<Open>,
-    finished: Vec<Bytes>,
-    room: usize,
+    /// Batches one behind the other; while one is open, its builder has them.
+    finished: Vec<u8>,
 }
+
+/// Room that is taken ahead, at most: more comes as it is needed.
+const ROOM_BYTES: usize = 2 * limits::HISTORY_CHUNK_BYTES;
 
 impl Rebuilder {
     /// Covers from `start` on; about `record_bytes` will come.
     pub(crate) fn new(start: i64, record_bytes: u64) -> Self {
         let record_bytes = usize::try_from(record_bytes).unwrap_or(usize::MAX);
-        Self { next: start, open: None, finished: Vec::new(), room: record_bytes.min(limits::REBUILT_BATCH_BYTES) }
+        // A record takes a few bytes more than its key, value and headers.
+        let room = record_bytes.saturating_add(record_bytes / 16).min(ROOM_BYTES);
+        Self { next: start, open: None, finished: Vec::with_capacity(room) }
     }
 
     /// Adds a record; offsets rise.
@@ -43,10 +48,10 @@ impl Rebuilder {
             none => {
                 if record.offset - self.next > i64::from(i32::MAX) {
                     let holes = hole_batches(self.next, record.offset, HOLE_TIME_MS)?;
-                    self.finished.extend(holes.into_iter().map(|(batch, _)| batch));
+                    holes.into_iter().for_each(|(batch, _)| self.finished.extend_from_slice(&batch));
                     self.next = record.offset;
                 }
-                none.insert(Open::new(self.next, record, self.room))
+                none.insert(Open::new(self.next, record, std::mem::take(&mut self.finished)))
             }
         };
         open.builder.push(record)?;
@@ -56,7 +61,7 @@ impl Rebuilder {
 
     fn close(&mut self) -> Result<(), BatchError> {
         if let Some(open) = self.open.take() {
-            self.finished.push(open.builder.finish(None)?);
+            self.finished = open.builder.finish_behind(None)?;
         }
         Ok(())
     }
@@ -64,23 +69,23 @@ impl Rebuilder {
     /// The batches, one after the other.
     pub(crate) fn finish(mut self) -> Result<Bytes, BatchError> {
         self.close()?;
-        if self.finished.len() <= 1 {
-            return Ok(self.finished.pop().unwrap_or_default());
+        // The cache counts what it holds.
+        if self.finished.capacity() / 9 * 8 > self.finished.len() {
+            self.finished.shrink_to_fit();
         }
-        let mut joined = BytesMut::with_capacity(self.finished.iter().map(Bytes::len).sum());
-        for batch in &self.finished {
-            joined.extend_from_slice(batch);
-        }
-        Ok(joined.freeze())
+        Ok(self.finished.into())
     }
 }
 
 impl Open {
-    fn new(base_offset: i64, record: &RecordRef<'_>, room: usize) -> Self {
+    fn new(base_offset: i64, record: &RecordRef<'_>, finished: Vec<u8>) -> Self {
         let options = BatchOptions { base_offset, timestamp_type: record.timestamp_type, ..BatchOptions::default() };
-        // A record takes a few bytes more than its key, value and headers.
-        let builder = BatchBuilder::with_capacity(options, BATCH_HEADER_BYTES + room + room / 16);
-        Self { builder, base_offset, timestamp_type: record.timestamp_type, append_ms: record.timestamp_ms }
+        Self {
+            builder: BatchBuilder::behind(finished, options),
+            base_offset,
+            timestamp_type: record.timestamp_type,
+            append_ms: record.timestamp_ms,
+        }
     }
 
     fn takes(&self, record: &RecordRef<'_>) -> bool {

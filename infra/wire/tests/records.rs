@@ -138,6 +138,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
+    fn a_batch_is_the_same_behind_others(first in records(true), second in records(true), codec in 0..CODECS.len()) {
+        let options = BatchOptions { compression: CODECS[codec], ..BatchOptions::default() };
+        let mut buffer = b"before".to_vec();
+        for records in [&first, &second] {
+            let mut builder = BatchBuilder::behind(buffer, options);
+            records.iter().for_each(|record| record.with(|record| builder.push(record)).unwrap());
+            buffer = builder.finish_behind(None).unwrap();
+        }
+        let alone = [&b"before"[..], &build(&first, options), &build(&second, options)].concat();
+        prop_assert_eq!(buffer, alone);
+    }
+
+    #[test]
     fn the_oracle_reads_what_we_build(records in records(true)) {
         for compression in CODECS {
             let batch = build(&records, producer(compression));

@@ -45,8 +45,9 @@ impl Default for BatchOptions {
 pub struct BatchBuilder {
     options: BatchOptions,
     control: bool,
-    /// Room for the header, then the records.
+    /// From `start` on room for the header, then the records. Before it whatever was there.
     buffer: Vec<u8>,
+    start: usize,
     record_count: i32,
     last_offset_delta: i32,
     base_timestamp: i64,
@@ -61,12 +62,19 @@ impl BatchBuilder {
 
     /// An empty batch with room for `bytes`.
     pub fn with_capacity(options: BatchOptions, bytes: usize) -> Self {
-        let mut buffer = Vec::with_capacity(bytes.max(BATCH_HEADER_BYTES));
-        buffer.resize(BATCH_HEADER_BYTES, 0);
+        Self::behind(Vec::with_capacity(bytes.max(BATCH_HEADER_BYTES)), options)
+    }
+
+    /// An empty batch behind what the buffer holds, which [`finish_behind`](Self::finish_behind) gives back: batches that follow each
+    /// other are built where they are to lie.
+    pub fn behind(mut buffer: Vec<u8>, options: BatchOptions) -> Self {
+        let start = buffer.len();
+        buffer.resize(start + BATCH_HEADER_BYTES, 0);
         Self {
             options,
             control: false,
             buffer,
+            start,
             record_count: 0,
             last_offset_delta: -1,
             base_timestamp: NO_TIMESTAMP,
@@ -85,7 +93,7 @@ impl BatchBuilder {
 
     /// Bytes of the batch so far, before compression.
     pub fn bytes(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() - self.start
     }
 
     /// Bytes that this record would add, at most 20 too many: what to ask before a bound is passed.
@@ -133,7 +141,7 @@ impl BatchBuilder {
         headers: &[HeaderRef<'_>],
     ) -> Result<(), BatchError> {
         // Whatever batch the door takes in has to fit when it is rebuilt: a record's numbers may take a few bytes more then.
-        let bytes = self.buffer.len() - BATCH_HEADER_BYTES + body_bytes(key, value, headers);
+        let bytes = self.bytes() - BATCH_HEADER_BYTES + body_bytes(key, value, headers);
         if bytes > limits::DECOMPRESSED_BATCH_BYTES {
             return Err(BatchError::TooLarge { bytes, max: limits::DECOMPRESSED_BATCH_BYTES });
         }
@@ -169,6 +177,14 @@ impl BatchBuilder {
     /// # Errors
     /// No records, a last offset that does not fit, or a codec that fails.
     pub fn finish(self, last_offset: Option<i64>) -> Result<Bytes, BatchError> {
+        self.finish_behind(last_offset).map(Bytes::from)
+    }
+
+    /// The same, behind what was in the buffer.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_behind(self, last_offset: Option<i64>) -> Result<Vec<u8>, BatchError> {
         if self.record_count == 0 {
             return Err(BatchError::Count { stated: 0, actual: 0 });
         }
@@ -179,13 +195,14 @@ impl BatchBuilder {
                 _ => return Err(BatchError::Header("would end before its last record, or covers too many offsets")),
             },
         };
-        let mut buffer = self.buffer;
+        let (mut buffer, start) = (self.buffer, self.start);
         if self.options.compression != Compression::None {
-            let mut compressed = Vec::with_capacity(BATCH_HEADER_BYTES + buffer.len() / 2);
-            compressed.resize(BATCH_HEADER_BYTES, 0);
-            compression::compress(self.options.compression, None, &buffer[BATCH_HEADER_BYTES..], &mut compressed)?;
+            let mut compressed = Vec::with_capacity(buffer.len() - buffer.len().saturating_sub(start) / 2);
+            compressed.extend_from_slice(&buffer[..start + BATCH_HEADER_BYTES]);
+            compression::compress(self.options.compression, None, &buffer[start + BATCH_HEADER_BYTES..], &mut compressed)?;
             buffer = compressed;
         }
+        let batch = &mut buffer[start..];
         let mut attributes = self.options.compression.bits();
         if self.options.timestamp_type == TimestampType::LogAppend {
             attributes |= TIMESTAMP_TYPE_BIT;
@@ -198,7 +215,7 @@ impl BatchBuilder {
         }
         let mut header = BatchHeader {
             base_offset: self.options.base_offset,
-            batch_length: (buffer.len() - LENGTH_OVERHEAD) as i32,
+            batch_length: (batch.len() - LENGTH_OVERHEAD) as i32,
             partition_leader_epoch: -1,
             magic: MAGIC,
             crc: 0,
@@ -211,10 +228,10 @@ impl BatchBuilder {
             base_sequence: self.options.base_sequence,
             record_count: self.record_count,
         };
-        buffer[..BATCH_HEADER_BYTES].copy_from_slice(&header.to_bytes());
-        header.crc = checksum(&buffer[CHECKED_FROM..]);
-        buffer[..BATCH_HEADER_BYTES].copy_from_slice(&header.to_bytes());
-        Ok(Bytes::from(buffer))
+        batch[..BATCH_HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        header.crc = checksum(&batch[CHECKED_FROM..]);
+        batch[..BATCH_HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        Ok(buffer)
     }
 }
 
