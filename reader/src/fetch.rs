@@ -36,6 +36,8 @@ struct Round {
     bytes: u64,
     /// Bytes that the answer may take: extents are read whole.
     read: u64,
+    /// What history may take beyond that: what was rebuilt together goes whole.
+    beyond: u64,
     /// Bytes of the first source that has something: a first batch goes whole.
     least: u64,
     /// Some partition is refused, and the view may be older than the request.
@@ -177,7 +179,8 @@ impl Shared {
                 break;
             }
             let (read, at_least) = (to_usize(round.read), to_usize(round.least).max(least));
-            let Some(mut room) = self.answers.take(read, at_least, limits::REQUEST_WAIT).await else {
+            let wanted_bytes = read.max(to_usize(round.read + round.beyond).min(terms.max_bytes));
+            let Some(mut room) = self.answers.take(wanted_bytes, at_least, limits::REQUEST_WAIT).await else {
                 return round.items.into_iter().map(|item| self.failed(item.wanted, &ServeError::NoRoom)).collect();
             };
             let terms = Terms { max_bytes: terms.max_bytes.min(room.bytes()), ..terms };
@@ -226,7 +229,7 @@ impl Shared {
             let first_limit = if any { left } else { usize::MAX };
             // What an earlier partition left unused of its plan is there for this one.
             let limit = partition_limit(&item.wanted, terms).min(left);
-            let rope = Rope::new(limit, first_limit, terms.zstd).within(left);
+            let rope = Rope::new(limit, first_limit, terms.zstd).within(left, partition_limit(&item.wanted, terms));
             // Where one batch found no room, the next one will not either: to rebuild it would be for nothing.
             let no_room = left == 0 || item.history().is_some_and(|_| !ahead.passed_over.is_empty());
             histories += usize::from(item.wants_history());
@@ -272,7 +275,7 @@ impl Shared {
             Ok(served) => {
                 if served.more_history {
                     let list = if served.rope.bytes() == 0 { &mut ahead.passed_over } else { &mut ahead.served };
-                    list.push((at, served.next));
+                    list.push((at, served.ahead));
                 }
                 PartitionAnswer::served(wanted.key, served.watermarks, terms.isolation, served.aborted, served.rope.finish())
             }
@@ -372,9 +375,12 @@ impl Item {
 
 impl Round {
     fn of(items: Vec<Item>, terms: Terms) -> Self {
-        let mut round = Self { items, bytes: 0, read: 0, least: 0, doubtful: false, failed: false };
+        let mut round = Self { items, bytes: 0, read: 0, beyond: 0, least: 0, doubtful: false, failed: false };
         for item in &round.items {
             round.read += item.read() as u64;
+            if item.wants_history() {
+                round.beyond += item.limit.min(limits::HISTORY_CHUNK_BYTES) as u64;
+            }
             match &item.planned {
                 Ok((_, plan)) => {
                     // What is not taken since it would not go in whole is there all the same: nothing is to be waited for.
@@ -385,7 +391,7 @@ impl Round {
                         round.least = match &plan.source {
                             Source::Nothing => 0,
                             Source::Hot(extents) => extents.first().map_or(1, |extent| extent.length.max(1)),
-                            Source::Segment(_) | Source::SegmentIndex => bytes.clamp(1, limits::HISTORY_CHUNK_BYTES as u64),
+                            Source::Segment(_) | Source::SegmentIndex => bytes.clamp(1, limits::REBUILT_BATCH_BYTES as u64),
                         };
                     }
                 }

@@ -49,7 +49,7 @@ impl Reader {
         let want = Want { at, offset, isolation, until: None };
         let served = self.shared.serve(&want, plan, None, Rope::new(max_bytes, usize::MAX, true)).await?;
         if served.more_history {
-            self.read_ahead(at, served.next, isolation);
+            self.read_ahead(at, served.ahead, isolation);
         }
         Ok(served.rope.finish())
     }

@@ -21,6 +21,8 @@ pub(crate) struct Rope {
     first_limit: usize,
     /// What the whole answer has room for.
     room: usize,
+    /// What the client asked for, of this partition.
+    asked: usize,
     /// Codecs that the request's version does not know end the answer.
     zstd: bool,
     refused_codec: bool,
@@ -37,33 +39,31 @@ impl Rope {
             limit,
             first_limit,
             room: limit,
+            asked: limit,
             zstd,
             refused_codec: false,
         }
     }
 
-    /// The answer has room for so many bytes, of which `limit` are a matter of what this partition should take.
-    pub(crate) fn within(self, room: usize) -> Self {
-        Self { room, ..self }
+    /// The answer has `room` for so many bytes yet, and the client `asked` for so many of this partition.
+    pub(crate) fn within(self, room: usize, asked: usize) -> Self {
+        Self { room, asked, ..self }
     }
 
     /// Whether batches that were rebuilt together, so many bytes of them, are to be added as far as they are admitted. They go whole where the
-    /// answer has room and it is less than twice what was asked for, since a part of them would have the rest rebuilt once more; for the
-    /// same reason they do not begin in what is left of an answer.
+    /// answer has room and it is less than twice what was asked for: of a part of them the rest has to be kept, or rebuilt once more. So a part
+    /// goes only where an answer needs it, or little was asked for, or it is at least half of that.
     pub(crate) fn begins(&mut self, together: usize) -> bool {
-        if self.bytes.saturating_add(together) <= self.limit {
+        let end = self.bytes.saturating_add(together);
+        if end <= self.limit {
             return true;
         }
-        let begins = match self.bytes {
-            0 if together / 2 >= self.limit => true,
-            0 if together <= self.room => {
-                self.limit = together;
-                true
-            }
-            // The first of an answer has to go on.
-            0 => self.first_limit == usize::MAX,
-            bytes => bytes < self.limit / 2,
-        };
+        if end <= self.room && end / 2 < self.asked {
+            self.limit = end;
+            return true;
+        }
+        let is_first = self.data_bytes == 0 && self.first_limit == usize::MAX;
+        let begins = is_first || together / 2 >= self.asked || self.left() >= self.asked / 2;
         if !begins {
             (self.limit, self.first_limit) = (0, 0);
         }
@@ -201,6 +201,41 @@ mod tests {
         // What came later must not go in before what did not fit.
         assert!(rope.is_full() && !rope.admits(10, Compression::None));
         assert_eq!(rope.finish().len(), 80);
+    }
+
+    /// Adds batches of 100 bytes that were rebuilt together; how many went in.
+    fn add(rope: &mut Rope, batches: usize) -> usize {
+        if !rope.begins(100 * batches) {
+            return 0;
+        }
+        (0..batches)
+            .take_while(|_| {
+                let fits = rope.admits(100, Compression::None);
+                if fits {
+                    rope.push(Bytes::from(vec![1; 100]));
+                }
+                fits
+            })
+            .count()
+    }
+
+    #[test]
+    fn what_was_rebuilt_together_goes_whole_where_there_is_room() {
+        let first = |limit, room| Rope::new(limit, usize::MAX, true).within(room, limit);
+        assert_eq!(add(&mut first(1_000, 2_000), 11), 11, "a little more than was asked for");
+        assert_eq!(add(&mut first(1_000, 1_000), 11), 10, "there is no more room");
+        assert_eq!(add(&mut first(1_000, 5_000), 30), 10, "far more than was asked for");
+        assert_eq!(add(&mut first(50, 5_000), 30), 1, "the first goes whole");
+        let later = |limit: usize, asked| Rope::new(limit, limit, true).within(limit, asked);
+        assert_eq!(add(&mut later(700, 1_000), 11), 7, "most of what was asked for");
+        assert_eq!(add(&mut later(400, 1_000), 11), 0, "the rest would be rebuilt once more");
+        assert_eq!(add(&mut later(400, 400), 11), 4, "little was asked for");
+        // Behind a control batch, and behind the rest of another chunk.
+        let mut rope = first(100, 150);
+        assert!(rope.push_control(&[1; 80]));
+        assert_eq!(add(&mut rope, 3), 1);
+        let mut rope = first(1_000, 3_000);
+        assert_eq!((add(&mut rope, 2), add(&mut rope, 11), add(&mut rope, 11)), (2, 11, 0));
     }
 
     #[test]

@@ -28,11 +28,15 @@ pub(crate) struct Served {
     pub(crate) next: i64,
     /// What comes next is history: worth reading ahead.
     pub(crate) more_history: bool,
+    /// From where on: what was rebuilt already lies before it.
+    pub(crate) ahead: i64,
 }
 
 /// How one step of a read went on.
 struct Step {
     next: i64,
+    /// Where what was rebuilt for it ends.
+    rebuilt: i64,
     tier: Option<Tier>,
 }
 
@@ -62,8 +66,14 @@ impl Shared {
         rope: Rope,
     ) -> Result<Served, ServeError> {
         let (mut plan, mut bytes) = (plan, bytes);
-        let mut served =
-            Served { rope, watermarks: plan.watermarks, aborted: Vec::new(), next: want.offset, more_history: false };
+        let mut served = Served {
+            rope,
+            watermarks: plan.watermarks,
+            aborted: Vec::new(),
+            next: want.offset,
+            more_history: false,
+            ahead: want.offset,
+        };
         let mut missing: Option<String> = None;
         let mut plans = 1;
         loop {
@@ -79,6 +89,7 @@ impl Shared {
                     let moved = step.next > served.next;
                     served.next = step.next;
                     served.more_history = step.tier.is_some() && step.next < end;
+                    served.ahead = step.rebuilt;
                     let is_late = served.rope.bytes() > 0 && want.is_late(&*self.cell.runtime().clock);
                     // A plan of extents took all that there is room for.
                     moved && served.more_history && !served.rope.is_full() && !is_late
@@ -117,7 +128,7 @@ impl Shared {
         rope: &mut Rope,
     ) -> Result<Step, SourceError> {
         match &plan.source {
-            Source::Nothing => Ok(Step { next: offset, tier: None }),
+            Source::Nothing => Ok(Step { next: offset, rebuilt: offset, tier: None }),
             Source::Hot(extents) => {
                 let bytes = match bytes {
                     Some(bytes) => bytes,
@@ -127,7 +138,7 @@ impl Shared {
                 let next = hot::serve(extents, &bytes, offset, end, rope);
                 let next = next.map_err(|error| SourceError::of_batch("an extent", &error))?;
                 count("hot", rope.bytes() - before);
-                Ok(Step { next, tier: None })
+                Ok(Step { next, rebuilt: next, tier: None })
             }
             Source::Segment(segment) => self.step_segment(segment, at, offset, end, rope).await,
             Source::SegmentIndex => {
@@ -147,12 +158,18 @@ impl Shared {
     ) -> Result<Step, SourceError> {
         let before = rope.bytes();
         let damaged = |error: BatchError| SourceError::of_batch(&segment.path, &error);
-        let next = match self.history.find(segment, at.partition, offset).await? {
-            Found::Chunk { batches, .. } => serve_chunk(&batches, offset, end, rope).map_err(damaged)?,
-            Found::Hole { end: hole_end } => serve_hole(offset, hole_end, HOLE_TIME_MS, rope).map_err(damaged)?.0,
+        let (next, rebuilt) = match self.history.find(segment, at.partition, offset).await? {
+            Found::Chunk { batches, end: chunk_end } => {
+                let next = serve_chunk(&batches, offset, end, rope).map_err(damaged)?;
+                (next, if next > offset { chunk_end.max(next) } else { next })
+            }
+            Found::Hole { end: hole_end } => {
+                let next = serve_hole(offset, hole_end, HOLE_TIME_MS, rope).map_err(damaged)?.0;
+                (next, next)
+            }
         };
         count(segment.tier.as_str(), rope.bytes() - before);
-        Ok(Step { next, tier: Some(segment.tier) })
+        Ok(Step { next, rebuilt, tier: Some(segment.tier) })
     }
 
     /// The sealed segment that the segment index has for this offset. A row that starts behind it, or none, means that the view is

@@ -44,13 +44,21 @@ fn read_bytes(metrics: &PrometheusHandle) -> u64 {
 
 /// Reads all partitions to their ends, in turns: what had its turn comes last in the next fetch. Each answer has at most `max_bytes` of
 /// records, and `partition_max_bytes` and less than a chunk more of one partition.
-async fn replay(node: &Node, reader: &Reader, topic: TopicId, partitions: i32, max_bytes: i32, partition_max_bytes: i32) {
+/// How many answers it took.
+async fn replay(
+    node: &Node,
+    reader: &Reader,
+    topic: TopicId,
+    partitions: i32,
+    max_bytes: i32,
+    partition_max_bytes: i32,
+) -> usize {
     let mut turns: Vec<(i32, i64)> = (0..partitions).map(|partition| (partition, 0)).collect();
     let models = |partition| &node.models[&TopicPartition { topic_id: topic, partition }];
-    for _ in 0..10_000 {
+    for answers in 0..10_000 {
         turns.retain(|(partition, offset)| *offset < models(*partition).end);
         if turns.is_empty() {
-            return;
+            return answers;
         }
         let wanted = turns.iter().map(|(partition, offset)| FetchPartition {
             partition: *partition,
@@ -142,4 +150,22 @@ async fn batches_that_are_rebuilt_fit_into_an_answer_of_any_client() {
             replay(&node, &reader, topic, 3, max_bytes, partition_max_bytes).await;
         }
     }
+}
+
+/// With what Java's client asks for: each answer brings what was rebuilt together, and a little more than a partition's limit if need be.
+#[tokio::test(start_paused = true)]
+async fn an_answer_takes_a_chunk_whole() {
+    let mut node = Node::start(1).await;
+    let topic = node.topic(1, "t", 1, false).await;
+    let at = TopicPartition { topic_id: topic, partition: 0 };
+    for from in (0..RECORDS).step_by(1_400) {
+        let records: Vec<Record> = (from..from + 1_400).map(|n| record(0, n)).collect();
+        node.produce(at, &[records], Home::Wal, Compression::None).await;
+    }
+    assert!(node.convert(topic, 1.0).await);
+    node.seal_whole(topic).await;
+    let reader = node.world.reader(&node.cell, ReaderOptions::default());
+    let answers = replay(&node, &reader, topic, 1, 50 << 20, 1 << 20).await;
+    // A chunk has the 1,024 rows of a run.
+    assert_eq!(answers as i64, (RECORDS + 1_023) / 1_024);
 }

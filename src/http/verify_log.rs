@@ -3,9 +3,10 @@
 
 use super::verify::VerifyResult;
 use crate::node::Parts;
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use strandline_commands::{DecodedEntry, chain_hash, decode};
-use strandline_commit_log::{Row, Tail};
+use strandline_commit_log::{ReadAgain, Row, Tail};
 use strandline_compactor::{LOG_COPY_PREFIX, LogCopy, LogCopyName, SNAPSHOT_PREFIX, SnapshotName, names};
 use strandline_extents::ExtentReader;
 use strandline_index::{Extent, ExtentPlace};
@@ -185,19 +186,26 @@ async fn payload(parts: &Parts, row: &Row) -> Option<String> {
     if row.payload_length == 0 {
         return None;
     }
-    let problem = match parts.cell.log().read_payload(row.seq, 0..row.payload_length).await {
-        Ok(bytes) => {
-            let written = decode(&row.bytes).is_ok_and(|entry| match entry {
-                DecodedEntry::Body(body) => body.payload_crc32c == crc32c(&[bytes]),
-                DecodedEntry::Malformed => false,
-            });
-            (!written).then(|| "the batches that it carries are not those that were written".to_owned())
-        }
-        Err(error) => Some(error.to_string()),
-    }?;
+    let mut problem = None;
+    // Past the page cache, which has better things to keep; what that says counts only if the usual way says it, too.
+    for again in [ReadAgain::No, ReadAgain::Maybe] {
+        let read = parts.cell.log().read_payloads(vec![(row.seq, 0..row.payload_length)], again).await;
+        problem = Some(match read {
+            Ok(bytes) if is_written(row, &bytes) => return None,
+            Ok(_) => "the batches that it carries are not those that were written".to_owned(),
+            Err(error) => error.to_string(),
+        });
+    }
     // It may have been trimmed meanwhile.
-    let is_there = parts.cell.log().floor().await.is_ok_and(|floor| floor.seq <= row.seq);
-    is_there.then(|| format!("entry {}: {problem}", row.seq))
+    let is_there = parts.cell.log().floor().await.map_or(true, |floor| floor.seq <= row.seq);
+    problem.filter(|_| is_there).map(|problem| format!("entry {}: {problem}", row.seq))
+}
+
+fn is_written(row: &Row, payload: &[Bytes]) -> bool {
+    decode(&row.bytes).is_ok_and(|entry| match entry {
+        DecodedEntry::Body(body) => body.payload_crc32c == crc32c(payload),
+        DecodedEntry::Malformed => false,
+    })
 }
 
 /// Some extents that lie in the log's own entries, in the order of their partitions and offsets, behind that one.

@@ -328,7 +328,7 @@ pub const ROW_GROUP_BYTES: usize = 64 * MIB;
 pub const ROW_GROUP_ENCODED_BYTES: usize = 24 * MIB;
 /// Record bytes (and something for each row and header) of rows of a partition that are set aside until it is known whether they fill a row group of their own.
 pub const STAGED_ROWS_BYTES: usize = 8 * MIB;
-/// Rebuilt batches are at most this large, or one record: the first of an answer goes whole, and has to fit where those of producers did.
+/// Rebuilt batches are at most this large, or one record: the first of an answer goes whole, and has to fit what Kafka's clients are set to as a rule.
 pub const REBUILT_BATCH_BYTES: usize = 256 * KIB;
 
 // Our own client.

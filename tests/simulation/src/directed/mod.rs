@@ -1,5 +1,5 @@
 //! Interleavings that chance seldom comes to, played out step by step over the same world. docs/rules.md says which rule each is for. With the
-//! rules each ends well; with its rule switched off each must be found.
+//! rules each ends well; each whose rule has a switch must be found without it.
 
 mod collecting;
 mod coordinating;
