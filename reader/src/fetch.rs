@@ -179,12 +179,15 @@ impl Shared {
                 break;
             }
             let (read, at_least) = (to_usize(round.read), to_usize(round.least).max(least));
-            let wanted_bytes = read.max(to_usize(round.read + round.beyond).min(terms.max_bytes));
-            let Some(mut room) = self.answers.take(wanted_bytes, at_least, limits::REQUEST_WAIT).await else {
+            let Some(mut room) = self.answers.take(read, at_least, limits::REQUEST_WAIT).await else {
                 return round.items.into_iter().map(|item| self.failed(item.wanted, &ServeError::NoRoom)).collect();
             };
+            let is_less = room.bytes() < read;
+            if !is_less && !self.answers.is_short() {
+                self.answers.grow(&mut room, to_usize(round.read + round.beyond).min(terms.max_bytes));
+            }
             let terms = Terms { max_bytes: terms.max_bytes.min(room.bytes()), ..terms };
-            if room.bytes() < read {
+            if is_less {
                 round = self.plan_certainly(wanted, terms).await;
             }
             let mut answers = self.fill(reader, round, terms).await;
@@ -219,6 +222,8 @@ impl Shared {
         let terms = Terms { history_until: clock.monotonic() + HISTORY_TIME, ..terms };
         let at_hand = self.read_histories(&round.items, terms.history_until).await;
         let mut left = terms.max_bytes;
+        // What partitions behind this one have read from the log already.
+        let mut behind: usize = round.items.iter().map(Item::read_hot).sum();
         let mut any = false;
         let mut histories = 0;
         let mut answers = Vec::with_capacity(round.items.len());
@@ -229,7 +234,9 @@ impl Shared {
             let first_limit = if any { left } else { usize::MAX };
             // What an earlier partition left unused of its plan is there for this one.
             let limit = partition_limit(&item.wanted, terms).min(left);
-            let rope = Rope::new(limit, first_limit, terms.zstd).within(left, partition_limit(&item.wanted, terms));
+            behind = behind.saturating_sub(item.read_hot());
+            let room = left.saturating_sub(behind).max(limit);
+            let rope = Rope::new(limit, first_limit, terms.zstd).within(room, partition_limit(&item.wanted, terms));
             // Where one batch found no room, the next one will not either: to rebuild it would be for nothing.
             let no_room = left == 0 || item.history().is_some_and(|_| !ahead.passed_over.is_empty());
             histories += usize::from(item.wants_history());
@@ -338,6 +345,11 @@ impl Item {
             },
             _ => 0,
         }
+    }
+
+    /// The same, of what it takes from the log.
+    fn read_hot(&self) -> usize {
+        if self.extents().is_some() { self.read() } else { 0 }
     }
 
     /// Whether it has more in the log than its share, and could take it.

@@ -157,7 +157,7 @@ enum RebuildError {
 }
 
 /// Bytes of the batches of a chunk that end at or after `offset` and begin below `end`.
-fn bytes_between(batches: &Bytes, offset: i64, end: i64) -> Result<usize, BatchError> {
+pub(crate) fn bytes_between(batches: &Bytes, offset: i64, end: i64) -> Result<usize, BatchError> {
     let (mut at, mut bytes) = (0, 0);
     while at < batches.len() {
         let (header, length) = BatchHeader::parse_whole(&batches[at..])?;

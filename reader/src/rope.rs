@@ -50,6 +50,11 @@ impl Rope {
         Self { room, asked, ..self }
     }
 
+    /// What the client asked for, of this partition.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked
+    }
+
     /// Whether batches that were rebuilt together, so many bytes of them, are to be added as far as they are admitted. They go whole where the
     /// answer has room and it is less than twice what was asked for: of a part of them the rest has to be kept, or rebuilt once more. So a part
     /// goes only where an answer needs it, or little was asked for, or it is at least half of that.
@@ -85,7 +90,8 @@ impl Rope {
             return false;
         }
         let fits = match self.data_bytes + taken {
-            0 => bytes <= self.first_limit.max(self.limit),
+            // Control batches before it count, too.
+            0 => self.bytes.saturating_add(bytes) <= self.first_limit.max(self.limit),
             _ => self.bytes.saturating_add(taken).saturating_add(bytes) <= self.limit,
         };
         if !fits {

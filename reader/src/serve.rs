@@ -1,7 +1,7 @@
 //! One partition's records, from wherever they are, with what to do when the view turns out to be old.
 
 use crate::error::{ServeError, SourceError};
-use crate::history::{Found, serve_chunk};
+use crate::history::{Found, bytes_between, serve_chunk};
 use crate::hole::serve_hole;
 use crate::hot;
 use crate::plan::{Isolation, Plan, Segment, Source, Tier, Watermarks};
@@ -161,7 +161,9 @@ impl Shared {
         let (next, rebuilt) = match self.history.find(segment, at.partition, offset).await? {
             Found::Chunk { batches, end: chunk_end } => {
                 let next = serve_chunk(&batches, offset, end, rope).map_err(damaged)?;
-                (next, if next > offset { chunk_end.max(next) } else { next })
+                // The next answer takes what is left, and something behind it. Else two chunks of each partition would have to be kept.
+                let left = bytes_between(&batches, next, end).map_err(damaged)?;
+                (next, if next > offset && left <= rope.asked() { chunk_end.max(next) } else { next })
             }
             Found::Hole { end: hole_end } => {
                 let next = serve_hole(offset, hole_end, HOLE_TIME_MS, rope).map_err(damaged)?.0;
