@@ -15,14 +15,21 @@ BINARY = os.environ.get("STRANDLINE_BIN", "")
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("STRANDLINE_")}
 
 
+# One that was given away is not bound yet perhaps.
+GIVEN: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that is free now, outside the range from which the system takes ports for outgoing connections."""
+    """A port that is free now and that nobody here was given before, outside the range from which the system takes ports for outgoing connections."""
     for _ in range(200):
         port = random.randrange(12_000, 32_000)
+        if port in GIVEN:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
+                GIVEN.add(port)
                 return port
             except OSError:
                 continue
