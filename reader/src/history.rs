@@ -157,7 +157,7 @@ enum RebuildError {
 }
 
 /// Bytes of the batches of a chunk that end at or after `offset` and begin below `end`.
-pub(crate) fn bytes_between(batches: &Bytes, offset: i64, end: i64) -> Result<usize, BatchError> {
+fn bytes_between(batches: &Bytes, offset: i64, end: i64) -> Result<usize, BatchError> {
     let (mut at, mut bytes) = (0, 0);
     while at < batches.len() {
         let (header, length) = BatchHeader::parse_whole(&batches[at..])?;
@@ -168,13 +168,14 @@ pub(crate) fn bytes_between(batches: &Bytes, offset: i64, end: i64) -> Result<us
 }
 
 /// Adds the batches of a chunk that end at or after `offset` and begin below `end`, until the rope is full. Gives the first
-/// offset that was not served.
-pub(crate) fn serve_chunk(batches: &Bytes, offset: i64, end: i64, rope: &mut Rope) -> Result<i64, BatchError> {
+/// offset that was not served, and how many bytes of those batches are left.
+pub(crate) fn serve_chunk(batches: &Bytes, offset: i64, end: i64, rope: &mut Rope) -> Result<(i64, usize), BatchError> {
     let (mut at, mut next) = (0, offset);
     let mut wanted: Option<usize> = None;
     let mut taken = 0;
-    if !rope.begins(bytes_between(batches, offset, end)?) {
-        return Ok(next);
+    let together = bytes_between(batches, offset, end)?;
+    if !rope.begins(together) {
+        return Ok((next, together));
     }
     while at < batches.len() {
         let (header, length) = BatchHeader::parse_whole(&batches[at..])?;
@@ -195,5 +196,5 @@ pub(crate) fn serve_chunk(batches: &Bytes, offset: i64, end: i64, rope: &mut Rop
     if let Some(from) = wanted {
         rope.push_part(batches, from..from + taken);
     }
-    Ok(next)
+    Ok((next, together - taken))
 }

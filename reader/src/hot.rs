@@ -116,7 +116,7 @@ mod tests {
             assert_eq!(serve(&[extent(0, 5, place)], &[vec![first.clone()]], 0, 10, &mut rope), Ok(5));
             let next = match from_parquet {
                 false => serve(&[extent(0, 10, place)], &[vec![merged.clone()]], 5, 10, &mut rope),
-                true => crate::history::serve_chunk(&merged, 5, 10, &mut rope),
+                true => crate::history::serve_chunk(&merged, 5, 10, &mut rope).map(|(next, _)| next),
             };
             assert_eq!(next, Ok(5));
             assert_eq!(split_batches(rope.finish().into_bytes()).unwrap().len(), 1);
@@ -124,7 +124,7 @@ mod tests {
             let mut rope = Rope::new(10_000, usize::MAX, true);
             let next = match from_parquet {
                 false => serve(&[extent(0, 10, place)], &[vec![merged.clone()]], 5, 10, &mut rope),
-                true => crate::history::serve_chunk(&merged, 5, 10, &mut rope),
+                true => crate::history::serve_chunk(&merged, 5, 10, &mut rope).map(|(next, _)| next),
             };
             assert_eq!(next, Ok(10));
         }

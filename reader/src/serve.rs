@@ -1,7 +1,7 @@
 //! One partition's records, from wherever they are, with what to do when the view turns out to be old.
 
 use crate::error::{ServeError, SourceError};
-use crate::history::{Found, bytes_between, serve_chunk};
+use crate::history::{Found, serve_chunk};
 use crate::hole::serve_hole;
 use crate::hot;
 use crate::plan::{Isolation, Plan, Segment, Source, Tier, Watermarks};
@@ -35,8 +35,8 @@ pub(crate) struct Served {
 /// How one step of a read went on.
 struct Step {
     next: i64,
-    /// Where what was rebuilt for it ends.
-    rebuilt: i64,
+    /// From where on it is worth reading ahead.
+    ahead: i64,
     tier: Option<Tier>,
 }
 
@@ -89,7 +89,7 @@ impl Shared {
                     let moved = step.next > served.next;
                     served.next = step.next;
                     served.more_history = step.tier.is_some() && step.next < end;
-                    served.ahead = step.rebuilt;
+                    served.ahead = step.ahead;
                     let is_late = served.rope.bytes() > 0 && want.is_late(&*self.cell.runtime().clock);
                     // A plan of extents took all that there is room for.
                     moved && served.more_history && !served.rope.is_full() && !is_late
@@ -128,7 +128,7 @@ impl Shared {
         rope: &mut Rope,
     ) -> Result<Step, SourceError> {
         match &plan.source {
-            Source::Nothing => Ok(Step { next: offset, rebuilt: offset, tier: None }),
+            Source::Nothing => Ok(Step { next: offset, ahead: offset, tier: None }),
             Source::Hot(extents) => {
                 let bytes = match bytes {
                     Some(bytes) => bytes,
@@ -138,7 +138,7 @@ impl Shared {
                 let next = hot::serve(extents, &bytes, offset, end, rope);
                 let next = next.map_err(|error| SourceError::of_batch("an extent", &error))?;
                 count("hot", rope.bytes() - before);
-                Ok(Step { next, rebuilt: next, tier: None })
+                Ok(Step { next, ahead: next, tier: None })
             }
             Source::Segment(segment) => self.step_segment(segment, at, offset, end, rope).await,
             Source::SegmentIndex => {
@@ -158,11 +158,10 @@ impl Shared {
     ) -> Result<Step, SourceError> {
         let before = rope.bytes();
         let damaged = |error: BatchError| SourceError::of_batch(&segment.path, &error);
-        let (next, rebuilt) = match self.history.find(segment, at.partition, offset).await? {
+        let (next, ahead) = match self.history.find(segment, at.partition, offset).await? {
             Found::Chunk { batches, end: chunk_end } => {
-                let next = serve_chunk(&batches, offset, end, rope).map_err(damaged)?;
+                let (next, left) = serve_chunk(&batches, offset, end, rope).map_err(damaged)?;
                 // The next answer takes what is left, and something behind it. Else two chunks of each partition would have to be kept.
-                let left = bytes_between(&batches, next, end).map_err(damaged)?;
                 (next, if next > offset && left <= rope.asked() { chunk_end.max(next) } else { next })
             }
             Found::Hole { end: hole_end } => {
@@ -171,7 +170,7 @@ impl Shared {
             }
         };
         count(segment.tier.as_str(), rope.bytes() - before);
-        Ok(Step { next, rebuilt, tier: Some(segment.tier) })
+        Ok(Step { next, ahead, tier: Some(segment.tier) })
     }
 
     /// The sealed segment that the segment index has for this offset. A row that starts behind it, or none, means that the view is

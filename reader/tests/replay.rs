@@ -43,8 +43,7 @@ fn read_bytes(metrics: &PrometheusHandle) -> u64 {
 }
 
 /// Reads all partitions to their ends, in turns: what had its turn comes last in the next fetch. Each answer has at most `max_bytes` of
-/// records, and `partition_max_bytes` and less than a chunk more of one partition.
-/// How many answers it took.
+/// records, and less than twice `partition_max_bytes` of one partition. Gives how many answers it took.
 async fn replay(
     node: &Node,
     reader: &Reader,
@@ -90,10 +89,10 @@ async fn replay(
     panic!("no end");
 }
 
-async fn sealed() -> (Node, TopicId) {
+async fn sealed(partitions: i32) -> (Node, TopicId) {
     let mut node = Node::start(1).await;
-    let topic = node.topic(1, "t", PARTITIONS, false).await;
-    for partition in 0..PARTITIONS {
+    let topic = node.topic(1, "t", partitions, false).await;
+    for partition in 0..partitions {
         let at = TopicPartition { topic_id: topic, partition };
         for from in (0..RECORDS).step_by(1_400) {
             let records: Vec<Record> = (from..from + 1_400).map(|n| record(partition, n)).collect();
@@ -112,7 +111,7 @@ fn a_replay_of_many_partitions_reads_a_sealed_file_about_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
-            let (node, topic) = sealed().await;
+            let (node, topic) = sealed(PARTITIONS).await;
             for read_ahead in [0, ReaderOptions::default().read_ahead] {
                 let options = ReaderOptions { read_ahead, ..ReaderOptions::default() };
                 let (objects, index) = (node.world.objects.clone(), node.world.segment_index.clone());
@@ -155,15 +154,7 @@ async fn batches_that_are_rebuilt_fit_into_an_answer_of_any_client() {
 /// With what Java's client asks for: each answer brings what was rebuilt together, and a little more than a partition's limit if need be.
 #[tokio::test(start_paused = true)]
 async fn an_answer_takes_a_chunk_whole() {
-    let mut node = Node::start(1).await;
-    let topic = node.topic(1, "t", 1, false).await;
-    let at = TopicPartition { topic_id: topic, partition: 0 };
-    for from in (0..RECORDS).step_by(1_400) {
-        let records: Vec<Record> = (from..from + 1_400).map(|n| record(0, n)).collect();
-        node.produce(at, &[records], Home::Wal, Compression::None).await;
-    }
-    assert!(node.convert(topic, 1.0).await);
-    node.seal_whole(topic).await;
+    let (node, topic) = sealed(1).await;
     let reader = node.world.reader(&node.cell, ReaderOptions::default());
     let answers = replay(&node, &reader, topic, 1, 50 << 20, 1 << 20).await;
     // A chunk has the 1,024 rows of a run.

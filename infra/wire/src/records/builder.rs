@@ -197,7 +197,7 @@ impl BatchBuilder {
         };
         let (mut buffer, start) = (self.buffer, self.start);
         if self.options.compression != Compression::None {
-            let mut compressed = Vec::with_capacity(buffer.len() - buffer.len().saturating_sub(start) / 2);
+            let mut compressed = Vec::with_capacity(start + BATCH_HEADER_BYTES + (buffer.len() - start) / 2);
             compressed.extend_from_slice(&buffer[..start + BATCH_HEADER_BYTES]);
             compression::compress(self.options.compression, None, &buffer[start + BATCH_HEADER_BYTES..], &mut compressed)?;
             buffer = compressed;
