@@ -84,6 +84,21 @@ pub(crate) fn header_element(text: DataType, bytes: DataType) -> FieldRef {
     Arc::new(field(23, "element", DataType::Struct(header_fields(text, bytes)), false))
 }
 
+/// The key of one header alone, and the list's child with nothing else in it: what the key's leaf is written from.
+pub(crate) fn header_key_fields() -> Fields {
+    Fields::from(vec![field(24, "key", DataType::Utf8, false)])
+}
+
+/// See [`header_key_fields`].
+pub(crate) fn header_key_element() -> FieldRef {
+    Arc::new(field(23, "element", DataType::Struct(header_key_fields()), false))
+}
+
+/// The column of which the key's leaf is written: `kafka_headers` without the values.
+pub(crate) fn header_keys() -> FieldRef {
+    Arc::new(field(14, "kafka_headers", DataType::List(header_key_element()), false))
+}
+
 /// The table of the format, with `text` and `bytes` as the types in memory.
 fn columns(text: &DataType, bytes: &DataType) -> Vec<Column> {
     use Encoded::{Delta, Dictionary, Plain};

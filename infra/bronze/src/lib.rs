@@ -19,6 +19,7 @@ mod file_check;
 mod footer;
 mod footer_keys;
 mod format;
+mod header_page;
 mod layout;
 pub mod manifest;
 mod merge;

@@ -1,10 +1,11 @@
 //! Rows gathered into the columns of one page. Memory is sized by the page before, and columns without a value cost nothing.
 
 use crate::cloud_events::{Attributes, TEXT_ATTRIBUTES, attributes};
-use crate::columns::{at, encoding, header_element, header_fields};
+use crate::columns::{at, encoding, header_key_element, header_key_fields};
 use crate::format::Preference;
+use crate::header_page::HeaderPage;
 use crate::value_page::ValuePage;
-use arrow_array::builder::{BinaryBuilder, GenericByteBuilder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow_array::builder::{GenericByteBuilder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_array::types::{BinaryType, ByteArrayType, Utf8Type};
 use arrow_array::{
     ArrayRef, Int32Array, Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray, new_null_array,
@@ -74,6 +75,8 @@ pub(crate) enum PageColumn<'a> {
     Array(ArrayRef),
     /// Already encoded. Whoever writes it empties it.
     Values(&'a mut ValuePage),
+    /// Keys of headers as an array, their values already encoded.
+    Headers(ArrayRef, &'a mut HeaderPage),
 }
 
 /// The page that is being filled.
@@ -97,7 +100,7 @@ pub(crate) struct PageBuilder {
     no_error: ArrayRef,
     header_ends: Vec<i32>,
     header_keys: StringBuilder,
-    header_values: BinaryBuilder,
+    header_values: HeaderPage,
     /// Of CloudEvents, in the order of the columns; the id, which has no like, is not among them.
     attributes: [ByteColumn<Utf8Type>; TEXT_ATTRIBUTES - 1],
     event_id: ValuePage,
@@ -126,7 +129,7 @@ impl PageBuilder {
             no_error: new_null_array(&DataType::Utf8, ROWS),
             header_ends: vec![0],
             header_keys: StringBuilder::new(),
-            header_values: BinaryBuilder::new(),
+            header_values: HeaderPage::new(),
             attributes: std::array::from_fn(|_| ByteColumn::new(&DataType::Utf8)),
             event_id: ValuePage::new(),
             event_times: TimestampMicrosecondBuilder::with_capacity(ROWS),
@@ -178,8 +181,8 @@ impl PageBuilder {
     fn push_headers(&mut self, record: &RecordRef<'_>) {
         for header in record.headers {
             self.header_keys.append_value(header.key);
-            self.header_values.append_option(header.value);
         }
+        self.header_values.push(record.headers);
         // Headers have weight, so a page ends long before 2^31 of them.
         let end = self.header_ends.last().copied().unwrap_or_default();
         self.header_ends.push(end.saturating_add(record.headers.len() as i32));
@@ -195,7 +198,7 @@ impl PageBuilder {
     pub fn finish(&mut self) -> Result<Vec<PageColumn<'_>>, ArrowError> {
         let rows = std::mem::take(&mut self.rows);
         self.weight = 0;
-        let headers = self.finish_headers()?;
+        let header_keys = self.finish_header_keys()?;
         let [spec_version, source, event_type, subject, content_type, data_schema] =
             self.attributes.each_mut().map(|column| column.finish(rows));
         let take =
@@ -212,32 +215,25 @@ impl PageBuilder {
             self.key.finish(rows),
             self.key_text.finish(rows),
         ];
-        let between: [ArrayRef; 5] = [
-            Arc::new(self.encoding.finish()),
-            self.no_schema_id.slice(0, rows),
-            self.no_error.slice(0, rows),
-            headers,
-            spec_version,
-        ];
+        let between: [ArrayRef; 3] =
+            [Arc::new(self.encoding.finish()), self.no_schema_id.slice(0, rows), self.no_error.slice(0, rows)];
         let after: [ArrayRef; 6] =
             [source, event_type, subject, Arc::new(self.event_times.finish().with_timezone("UTC")), content_type, data_schema];
-        let values = [PageColumn::Values(&mut self.value), PageColumn::Values(&mut self.value_text)];
-        let columns = before.into_iter().map(PageColumn::Array).chain(values).chain(between.into_iter().map(PageColumn::Array));
-        let columns = columns.chain(std::iter::once(PageColumn::Values(&mut self.event_id)));
-        Ok(columns.chain(after.into_iter().map(PageColumn::Array)).collect())
+        let mut columns = before.into_iter().map(PageColumn::Array).collect::<Vec<_>>();
+        columns.extend([PageColumn::Values(&mut self.value), PageColumn::Values(&mut self.value_text)]);
+        columns.extend(between.into_iter().map(PageColumn::Array));
+        columns.push(PageColumn::Headers(header_keys, &mut self.header_values));
+        columns.extend([PageColumn::Array(spec_version), PageColumn::Values(&mut self.event_id)]);
+        columns.extend(after.into_iter().map(PageColumn::Array));
+        Ok(columns)
     }
 
-    fn finish_headers(&mut self) -> Result<ArrayRef, ArrowError> {
+    fn finish_header_keys(&mut self) -> Result<ArrayRef, ArrowError> {
         let ends = std::mem::replace(&mut self.header_ends, vec![0]);
         let keys = self.header_keys.finish();
-        let values = self.header_values.finish();
-        let count = keys.value_offsets().len();
-        self.header_keys = StringBuilder::with_capacity(count, keys.value_data().len());
-        self.header_values = BinaryBuilder::with_capacity(count, values.value_data().len());
-        let fields = header_fields(DataType::Utf8, DataType::Binary);
-        let headers = StructArray::try_new(fields, vec![Arc::new(keys), Arc::new(values)], None)?;
+        self.header_keys = StringBuilder::with_capacity(keys.value_offsets().len(), keys.value_data().len());
+        let headers = StructArray::try_new(header_key_fields(), vec![Arc::new(keys)], None)?;
         let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
-        let list = ListArray::try_new(header_element(DataType::Utf8, DataType::Binary), offsets, Arc::new(headers), None)?;
-        Ok(Arc::new(list))
+        Ok(Arc::new(ListArray::try_new(header_key_element(), offsets, Arc::new(headers), None)?))
     }
 }

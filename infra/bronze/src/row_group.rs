@@ -1,13 +1,14 @@
 //! The row group that is being written: one column writer for each leaf, fed page by page.
 
-use crate::columns::at;
+use crate::columns::{at, header_keys};
 use crate::fetched::Fetched;
 use crate::footer::SegmentFooter;
 use crate::layout;
 use crate::page::PageColumn;
 use crate::sink::Sink;
 use crate::value_chunk::{PageCompressor, ValueChunk};
-use arrow_schema::Schema;
+use arrow_array::ArrayRef;
+use arrow_schema::{Field, Schema};
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
@@ -15,6 +16,23 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 use strandline_types::limits;
+
+fn unexpected() -> ParquetError {
+    ParquetError::General("a column has no writer of its kind".to_owned())
+}
+
+fn write_array<'a>(leaves: &mut impl Iterator<Item = &'a mut LeafWriter>, field: &Field, array: &ArrayRef) -> Result<()> {
+    for leaf in compute_leaves(field, array)? {
+        let Some(LeafWriter::Arrow(writer)) = leaves.next() else { return Err(unexpected()) };
+        writer.write(&leaf)?;
+    }
+    Ok(())
+}
+
+fn values_of<'a>(leaves: &mut impl Iterator<Item = &'a mut LeafWriter>) -> Result<&'a mut ValueChunk> {
+    let Some(LeafWriter::Values(chunk)) = leaves.next() else { return Err(unexpected()) };
+    Ok(chunk)
+}
 
 /// Who writes a leaf.
 enum LeafWriter {
@@ -32,7 +50,9 @@ pub(crate) struct RowGroup {
 impl RowGroup {
     pub fn open(factory: &ArrowRowGroupWriterFactory, schema: &SchemaDescriptor, index: usize) -> Result<Self> {
         let writers = factory.create_column_writers(index)?.into_iter().enumerate().map(|(leaf, writer)| match leaf {
-            at::VALUE | at::VALUE_TEXT | at::CE_ID_LEAF => LeafWriter::Values(ValueChunk::new(schema.column(leaf))),
+            at::VALUE | at::VALUE_TEXT | at::HEADER_VALUE_LEAF | at::CE_ID_LEAF => {
+                LeafWriter::Values(ValueChunk::new(schema.column(leaf)))
+            }
             _ => LeafWriter::Arrow(Box::new(writer)),
         });
         Ok(Self { index, writers: writers.collect(), rows: 0, weight: 0 })
@@ -73,19 +93,14 @@ impl RowGroup {
         rows: usize,
         weight: usize,
     ) -> Result<()> {
-        let mut writers = self.writers.iter_mut();
-        let unexpected = || ParquetError::General("a column has no writer of its kind".to_owned());
+        let mut leaves = self.writers.iter_mut();
         for (field, column) in schema.fields().iter().zip(page) {
             match column {
-                PageColumn::Array(array) => {
-                    for leaf in compute_leaves(field, &array)? {
-                        let Some(LeafWriter::Arrow(writer)) = writers.next() else { return Err(unexpected()) };
-                        writer.write(&leaf)?;
-                    }
-                }
-                PageColumn::Values(values) => {
-                    let Some(LeafWriter::Values(chunk)) = writers.next() else { return Err(unexpected()) };
-                    chunk.write(values, compressor)?;
+                PageColumn::Array(array) => write_array(&mut leaves, field, &array)?,
+                PageColumn::Values(values) => values_of(&mut leaves)?.write(values, compressor)?,
+                PageColumn::Headers(keys, values) => {
+                    write_array(&mut leaves, &header_keys(), &keys)?;
+                    values_of(&mut leaves)?.write(values, compressor)?;
                 }
             }
         }

@@ -1,7 +1,7 @@
-//! The column chunk of a nullable column of values, PLAIN and zstd, without statistics: what the Parquet library's own writer makes of
-//! it, byte for byte where a page's rows are alike, with a third of its copies. Values are most of a file, so that pays here alone.
+//! The column chunk of a column of values, PLAIN and zstd, without statistics: what the Parquet library's own writer makes of it, byte
+//! for byte where a page's rows are alike, with a third of its copies. Values are most of a file, so that pays here alone.
 
-use crate::value_page::{KEPT_BYTES, ValuePage};
+use crate::value_page::{KEPT_BYTES, PlainPage};
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, EncodingMask, PageType, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
@@ -30,14 +30,14 @@ impl PageCompressor {
     }
 
     /// The page of PLAIN values with its header, and how long both would be if the values were not compressed.
-    fn page(&mut self, plain: &[u8], rows: usize) -> Result<(Bytes, usize)> {
+    fn page(&mut self, plain: &[u8], levels: usize) -> Result<(Bytes, usize)> {
         let mut compressed = std::mem::take(&mut self.compressed);
         compressed.reserve(zstd::zstd_safe::compress_bound(plain.len()));
         self.context.compress_to_buffer(plain, &mut compressed)?;
         let compressed = Bytes::from(compressed);
         let page = Page::DataPage {
             buf: compressed.clone(),
-            num_values: u32::try_from(rows)?,
+            num_values: u32::try_from(levels)?,
             encoding: Encoding::PLAIN,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
@@ -63,6 +63,7 @@ pub(crate) struct ValueChunk {
     bytes: usize,
     uncompressed_bytes: usize,
     rows: usize,
+    levels: usize,
 }
 
 impl ValueChunk {
@@ -74,6 +75,7 @@ impl ValueChunk {
             bytes: 0,
             uncompressed_bytes: 0,
             rows: 0,
+            levels: 0,
         }
     }
 
@@ -83,15 +85,16 @@ impl ValueChunk {
     }
 
     /// Takes the page, which is empty afterwards.
-    pub fn write(&mut self, page: &mut ValuePage, compressor: &mut PageCompressor) -> Result<()> {
-        let (rows, value_bytes) = (page.rows(), page.value_bytes());
-        let (compressed, uncompressed_bytes) = compressor.page(page.encoded(), rows)?;
+    pub fn write(&mut self, page: &mut impl PlainPage, compressor: &mut PageCompressor) -> Result<()> {
+        let (rows, levels, value_bytes) = (page.rows(), page.levels(), page.value_bytes());
+        let (compressed, uncompressed_bytes) = compressor.page(page.encoded(), levels)?;
         self.uncompressed_bytes += uncompressed_bytes;
         self.pages_index.append_row_count(i64::try_from(rows)?);
         self.pages_index.append_unencoded_byte_array_data_bytes(Some(i64::try_from(value_bytes)?));
         self.pages_index.append_offset_and_size(i64::try_from(self.bytes)?, i32::try_from(compressed.len())?);
         self.bytes += compressed.len();
         self.rows += rows;
+        self.levels += levels;
         self.pages.push_back(compressed);
         page.clear();
         Ok(())
@@ -110,7 +113,7 @@ impl ValueChunk {
             .set_page_encoding_stats(vec![pages])
             .set_total_compressed_size(i64::try_from(self.bytes)?)
             .set_total_uncompressed_size(i64::try_from(self.uncompressed_bytes)?)
-            .set_num_values(i64::try_from(self.rows)?)
+            .set_num_values(i64::try_from(self.levels)?)
             .set_data_page_offset(0)
             .build()?;
         let close = ColumnCloseResult {
@@ -169,6 +172,7 @@ impl Read for Pages {
 mod tests {
     use super::*;
     use crate::columns::{at, writer_properties};
+    use crate::value_page::ValuePage;
     use arrow_array::{Array, ArrayRef, BinaryArray};
     use arrow_schema::{DataType, Field, Schema};
     use parquet::arrow::ArrowSchemaConverter;

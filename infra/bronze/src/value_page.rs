@@ -9,6 +9,20 @@ const LEVELS_BYTES: usize = 4 + 2 + limits::PAGE_ROWS.div_ceil(8);
 /// What a page keeps of its memory for the next one, at most.
 pub(crate) const KEPT_BYTES: usize = 2 * limits::PAGE_BYTES;
 
+/// A page of PLAIN values that is encoded while it is filled.
+pub(crate) trait PlainPage {
+    /// Rows so far.
+    fn rows(&self) -> usize;
+    /// Values so far, those that are null and rows that have none included.
+    fn levels(&self) -> usize;
+    /// Bytes of the values themselves.
+    fn value_bytes(&self) -> usize;
+    /// The page as Parquet has it before compression: levels, then values.
+    fn encoded(&mut self) -> &[u8];
+    /// The page is empty again.
+    fn clear(&mut self);
+}
+
 /// The page that is being filled. Its memory is used again by the next one.
 pub(crate) struct ValuePage {
     rows: usize,
@@ -36,26 +50,8 @@ impl ValuePage {
         self.rows += 1;
     }
 
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Bytes of the values themselves.
-    pub fn value_bytes(&self) -> usize {
-        self.bytes.len() - LEVELS_BYTES - 4 * self.values
-    }
-
-    /// The page as Parquet has it before compression: definition levels, then values.
-    pub fn encoded(&mut self) -> &[u8] {
-        let mut levels = [0; LEVELS_BYTES];
-        let length = self.levels(&mut levels);
-        let start = LEVELS_BYTES - length;
-        self.bytes[start..LEVELS_BYTES].copy_from_slice(&levels[..length]);
-        &self.bytes[start..]
-    }
-
     /// Definition levels with their length before them, in the hybrid of runs and packed bits: one run where all rows are alike.
-    fn levels(&self, levels: &mut [u8; LEVELS_BYTES]) -> usize {
+    fn encode_levels(&self, levels: &mut [u8; LEVELS_BYTES]) -> usize {
         let is_run = self.values == 0 || self.values == self.rows;
         let groups = self.rows.div_ceil(8);
         // At most 1,024 rows: both headers fit two bytes.
@@ -78,9 +74,30 @@ impl ValuePage {
         levels[..4].copy_from_slice(&(end as u32 - 4).to_le_bytes());
         end
     }
+}
 
-    /// The page is empty again.
-    pub fn clear(&mut self) {
+impl PlainPage for ValuePage {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn levels(&self) -> usize {
+        self.rows
+    }
+
+    fn value_bytes(&self) -> usize {
+        self.bytes.len() - LEVELS_BYTES - 4 * self.values
+    }
+
+    fn encoded(&mut self) -> &[u8] {
+        let mut levels = [0; LEVELS_BYTES];
+        let length = self.encode_levels(&mut levels);
+        let start = LEVELS_BYTES - length;
+        self.bytes[start..LEVELS_BYTES].copy_from_slice(&levels[..length]);
+        &self.bytes[start..]
+    }
+
+    fn clear(&mut self) {
         self.rows = 0;
         self.values = 0;
         self.defined.fill(0);
