@@ -1,7 +1,8 @@
-"""kill -9 in a loop under load: what was acknowledged is there once and in order, groups never went back, and at no moment, the node
-dead or alive, did a bare glob of `bronze/` show a row twice."""
+"""kill -9 in a loop under load, and a process that stands still and goes on: what was acknowledged is there once and in order, groups
+never went back, and at no moment, the node dead or alive, did a bare glob of `bronze/` show a row twice."""
 
 import random
+import signal
 import threading
 import time
 import traceback
@@ -12,18 +13,21 @@ from harness.registry import test
 from harness.wire import fetch_batches
 
 ROUNDS = 10
+# Shorter and longer than clients wait for an answer, and than groups wait for a member.
+STANDS_STILL_S = [0.3, 3, 12, 1, 5]
+CLIENT_PATIENCE_MS = 2_000
 PARTITIONS = 6
 
 
 class Writer(threading.Thread):
     """An idempotent producer that writes numbers in order to its partitions, and keeps what was acknowledged and where."""
 
-    def __init__(self, node, name: str, partitions: range, codec: str):
+    def __init__(self, node, name: str, partitions: range, codec: str, **options):
         super().__init__(daemon=True)
         self.name_bytes = name.encode()
         self.partitions = partitions
         self.sending = producer(node, enable_idempotence=True, acks="all", compression_type=codec, reconnect_backoff_max_ms=200,
-                                message_timeout_ms=120_000, queue_buffering_max_messages=20_000, linger_ms=2)
+                                message_timeout_ms=120_000, queue_buffering_max_messages=20_000, linger_ms=2, **options)
         self.acknowledged: dict = {}
         self.errors: list = []
         self.running = True
@@ -147,11 +151,41 @@ def batches_around(node, partition: int, *offsets: int) -> list[dict]:
 
 @test(limit_s=200, alone=True)
 def nothing_acknowledged_is_lost_or_doubled(case):
+    chance = random.Random(7)
+    starts = []
+
+    def kill(node) -> None:
+        for _ in range(ROUNDS):
+            time.sleep(chance.uniform(0.8, 3))
+            node.kill()
+            node.start()
+            starts.append(node.serving_after_s)
+
+    under_load(case, kill)
+    print("serving again after a kill:", " ".join(f"{seconds:.2f}" for seconds in starts))
+
+
+@test(limit_s=200, alone=True)
+def a_process_that_stood_still_goes_on(case):
+    """Clients give up and send again on other connections, while what they sent before waits in the sockets that the node will read first."""
+
+    def stand_still(node) -> None:
+        for seconds in STANDS_STILL_S:
+            time.sleep(2)
+            node.process.send_signal(signal.SIGSTOP)
+            time.sleep(seconds)
+            node.process.send_signal(signal.SIGCONT)
+
+    under_load(case, stand_still, socket_timeout_ms=CLIENT_PATIENCE_MS, request_timeout_ms=CLIENT_PATIENCE_MS)
+
+
+def under_load(case, disturb, **producer_options) -> None:
     from confluent_kafka import TopicPartition
 
     node = case.node()
     create_topic(node, "t", PARTITIONS)
-    writers = [Writer(node, "a", range(0, 4), "none"), Writer(node, "b", range(2, 6), "lz4"), Writer(node, "c", range(0, 6), "zstd")]
+    writers = [Writer(node, name, partitions, codec, **producer_options) for name, partitions, codec in (
+        ("a", range(0, 4), "none"), ("b", range(2, 6), "lz4"), ("c", range(0, 6), "zstd"))]
     readers = [Reader(node, "g1"), Reader(node, "g2")]
     on = True
     sealing = threading.Thread(target=seals, args=(node, lambda: on), daemon=True)
@@ -159,14 +193,7 @@ def nothing_acknowledged_is_lost_or_doubled(case):
     globbing = threading.Thread(target=globs, args=(node, lambda: on, wrong, looks), daemon=True)
     for thread in [*writers, *readers, sealing, globbing]:
         thread.start()
-    chance = random.Random(7)
-    starts = []
-    for _ in range(ROUNDS):
-        time.sleep(chance.uniform(0.8, 3))
-        node.kill()
-        node.start()
-        starts.append(node.serving_after_s)
-    print("serving again after a kill:", " ".join(f"{seconds:.2f}" for seconds in starts))
+    disturb(node)
     time.sleep(2)
     for writer in writers:
         writer.finish()
@@ -177,7 +204,7 @@ def nothing_acknowledged_is_lost_or_doubled(case):
         thread.join(40)
         assert not thread.is_alive(), "a thread still waits for the node 40 s after its last start"
     assert not wrong, wrong[:3]
-    assert looks[-1] > 0, f"nothing was sealed while the node was killed: {looks}"
+    assert looks[-1] > 0, f"nothing was sealed under load: {looks}"
     print(f"bronze/ was read {len(looks)} times, at the end {looks[-1]} rows")
     acknowledged = {value: place for writer in writers for value, place in writer.acknowledged.items()}
     print(f"{len(acknowledged)} records acknowledged")
