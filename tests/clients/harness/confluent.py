@@ -6,14 +6,18 @@ import time
 def producer(node, **config):
     from confluent_kafka import Producer
 
-    return Producer({"bootstrap.servers": node.bootstrap, "linger.ms": 5, **{key.replace("_", "."): value for key, value in config.items()}})
+    return Producer({"bootstrap.servers": node.bootstrap, "linger.ms": 5, **named_as_librdkafka_does(config)})
+
+
+def named_as_librdkafka_does(config: dict) -> dict:
+    return {key if key.endswith("_cb") else key.replace("_", "."): value for key, value in config.items()}
 
 
 def consumer(node, group: str = "g", **config):
     from confluent_kafka import Consumer
 
     base = {"bootstrap.servers": node.bootstrap, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
-    return Consumer({**base, **{key.replace("_", "."): value for key, value in config.items()}})
+    return Consumer({**base, **named_as_librdkafka_does(config)})
 
 
 def admin(node):
