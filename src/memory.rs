@@ -17,12 +17,12 @@ const IDLE_LOOKS: u32 = 10;
 const IDLE_CPU: Duration = Duration::from_millis(5);
 
 /// Sees to it from now on.
+#[allow(clippy::disallowed_methods)] // it runs beside the node, which has no part in it
 pub fn return_what_is_freed() {
     strandline_runtime::after_blocking(|| collect(false));
     let look = || {
         let mut looks = Looks::default();
         loop {
-            #[allow(clippy::disallowed_methods)] // it runs beside the node, which has no part in it
             std::thread::sleep(looks.until_next());
             collect(looks.is_all_to_go(resident_bytes(), cpu_time()));
         }

@@ -142,6 +142,7 @@ async fn bombs_keep_nobody_waiting_and_memory_stays_bounded() {
     let node = start(data.path()).await;
     topic(&node, "bombs", 50).await;
     topic(&node, "quick", 1).await;
+    #[allow(clippy::disallowed_methods)] // nobody waits for this thread yet
     let bomb = tokio::task::block_in_place(|| batch(&vec![0; 40 * MIB], 3, Compression::Gzip));
     let small = batch(&[7; 100], 10, Compression::Lz4);
     let mut quick = Raw::connect(node.kafka_address()).await;

@@ -149,6 +149,7 @@ mod tests {
     fn the_page_of_another_server_is_not_shown() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        #[allow(clippy::disallowed_methods)] // a thread of the test
         let server = std::thread::Builder::new().spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let _ = stream.read(&mut [0; 1024]).unwrap();

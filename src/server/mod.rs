@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use strandline_runtime::{Runtime, TaskGroup};
+use strandline_types::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -65,6 +66,7 @@ impl Server {
     pub fn listen(&self, listener: TcpListener) -> std::io::Result<SocketAddr> {
         let address = listener.local_addr()?;
         self.shared.runtime.spawner.spawn("kafka listener", accept(self.clone(), listener));
+        self.shared.runtime.spawner.spawn("idle frames", let_frames_go(self.shared.clone()));
         Ok(address)
     }
 
@@ -109,6 +111,21 @@ impl Server {
     /// Ends every connection where it stands, as a crash would.
     pub fn abort(&self) {
         self.tasks.abort_all();
+    }
+}
+
+/// An idle node holds no memory for frames, nor do its threads for what they freed.
+async fn let_frames_go(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.runtime.sleep(limits::IDLE_FRAME_LOOK) => {
+                if shared.frames.let_go_if_idle() {
+                    shared.runtime.spawner.tidy_workers();
+                }
+            }
+            () = shared.draining.cancelled() => return,
+            () = shared.services.cell.stopped() => return,
+        }
     }
 }
 

@@ -262,7 +262,12 @@ impl Driver {
                 Ok(()) | Err(Halt::Log(ReadError::Unavailable { .. })) => {}
                 Err(halt) => return Err(halt),
             },
-            () = after(until_idle) => self.shared.recent.let_go_if_idle(clock.monotonic()),
+            () = after(until_idle) => {
+                if self.shared.recent.let_go_if_idle(clock.monotonic()) {
+                    self.shared.log.let_go();
+                    strandline_runtime::tidy_thread();
+                }
+            }
         }
         Ok(())
     }

@@ -242,6 +242,9 @@ pub trait CommitLog: Send + Sync + 'static {
         false
     }
 
+    /// Nothing was appended for a while: what is kept in memory only to be at hand may go.
+    fn let_go(&self) {}
+
     /// Closes cleanly, so that the next start has nothing to recover. Appends after it fail.
     async fn close(&self) -> Result<(), AppendError>;
 }

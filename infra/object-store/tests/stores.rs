@@ -1,6 +1,6 @@
 //! The promises of a store, kept by both of ours, and what the folder adds to them.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // helpers of tests, and threads that race
 
 use bytes::Bytes;
 use futures::TryStreamExt;

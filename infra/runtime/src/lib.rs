@@ -18,7 +18,7 @@ mod spawner;
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use held::Held;
 pub use random::{Random, SeededRandom, system_random};
-pub use spawner::{BlockingError, Spawner, TaskGroup, after_blocking};
+pub use spawner::{BlockingError, Spawner, TaskGroup, after_blocking, tidy_thread};
 
 use std::future::Future;
 use std::sync::Arc;

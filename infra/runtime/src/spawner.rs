@@ -147,6 +147,15 @@ pub fn after_blocking(call: fn()) {
     let _ = AFTER_BLOCKING.set(call);
 }
 
+/// Calls what [`after_blocking`] asked for, on this thread: it let much go and is about to rest.
+pub fn tidy_thread() {
+    if let Some(call) = AFTER_BLOCKING.get() {
+        call();
+    }
+}
+
+/// How long a worker is kept when it tidies, so that the others take the rest of that work.
+const TIDYING: Duration = Duration::from_millis(1);
 const OWN_THREAD_STACK_BYTES: usize = 2 << 20;
 
 /// Starts tasks in its group; blocking work goes to threads, or is done in place in a simulation.
@@ -194,6 +203,20 @@ impl Spawner {
             }
         });
         self.group.add(Running::Task(handle.abort_handle()));
+    }
+
+    /// Calls what [`after_blocking`] asked for on the runtime's workers, each of which keeps what it freed for itself until it works again.
+    /// For a node at rest: it takes each of them for a moment, and reaches all where none is busy.
+    pub fn tidy_workers(&self) {
+        if self.in_place {
+            return;
+        }
+        for _ in 0..tokio::runtime::Handle::current().metrics().num_workers() {
+            self.spawn("tidying", async {
+                tidy_thread();
+                std::thread::sleep(TIDYING);
+            });
+        }
     }
 
     /// Starts a task on a thread of its own, where blocking work that it asks for is done at once: it needs no other thread, so that
@@ -278,9 +301,7 @@ pub(crate) async fn caught<T>(name: &'static str, task: impl Future<Output = T>)
 fn then_call<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     move || {
         let done = work();
-        if let Some(call) = AFTER_BLOCKING.get() {
-            call();
-        }
+        tidy_thread();
         done
     }
 }
@@ -288,6 +309,29 @@ fn then_call<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn all_workers_tidy() {
+        static TIDIED: Mutex<Vec<std::thread::ThreadId>> = Mutex::new(Vec::new());
+        fn note() {
+            TIDIED.lock().unwrap().push(std::thread::current().id());
+        }
+        after_blocking(note);
+        let tidied = || async {
+            Spawner::tokio().tidy_workers();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let mut threads = std::mem::take(&mut *TIDIED.lock().unwrap());
+            threads.dedup();
+            threads.len()
+        };
+        // A worker that the system keeps waiting is passed by.
+        for _ in 0..100 {
+            if tidied().await == 3 {
+                return;
+            }
+        }
+        panic!("not all workers were ever reached");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn aborting_a_group_ends_its_tasks_and_refuses_new_ones() {

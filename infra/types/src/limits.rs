@@ -218,6 +218,10 @@ pub const SEGMENT_INDEX_CACHE_BYTES: usize = 8 * MIB;
 
 /// Memory of requests' frames that is kept to be used again.
 pub const IDLE_FRAME_BYTES: usize = 8 * MIB;
+/// How often it is looked whether a request came.
+pub const IDLE_FRAME_LOOK: Duration = Duration::from_secs(10);
+/// How often in a row none did before that memory goes: [`RECENT_PAYLOAD_IDLE`] is over then.
+pub const IDLE_FRAME_LOOKS: u32 = 7;
 /// Payloads that a node appended last, kept for readers of the tail.
 pub const RECENT_PAYLOAD_BYTES: u64 = 32 * MIB as u64;
 /// How long they are kept once no more come: whoever reads behind that reads the log.

@@ -192,6 +192,10 @@ impl CommitLog for NodeLog {
         self.inner.release_reserve()
     }
 
+    fn let_go(&self) {
+        self.inner.let_go();
+    }
+
     async fn close(&self) -> Result<(), AppendError> {
         self.inner.close().await
     }

@@ -232,6 +232,10 @@ impl CommitLog for EmbeddedCommitLog {
         EmbeddedCommitLog::release_reserve(self)
     }
 
+    fn let_go(&self) {
+        self.shared.let_go();
+    }
+
     async fn close(&self) -> Result<(), AppendError> {
         let mut writer = self.writer.clone().lock_owned().await;
         let shared = self.shared.clone();

@@ -38,6 +38,13 @@ impl RecentRows {
         metrics::gauge!("strandline_log_recent_row_bytes").set(kept.bytes as f64);
     }
 
+    /// Keeps none of them any more.
+    pub(super) fn let_go(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(kept);
+        metrics::gauge!("strandline_log_recent_row_bytes").set(0.0);
+    }
+
     /// The rows from `from` on as far as `max_bytes` allows (the first is free). None if `from` is not among those kept.
     pub(super) fn read(&self, from: Seq, max_bytes: usize) -> Option<Vec<Row>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,5 +92,9 @@ mod tests {
         assert_eq!((seqs(10, 0), seqs(11, 0)), (None, None), "one that is larger than all room is not kept");
         recent.keep(Row { bytes: Bytes::new(), ..row(12, 0) });
         assert_eq!(seqs(12, 0), Some(vec![12]));
+        recent.let_go();
+        assert_eq!(seqs(12, 0), None);
+        recent.keep(row(13, 10));
+        assert_eq!((seqs(12, 0), seqs(13, 0)), (None, Some(vec![13])));
     }
 }

@@ -59,6 +59,11 @@ impl Shared {
         self.report_size();
     }
 
+    /// What is kept in memory besides the files goes.
+    pub(super) fn let_go(&self) {
+        self.recent_rows.let_go();
+    }
+
     pub(super) fn sync(&self, file: &dyn DiskFile) -> io::Result<()> {
         metrics::counter!("strandline_log_fsyncs_total").increment(1);
         file.sync_data()
