@@ -66,6 +66,9 @@ fn push_varint(mut number: usize, into: &mut Vec<u8>) {
     into.push(number as u8);
 }
 
+/// Room before the values for the levels to begin with: those of a full page of rows with seven headers each fit.
+const LEVELS_BYTES: usize = 4 << 10;
+
 /// The page that is being filled. Its memory is used again by the next one.
 pub(crate) struct HeaderPage {
     rows: usize,
@@ -74,7 +77,7 @@ pub(crate) struct HeaderPage {
     repetition: Levels,
     /// 0 for a row without headers, 1 for a header without a value, 2 for one with a value.
     definition: Levels,
-    /// Bytes of the levels of the largest page so far.
+    /// [`LEVELS_BYTES`], or more, once the levels of a page took more.
     room: usize,
     /// `room` for the levels, whose length is known only at the end, then the values, each after its length.
     bytes: Vec<u8>,
@@ -88,8 +91,8 @@ impl HeaderPage {
             values: 0,
             repetition: Levels::new(1),
             definition: Levels::new(2),
-            room: 0,
-            bytes: Vec::new(),
+            room: LEVELS_BYTES,
+            bytes: vec![0; LEVELS_BYTES],
             encoded_levels: Vec::new(),
         }
     }

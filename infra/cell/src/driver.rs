@@ -58,6 +58,8 @@ pub(crate) struct Driver {
     fold_version: u32,
     /// When the last consistent read of the log began (the 30 s rule).
     last_read: Duration,
+    /// When the last append was, as long as something is kept of it to be at hand.
+    appended_at: Option<Duration>,
     poll: Duration,
 }
 
@@ -157,6 +159,7 @@ impl Driver {
             unresolved: None,
             fold_version,
             last_read,
+            appended_at: Some(runtime.clock.monotonic()),
             poll: options.poll,
         };
         // It appends, folds and appends again: on a thread of its own a log on this machine's disk is written without any other being
@@ -246,7 +249,7 @@ impl Driver {
     /// Waits for a request, and meanwhile does what an idle node does: it looks what others append, and lets go of what it keeps.
     async fn wait(&mut self) -> Result<(), Halt> {
         let clock = self.shared.runtime.clock.clone();
-        let until_idle = self.shared.recent.until_idle(clock.monotonic());
+        let until_idle = self.until_idle(clock.monotonic());
         let until_poll = (!self.shared.sole).then_some(self.poll);
         let after = async |wait: Option<Duration>| match wait {
             Some(wait) => clock.sleep(wait).await,
@@ -262,14 +265,24 @@ impl Driver {
                 Ok(()) | Err(Halt::Log(ReadError::Unavailable { .. })) => {}
                 Err(halt) => return Err(halt),
             },
-            () = after(until_idle) => {
-                if self.shared.recent.let_go_if_idle(clock.monotonic()) {
-                    self.shared.log.let_go();
-                    strandline_runtime::tidy_thread();
-                }
-            }
+            () = after(until_idle) => self.let_go_if_idle(clock.monotonic()),
         }
         Ok(())
+    }
+
+    /// How long until something that is kept to be at hand is to go, if no more comes of its kind; none if nothing is kept.
+    fn until_idle(&self, now: Duration) -> Option<Duration> {
+        let rows = self.appended_at.map(|at| (at + limits::RECENT_PAYLOAD_IDLE).saturating_sub(now));
+        self.shared.recent.until_idle(now).into_iter().chain(rows).min()
+    }
+
+    /// Payloads go by themselves: consumers that commit their offsets append rows for ever.
+    fn let_go_if_idle(&mut self, now: Duration) {
+        self.shared.recent.let_go_if_idle(now);
+        if self.appended_at.take_if(|at| *at + limits::RECENT_PAYLOAD_IDLE <= now).is_some() {
+            self.shared.log.let_go();
+        }
+        strandline_runtime::tidy_thread();
     }
 
     fn take(&mut self, request: Request) {
@@ -401,6 +414,7 @@ impl Driver {
             self.demand_floor(at).await?;
         }
         self.shared.no_room.store(false, Ordering::Relaxed);
+        self.appended_at = Some(self.shared.runtime.clock.monotonic());
         self.shared.recent.keep(at, payload, self.shared.runtime.clock.monotonic());
         self.fold(at, bytes, body)
     }

@@ -43,10 +43,10 @@ impl Recent {
         (!kept.entries.is_empty()).then(|| (kept.last_kept + limits::RECENT_PAYLOAD_IDLE).saturating_sub(now))
     }
 
-    /// Lets everything go if nothing came for [`limits::RECENT_PAYLOAD_IDLE`], and says whether it did.
-    pub(crate) fn let_go_if_idle(&self, now: Duration) -> bool {
+    /// Lets everything go if nothing came for [`limits::RECENT_PAYLOAD_IDLE`].
+    pub(crate) fn let_go_if_idle(&self, now: Duration) {
         if self.until_idle(now) != Some(Duration::ZERO) {
-            return false;
+            return;
         }
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let entries = std::mem::take(&mut kept.entries);
@@ -54,7 +54,6 @@ impl Recent {
         drop(kept);
         drop(entries);
         metrics::gauge!("strandline_recent_payload_bytes").set(0.0);
-        true
     }
 
     pub(crate) fn get(&self, seq: Seq, range: Range<u64>) -> Option<Vec<Bytes>> {
@@ -104,10 +103,10 @@ mod tests {
         let payload = Payload::new(vec![Bytes::from_static(b"abc")]);
         recent.keep(Seq(1), &payload, first);
         recent.keep(Seq(2), &payload, first + idle / 2);
-        assert!(!recent.let_go_if_idle(first + idle));
+        recent.let_go_if_idle(first + idle);
         assert!(recent.get(Seq(1), 0..3).is_some());
         assert_eq!(recent.until_idle(first + idle), Some(idle / 2));
-        assert!(recent.let_go_if_idle(first + idle + idle / 2));
+        recent.let_go_if_idle(first + idle + idle / 2);
         assert!(recent.get(Seq(1), 0..3).is_none() && recent.get(Seq(2), 0..3).is_none());
         assert_eq!(recent.until_idle(first + idle * 2), None);
         recent.keep(Seq(3), &payload, first + idle * 2);

@@ -9,6 +9,27 @@ from harness.registry import test
 MIB = 1 << 20
 BUDGET_MIB = 384
 RECORDS = 500_000
+KEPT_AT_HAND = ("strandline_recent_payload_bytes", "strandline_log_recent_row_bytes", "strandline_idle_frame_bytes")
+
+
+@test(limit_s=150)
+def a_node_at_rest_keeps_nothing_only_to_have_it_at_hand(case):
+    node = case.node()
+    create_topic(node, "t", 2)
+    sending = producer(node, batch_size=128 << 10, linger_ms=50)
+    for at in range(60_000):
+        sending.produce("t", b"%d" % at * 200, partition=at % 2)
+        sending.poll(0)
+    assert sending.flush(30) == 0
+
+    def kept() -> float:
+        lines = [line.split() for line in node.get("/metrics")[1].splitlines()]
+        found = {line[0]: float(line[1]) for line in lines if line and line[0] in KEPT_AT_HAND}
+        assert len(found) == len(KEPT_AT_HAND), found
+        return sum(found.values())
+
+    assert kept() > MIB, kept()
+    wait_until("all of it is let go", lambda: kept() == 0, 110, 2)
 
 
 @test(limit_s=150, alone=True)

@@ -132,6 +132,10 @@ impl CommitLog for Promised {
         CommitLog::release_reserve(&self.inner)
     }
 
+    fn let_go(&self) {
+        CommitLog::let_go(&self.inner);
+    }
+
     async fn close(&self) -> Result<(), AppendError> {
         self.inner.close().await
     }
