@@ -1,6 +1,9 @@
-//! A first measure of the inline path: `cargo test -p strandline-ingest --test speed -- --ignored --nocapture`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where")]
+//! What taking requests in costs without sockets and disks, and what checking batches costs, by codec.
+//!
+//! `cargo run --release -p strandline-ingest --example speed`
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a measurement that cannot go on says where")]
 
+#[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::time::Duration;
@@ -57,19 +60,17 @@ async fn measure(name: &str, value_bytes: usize, compression: Compression) {
     println!("{name}: {megabytes:.0} MB of records, {:.0} MB per CPU-second, {:.0} MB/s", megabytes / cpu, megabytes / wall);
 }
 
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn speed() {
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
     measure("500 B records, not compressed", 500, Compression::None).await;
     measure("100 B records, not compressed", 100, Compression::None).await;
     measure("500 B records, lz4", 500, Compression::Lz4).await;
     measure("500 B records, zstd", 500, Compression::Zstd).await;
+    checking().await;
 }
 
 /// What checking costs a KiB, by codec, and what it costs to hand it over: the numbers behind
 /// `limits::INLINE_DECOMPRESSED_BYTES`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
 async fn checking() {
     use strandline_wire::records::{ValidationRules, validate_batch};
     let spawner = strandline_runtime::Spawner::tokio();
