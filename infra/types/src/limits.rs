@@ -224,7 +224,7 @@ pub const IDLE_FRAME_LOOK: Duration = Duration::from_secs(10);
 pub const IDLE_FRAME_LOOKS: u32 = 7;
 /// Payloads that a node appended last, kept for readers of the tail.
 pub const RECENT_PAYLOAD_BYTES: u64 = 32 * MIB as u64;
-/// How long they are kept once no more come: whoever reads behind that reads the log.
+/// How long they are kept once no more come, and the log's newest rows ([`LOG_RECENT_ROW_BYTES`]): whoever reads behind that reads the log.
 pub const RECENT_PAYLOAD_IDLE: Duration = Duration::from_secs(60);
 /// The write-ahead cache and the cache of blocks and rebuilt batches, in memory.
 pub const CACHE_BYTES: usize = 64 * MIB;

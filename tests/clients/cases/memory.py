@@ -12,7 +12,7 @@ RECORDS = 500_000
 KEPT_AT_HAND = ("strandline_recent_payload_bytes", "strandline_log_recent_row_bytes", "strandline_idle_frame_bytes")
 
 
-@test(limit_s=150)
+@test(limit_s=180)
 def a_node_at_rest_keeps_nothing_only_to_have_it_at_hand(case):
     node = case.node()
     create_topic(node, "t", 2)
@@ -29,7 +29,7 @@ def a_node_at_rest_keeps_nothing_only_to_have_it_at_hand(case):
         return sum(found.values())
 
     assert kept() > MIB, kept()
-    wait_until("all of it is let go", lambda: kept() == 0, 110, 2)
+    wait_until("all of it is let go", lambda: kept() == 0, 150, 2)
 
 
 @test(limit_s=150, alone=True)
