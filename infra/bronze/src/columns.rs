@@ -81,7 +81,11 @@ pub(crate) fn header_fields(text: DataType, bytes: DataType) -> Fields {
 
 /// The list's child is named `element`, as the Parquet specification has it.
 pub(crate) fn header_element(text: DataType, bytes: DataType) -> FieldRef {
-    Arc::new(field(23, "element", DataType::Struct(header_fields(text, bytes)), false))
+    element(header_fields(text, bytes))
+}
+
+fn element(fields: Fields) -> FieldRef {
+    Arc::new(field(23, "element", DataType::Struct(fields), false))
 }
 
 /// The key of one header alone, and the list's child with nothing else in it: what the key's leaf is written from.
@@ -91,7 +95,7 @@ pub(crate) fn header_key_fields() -> Fields {
 
 /// See [`header_key_fields`].
 pub(crate) fn header_key_element() -> FieldRef {
-    Arc::new(field(23, "element", DataType::Struct(header_key_fields()), false))
+    element(header_key_fields())
 }
 
 /// The column of which the key's leaf is written: `kafka_headers` without the values.

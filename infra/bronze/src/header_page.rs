@@ -1,70 +1,9 @@
 //! One page of the values of headers, which is a column that repeats, encoded as PLAIN while they come: they are copied once, from the
 //! record to the page.
 
-use crate::value_page::{KEPT_BYTES, PlainPage};
+use crate::levels::Levels;
+use crate::value_page::{PlainPage, PlainValues};
 use strandline_types::HeaderRef;
-
-/// Levels of one kind, packed as they come; the lowest bits of a byte first.
-struct Levels {
-    bits: usize,
-    count: usize,
-    packed: Vec<u8>,
-    /// Of the level that all have so far.
-    first: u8,
-    are_alike: bool,
-}
-
-impl Levels {
-    /// `bits` a level: 1, 2, 4 or 8.
-    fn new(bits: usize) -> Self {
-        Self { bits, count: 0, packed: Vec::new(), first: 0, are_alike: true }
-    }
-
-    fn push(&mut self, level: u8) {
-        let bit = self.count * self.bits % 8;
-        match self.packed.last_mut() {
-            Some(last) if bit > 0 => *last |= level << bit,
-            _ => self.packed.push(level),
-        }
-        if self.count == 0 {
-            self.first = level;
-        }
-        self.are_alike &= level == self.first;
-        self.count += 1;
-    }
-
-    /// Appends them with their length before them, in the hybrid of runs and packed bits: one run where all are alike.
-    fn encode(&self, into: &mut Vec<u8>) {
-        let start = into.len();
-        into.extend_from_slice(&[0; 4]);
-        if self.are_alike {
-            push_varint(self.count << 1, into);
-            into.push(self.first);
-        } else {
-            let groups = self.count.div_ceil(8);
-            push_varint(groups << 1 | 1, into);
-            into.extend_from_slice(&self.packed);
-            into.resize(into.len() + groups * self.bits - self.packed.len(), 0);
-        }
-        let length = (into.len() - start - 4) as u32;
-        into[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    }
-
-    fn clear(&mut self) {
-        self.count = 0;
-        self.packed.clear();
-        self.packed.shrink_to(KEPT_BYTES);
-        self.are_alike = true;
-    }
-}
-
-fn push_varint(mut number: usize, into: &mut Vec<u8>) {
-    while number >= 0x80 {
-        into.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    into.push(number as u8);
-}
 
 /// Room before the values for the levels to begin with: those of a full page of rows with seven headers each fit.
 const LEVELS_BYTES: usize = 4 << 10;
@@ -72,29 +11,16 @@ const LEVELS_BYTES: usize = 4 << 10;
 /// The page that is being filled. Its memory is used again by the next one.
 pub(crate) struct HeaderPage {
     rows: usize,
-    values: usize,
     /// 0 for the first header of a row and for a row without headers, 1 for the others.
     repetition: Levels,
     /// 0 for a row without headers, 1 for a header without a value, 2 for one with a value.
     definition: Levels,
-    /// [`LEVELS_BYTES`], or more, once the levels of a page took more.
-    room: usize,
-    /// `room` for the levels, whose length is known only at the end, then the values, each after its length.
-    bytes: Vec<u8>,
-    encoded_levels: Vec<u8>,
+    values: PlainValues,
 }
 
 impl HeaderPage {
     pub fn new() -> Self {
-        Self {
-            rows: 0,
-            values: 0,
-            repetition: Levels::new(1),
-            definition: Levels::new(2),
-            room: LEVELS_BYTES,
-            bytes: vec![0; LEVELS_BYTES],
-            encoded_levels: Vec::new(),
-        }
+        Self { rows: 0, repetition: Levels::new(1), definition: Levels::new(2), values: PlainValues::new(LEVELS_BYTES) }
     }
 
     /// Adds a row.
@@ -106,15 +32,10 @@ impl HeaderPage {
         }
         for (at, header) in headers.iter().enumerate() {
             self.repetition.push(u8::from(at > 0));
-            let Some(value) = header.value else {
-                self.definition.push(1);
-                continue;
-            };
-            self.definition.push(2);
-            self.values += 1;
-            // Record sizes are bounded far below 2^32.
-            self.bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
-            self.bytes.extend_from_slice(value);
+            self.definition.push(1 + u8::from(header.value.is_some()));
+            if let Some(value) = header.value {
+                self.values.push(value);
+            }
         }
     }
 }
@@ -125,35 +46,22 @@ impl PlainPage for HeaderPage {
     }
 
     fn levels(&self) -> usize {
-        self.definition.count
+        self.definition.count()
     }
 
     fn value_bytes(&self) -> usize {
-        self.bytes.len() - self.room - 4 * self.values
+        self.values.bytes()
     }
 
     fn encoded(&mut self) -> &[u8] {
-        self.encoded_levels.clear();
-        self.repetition.encode(&mut self.encoded_levels);
-        self.definition.encode(&mut self.encoded_levels);
-        let length = self.encoded_levels.len();
-        if length > self.room {
-            self.bytes.splice(..0, std::iter::repeat_n(0, length - self.room));
-            self.room = length;
-        }
-        let start = self.room - length;
-        self.bytes[start..self.room].copy_from_slice(&self.encoded_levels);
-        &self.bytes[start..]
+        self.values.encoded(&[&self.repetition, &self.definition])
     }
 
     fn clear(&mut self) {
         self.rows = 0;
-        self.values = 0;
         self.repetition.clear();
         self.definition.clear();
-        self.bytes.truncate(self.room);
-        // One huge value is not held until the file ends.
-        self.bytes.shrink_to(KEPT_BYTES);
+        self.values.clear();
     }
 }
 

@@ -21,6 +21,7 @@ mod footer_keys;
 mod format;
 mod header_page;
 mod layout;
+mod levels;
 pub mod manifest;
 mod merge;
 mod outline;

@@ -1,9 +1,9 @@
 //! One page of a nullable column of values, encoded as PLAIN while its values come: they are copied once, from the record to the page.
 
+use crate::levels::Levels;
 use strandline_types::limits;
 
-/// Room before the values for the definition levels, whose length is known only at the end: their own length, the header of a run, and a
-/// bit for each row.
+/// Room before the values for the definition levels: their own length, the header of a run, and a bit for each row.
 const LEVELS_BYTES: usize = 4 + 2 + limits::PAGE_ROWS.div_ceil(8);
 
 /// What a page keeps of its memory for the next one, at most.
@@ -23,87 +23,99 @@ pub(crate) trait PlainPage {
     fn clear(&mut self);
 }
 
+/// Values one after the other, each after its length, with room before them for the levels, whose length is known only at the end.
+pub(crate) struct PlainValues {
+    count: usize,
+    /// More than at the beginning, once the levels of a page took more.
+    room: usize,
+    /// `room`, then the values.
+    bytes: Vec<u8>,
+    encoded_levels: Vec<u8>,
+}
+
+impl PlainValues {
+    /// None yet, and so much room for levels.
+    pub fn new(room: usize) -> Self {
+        Self { count: 0, room, bytes: vec![0; room], encoded_levels: Vec::new() }
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, value: &[u8]) {
+        self.count += 1;
+        // Record sizes are bounded far below 2^32.
+        self.bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// Bytes of the values themselves.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() - self.room - 4 * self.count
+    }
+
+    /// The levels, then the values.
+    pub fn encoded(&mut self, levels: &[&Levels]) -> &[u8] {
+        self.encoded_levels.clear();
+        levels.iter().for_each(|levels| levels.encode(&mut self.encoded_levels));
+        let length = self.encoded_levels.len();
+        if length > self.room {
+            self.bytes.splice(..0, std::iter::repeat_n(0, length - self.room));
+            self.room = length;
+        }
+        let start = self.room - length;
+        self.bytes[start..self.room].copy_from_slice(&self.encoded_levels);
+        &self.bytes[start..]
+    }
+
+    /// None are there any more.
+    pub fn clear(&mut self) {
+        self.count = 0;
+        self.bytes.truncate(self.room);
+        // One huge value is not held until the file ends.
+        self.bytes.shrink_to(KEPT_BYTES);
+    }
+}
+
 /// The page that is being filled. Its memory is used again by the next one.
 pub(crate) struct ValuePage {
-    rows: usize,
-    values: usize,
-    /// One bit for each row, whether it has a value; the first row's lowest.
-    defined: [u8; limits::PAGE_ROWS.div_ceil(8)],
-    /// [`LEVELS_BYTES`], then the values, each after its length.
-    bytes: Vec<u8>,
+    /// Whether a row has a value.
+    definition: Levels,
+    values: PlainValues,
 }
 
 impl ValuePage {
     pub fn new() -> Self {
-        Self { rows: 0, values: 0, defined: [0; limits::PAGE_ROWS.div_ceil(8)], bytes: vec![0; LEVELS_BYTES] }
+        Self { definition: Levels::new(1), values: PlainValues::new(LEVELS_BYTES) }
     }
 
-    /// Adds a row. At most [`limits::PAGE_ROWS`] of them.
+    /// Adds a row.
     pub fn push(&mut self, value: Option<&[u8]>) {
+        self.definition.push(u8::from(value.is_some()));
         if let Some(value) = value {
-            self.defined[self.rows / 8] |= 1 << (self.rows % 8);
-            self.values += 1;
-            // Record sizes are bounded far below 2^32.
-            self.bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
-            self.bytes.extend_from_slice(value);
+            self.values.push(value);
         }
-        self.rows += 1;
-    }
-
-    /// Definition levels with their length before them, in the hybrid of runs and packed bits: one run where all rows are alike.
-    fn encode_levels(&self, levels: &mut [u8; LEVELS_BYTES]) -> usize {
-        let is_run = self.values == 0 || self.values == self.rows;
-        let groups = self.rows.div_ceil(8);
-        // At most 1,024 rows: both headers fit two bytes.
-        let header = if is_run { self.rows << 1 } else { groups << 1 | 1 };
-        let mut end = 4;
-        if header < 0x80 {
-            levels[end] = header as u8;
-            end += 1;
-        } else {
-            levels[end..end + 2].copy_from_slice(&[(header & 0x7f) as u8 | 0x80, (header >> 7) as u8]);
-            end += 2;
-        }
-        if is_run {
-            levels[end] = u8::from(self.values > 0);
-            end += 1;
-        } else {
-            levels[end..end + groups].copy_from_slice(&self.defined[..groups]);
-            end += groups;
-        }
-        levels[..4].copy_from_slice(&(end as u32 - 4).to_le_bytes());
-        end
     }
 }
 
 impl PlainPage for ValuePage {
     fn rows(&self) -> usize {
-        self.rows
+        self.definition.count()
     }
 
     fn levels(&self) -> usize {
-        self.rows
+        self.definition.count()
     }
 
     fn value_bytes(&self) -> usize {
-        self.bytes.len() - LEVELS_BYTES - 4 * self.values
+        self.values.bytes()
     }
 
     fn encoded(&mut self) -> &[u8] {
-        let mut levels = [0; LEVELS_BYTES];
-        let length = self.encode_levels(&mut levels);
-        let start = LEVELS_BYTES - length;
-        self.bytes[start..LEVELS_BYTES].copy_from_slice(&levels[..length]);
-        &self.bytes[start..]
+        self.values.encoded(&[&self.definition])
     }
 
     fn clear(&mut self) {
-        self.rows = 0;
-        self.values = 0;
-        self.defined.fill(0);
-        self.bytes.truncate(LEVELS_BYTES);
-        // One huge value is not held until the file ends.
-        self.bytes.shrink_to(KEPT_BYTES);
+        self.definition.clear();
+        self.values.clear();
     }
 }
 
