@@ -6,8 +6,8 @@
 //!
 //! [`Held`] is what all bounded rooms hand out: bytes that a gauge shows for as long as they are held.
 //!
-//! What it must never do: offer a way around itself. `clippy.toml` forbids the global clock, the global
-//! random numbers and bare spawning everywhere else.
+//! What it must never do: offer a way around itself. `clippy.toml` forbids the global clock and bare
+//! spawning everywhere else; global random numbers are not there, since `rand` is built without them.
 
 mod background;
 mod clock;
