@@ -23,10 +23,8 @@ def a_node_at_rest_keeps_nothing_only_to_have_it_at_hand(case):
     assert sending.flush(30) == 0
 
     def kept() -> float:
-        lines = [line.split() for line in node.get("/metrics")[1].splitlines()]
-        found = {line[0]: float(line[1]) for line in lines if line and line[0] in KEPT_AT_HAND}
-        assert len(found) == len(KEPT_AT_HAND), found
-        return sum(found.values())
+        metrics = node.metrics()
+        return sum(metrics[name] for name in KEPT_AT_HAND)
 
     assert kept() > MIB, kept()
     wait_until("all of it is let go", lambda: kept() == 0, 150, 2)

@@ -193,11 +193,8 @@ def a_long_poll_is_woken_at_once_and_waits_otherwise(case):
 
 
 def fetches(node) -> float:
-    total = 0.0
-    for line in node.get("/metrics")[1].splitlines():
-        if not line.startswith("#") and "request" in line.split("{")[0] and "count" not in line and "bucket" not in line and 'Fetch"' in line:
-            total += float(line.rsplit(" ", 1)[1])
-    return total
+    return sum(value for series, value in node.metrics().items()
+               if "request" in series.split("{")[0] and "count" not in series and "bucket" not in series and 'Fetch"' in series)
 
 
 @test(ages=BOTH)

@@ -124,6 +124,11 @@ class Node:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(), dict(error.headers)
 
+    def metrics(self) -> dict[str, float]:
+        """Every series of `/metrics`, by its name with its labels."""
+        lines = [line.rsplit(" ", 1) for line in self.get("/metrics")[1].splitlines() if line and not line.startswith("#")]
+        return {series: float(value) for series, value in lines}
+
     def status(self) -> dict:
         return json.loads(self.get("/status")[1])
 
