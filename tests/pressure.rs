@@ -5,7 +5,6 @@
 
 mod support;
 
-use bytes::Bytes;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -16,18 +15,17 @@ use strandline_config::Settings;
 use strandline_runtime::{Clock, Runtime, SystemClock};
 use strandline_telemetry::resident_bytes;
 use strandline_types::limits;
-use strandline_wire::frame::{decode_response, encode_request};
+use strandline_wire::ErrorCode;
 use strandline_wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
-use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use strandline_wire::messages::fetch::FetchRequest;
 use strandline_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use strandline_wire::messages::offset_fetch::OffsetFetchRequestGroup;
-use strandline_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use strandline_wire::messages::produce::ProduceRequest;
 use strandline_wire::messages::{DescribeGroupsRequest, OffsetFetchRequest};
-use strandline_wire::records::{BATCH_HEADER_BYTES, BatchBuilder, BatchOptions, Compression, split_batches};
-use strandline_wire::{ErrorCode, Request};
+use strandline_wire::records::{BATCH_HEADER_BYTES, Compression, split_batches};
+use support::raw::{Raw, batch, fetch, produce};
 use support::start_with;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 
 const MIB: usize = 1 << 20;
@@ -48,72 +46,6 @@ async fn topic(node: &Node, name: &str, partitions: i32) {
     let client = Client::tcp(Runtime::system(), ClientOptions::new(&node.kafka_address().to_string())).unwrap();
     let topic = NewTopic::new(name, partitions).config("retention.ms", "-1").config("max.message.bytes", "67108864");
     client.admin().create_topic(topic).await.unwrap();
-}
-
-/// A connection without any manners.
-struct Raw(TcpStream);
-
-impl Raw {
-    async fn connect(address: SocketAddr) -> Self {
-        Self(TcpStream::connect(address).await.unwrap())
-    }
-
-    /// What it does not read stays with the sender.
-    async fn with_small_buffer(address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(16 << 10).unwrap();
-        Self(socket.connect(address).await.unwrap())
-    }
-
-    async fn send<R: Request>(&mut self, version: i16, request: &R) {
-        let frame = encode_request(version, 1, Some("test"), request).into_bytes();
-        self.0.write_all(&frame).await.unwrap();
-    }
-
-    async fn receive<R: Request>(&mut self, version: i16) -> R::Response {
-        let length = self.0.read_u32().await.unwrap() as usize;
-        let mut frame = vec![0; length];
-        self.0.read_exact(&mut frame).await.unwrap();
-        decode_response(version, Bytes::from(frame)).unwrap().1
-    }
-}
-
-fn batch(value: &[u8], records: usize, compression: Compression) -> Bytes {
-    let mut builder = BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
-    for _ in 0..records {
-        builder.push_next(1_790_000_000_000, None, Some(value), &[]).unwrap();
-    }
-    builder.finish(None).unwrap()
-}
-
-fn produce(topic: &str, partitions: std::ops::Range<i32>, batch: &Bytes) -> ProduceRequest {
-    let data = |index| PartitionProduceData { index, records: Some(batch.clone()) };
-    let topic_data = vec![TopicProduceData {
-        name: topic.to_owned(),
-        partition_data: partitions.map(data).collect(),
-        ..TopicProduceData::default()
-    }];
-    ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data, ..ProduceRequest::default() }
-}
-
-fn fetch(topic: &str, partitions: i32, offset: i64) -> FetchRequest {
-    let partition = |partition| FetchPartition {
-        partition,
-        fetch_offset: offset,
-        partition_max_bytes: 50 * MIB as i32,
-        ..FetchPartition::default()
-    };
-    FetchRequest {
-        max_wait_ms: 500,
-        min_bytes: 1,
-        max_bytes: 50 * MIB as i32,
-        topics: vec![FetchTopic {
-            topic: topic.to_owned(),
-            partitions: (0..partitions).map(partition).collect(),
-            ..FetchTopic::default()
-        }],
-        ..FetchRequest::default()
-    }
 }
 
 /// Reads partition 0 of a topic to its end; gives the time it took.

@@ -106,7 +106,8 @@ impl PendingProduce {
     }
 
     /// Waits for the outcomes, at most as long as the request allows and never beyond
-    /// [`REQUEST_WAIT`](strandline_types::limits::REQUEST_WAIT) from its arrival; what is in doubt then is REQUEST_TIMED_OUT.
+    /// [`REQUEST_WAIT`](strandline_types::limits::REQUEST_WAIT) from its arrival; what is in doubt then is REQUEST_TIMED_OUT. Beside the
+    /// cell's driver it hears so only once the disk has answered that.
     pub async fn answer(mut self) -> ProduceAnswer {
         for committing in std::mem::take(&mut self.committing) {
             let result = match self.in_time(committing.reply).await {

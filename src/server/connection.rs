@@ -4,11 +4,14 @@ use super::Shared;
 use super::answer::{Answer, Close, write_frame};
 use super::dispatch::Session;
 use super::incoming::Incoming;
-use super::pressure::{IDLE, TooSlow, Transfer};
+use super::pressure::{Admitted, IDLE, TooSlow, Transfer};
+use super::whereabouts::Whereabouts;
+use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use strandline_types::limits;
+use strandline_types::{Seq, limits};
 use strandline_wire::Frame;
 use strandline_wire::frame::frame_length;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,104 +22,195 @@ const LAST_ANSWERS: Duration = Duration::from_secs(60);
 /// Small answers that are there at the same time are written together, up to so many bytes.
 const TOGETHER_BYTES: usize = 16 << 10;
 
-pub(super) async fn serve<R, W>(shared: Arc<Shared>, read: R, write: W, peer: SocketAddr, id: u64)
+/// What is known of a connection before anything has come over it.
+pub(super) struct Begun {
+    pub(super) peer: SocketAddr,
+    /// What the node had folded by then, at least.
+    pub(super) connected_at: Seq,
+    pub(super) id: u64,
+}
+
+/// A connection, wherever it is served.
+pub(super) struct Connection<R, W> {
+    pub(super) incoming: Incoming<R>,
+    pub(super) write: W,
+    session: Session,
+    pub(super) whereabouts: Whereabouts,
+    /// A request that has come and was not taken where it came.
+    first: Option<(Bytes, Admitted)>,
+    peer: SocketAddr,
+    id: u64,
+}
+
+impl<R, W> Connection<R, W> {
+    pub(super) fn new(shared: &Arc<Shared>, read: R, write: W, begun: Begun, whereabouts: Whereabouts) -> Self {
+        let Begun { peer, connected_at, id } = begun;
+        let session = Session::new(shared, peer, connected_at, id);
+        Self { incoming: Incoming::new(read), write, session, whereabouts, first: None, peer, id }
+    }
+
+    /// The same connection over halves that are made of its own.
+    pub(super) fn over<R2, W2, E>(self, anew: impl FnOnce(R, W) -> Result<(R2, W2), E>) -> Result<Connection<R2, W2>, E> {
+        let Self { incoming, write, session, whereabouts, first, peer, id } = self;
+        let (incoming, write) = incoming.over(|read| anew(read, write))?;
+        Ok(Connection { incoming, write, session, whereabouts, first, peer, id })
+    }
+}
+
+/// Serves it to its end; or until it is to be served elsewhere: then all that it was asked here is answered.
+pub(super) async fn serve<R, W>(shared: &Arc<Shared>, mut connection: Connection<R, W>) -> Option<Connection<R, W>>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
+    let (peer, id) = (connection.peer, connection.id);
+    let moves = take_and_answer(shared, &mut connection).await;
+    if moves {
+        return Some(connection);
+    }
+    shared.services.connection_closed(id);
+    tracing::trace!(%peer, "connection closed");
+    None
+}
+
+/// Whether it goes on elsewhere.
+async fn take_and_answer<R, W>(shared: &Arc<Shared>, connection: &mut Connection<R, W>) -> bool
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let Connection { incoming, write, session, whereabouts, first, peer, .. } = connection;
+    let peer = *peer;
     let (answers, queue) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_PER_CONNECTION);
-    let session = Session::new(&shared, peer, id);
-    let reading = read_requests(&shared, session, Incoming::new(read), answers);
-    let writing = write_answers(&shared, write, queue);
+    let is_moving = AtomicBool::new(false);
+    let reading = read_requests(shared, session, incoming, whereabouts, first, answers);
+    let writing = write_answers(shared, write, queue, &is_moving);
     tokio::pin!(reading, writing);
     // When reading ends (the client closed, a bad frame, draining), what was taken is still answered. When writing ends,
     // nobody hears us any more. In a fixed order here and below, so that a simulation is the same each time.
     tokio::select! {
         biased;
         result = &mut reading => {
-            let lost = matches!(&result, Err(Closed::Io(_)));
+            let (lost, moves) = (matches!(&result, Err(Closed::Io(_))), matches!(&result, Ok(Read::Elsewhere)));
             if let Err(closed) = result {
                 tracing::debug!(%peer, %closed, "connection closes");
             }
             if !lost {
+                is_moving.store(moves, Ordering::Relaxed);
+                // One that goes on elsewhere is as any other: its answers have the time that answers have.
+                let patience = if moves { IDLE } else { LAST_ANSWERS };
                 tokio::select! {
                     biased;
-                    result = tokio::time::timeout(LAST_ANSWERS, &mut writing) => log_write(peer, result.unwrap_or(Ok(()))),
+                    result = tokio::time::timeout(patience, &mut writing) => match result {
+                        Ok(Ok(Written::All)) => return moves,
+                        Ok(Ok(Written::Closed)) | Err(_) => {}
+                        Ok(Err(error)) => log_lost(peer, &error),
+                    },
                     () = shared.services.cell.stopped() => {}
                 }
             }
         }
-        result = &mut writing => log_write(peer, result),
+        result = &mut writing => if let Err(error) = result { log_lost(peer, &error) },
         () = shared.services.cell.stopped() => {}
     }
-    shared.services.connection_closed(id);
+    false
 }
 
-fn log_write(peer: SocketAddr, result: std::io::Result<()>) {
-    if let Err(error) = result {
-        tracing::debug!(%peer, %error, "connection lost");
-    }
+fn log_lost(peer: SocketAddr, error: &std::io::Error) {
+    tracing::debug!(%peer, %error, "connection lost");
+}
+
+/// How reading ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Read {
+    /// Nothing more comes, or is taken.
+    All,
+    /// The next request is to be taken elsewhere.
+    Elsewhere,
+}
+
+/// How writing ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Written {
+    /// All that was asked is answered.
+    All,
+    /// Nothing more is to be answered.
+    Closed,
 }
 
 async fn read_requests<R: AsyncRead + Unpin>(
     shared: &Shared,
-    mut session: Session,
-    mut read: Incoming<R>,
+    session: &mut Session,
+    read: &mut Incoming<R>,
+    whereabouts: &mut Whereabouts,
+    first: &mut Option<(Bytes, Admitted)>,
     answers: mpsc::Sender<Answer>,
-) -> Result<(), Closed> {
+) -> Result<Read, Closed> {
+    if let Some((frame, permit)) = first.take()
+        && let Some(answer) = session.take(frame, permit).await?
+        && answers.send(answer).await.is_err()
+    {
+        return Ok(Read::All);
+    }
     while !shared.draining.is_cancelled() {
-        let first = tokio::select! {
+        let begins = tokio::select! {
             biased;
-            first = tokio::time::timeout(IDLE, read.begins()) => first,
+            begins = tokio::time::timeout(IDLE, read.begins()) => begins,
             () = shared.draining.cancelled() => break,
         };
-        if !first.map_err(|_| Closed::Idle)?? {
-            return Ok(());
+        if !begins.map_err(|_| Closed::Idle)?? {
+            return Ok(Read::All);
         }
         let prefix = tokio::time::timeout(limits::REQUEST_TRANSFER, read.prefix()).await;
         let length = frame_length(prefix.map_err(|_| Closed::Slow)??)?;
         // Admission before allocation: while there is no room the socket is not read, and TCP pushes back.
         let admitted = tokio::time::timeout(limits::REQUEST_WAIT, shared.admission.admit(length)).await;
-        let Some(permit) = admitted.map_err(|_| Closed::Busy)? else { return Ok(()) };
+        let Some(permit) = admitted.map_err(|_| Closed::Busy)? else { return Ok(Read::All) };
         let transfer = Transfer::of_request(&*shared.runtime.clock, length);
         let frame = read.frame(&shared.frames, length, transfer, || shared.admission.is_short()).await?;
+        if whereabouts.moves_for(&frame, &shared.services.cell) {
+            *first = Some((frame, permit));
+            return Ok(Read::Elsewhere);
+        }
         let Some(answer) = session.take(frame, permit).await? else { continue };
         if answers.send(answer).await.is_err() {
             break;
         }
     }
-    Ok(())
+    Ok(Read::All)
 }
 
 async fn write_answers<W: AsyncWrite + Unpin>(
     shared: &Shared,
-    mut write: W,
+    write: &mut W,
     mut queue: mpsc::Receiver<Answer>,
-) -> std::io::Result<()> {
+    is_moving: &AtomicBool,
+) -> std::io::Result<Written> {
     let mut next = None;
     loop {
         let answer = match next.take() {
             Some(answer) => answer,
             None => match queue.recv().await {
                 Some(answer) => answer,
-                None => return Ok(()),
+                None => return Ok(Written::All),
             },
         };
         let Together { frame, close, next: not_ready } = together(answer, &mut queue).await;
         next = not_ready;
         if !frame.is_empty() {
-            // The answer holds room of answers; those that are queued behind it, if there are any, hold room of requests.
+            // The answer holds room of answers; those that are queued behind it, if there are any, hold room of requests, and so does a
+            // request that is to be taken elsewhere.
             let (is_followed, queue, reader) = (next.is_some(), &queue, &shared.services.reader);
             let is_needed = || {
-                let holds_requests = is_followed || !queue.is_empty();
+                let holds_requests = is_followed || !queue.is_empty() || is_moving.load(Ordering::Relaxed);
                 reader.is_short_of_room() || (holds_requests && shared.admission.is_short())
             };
             let transfer = Transfer::of_answer(&*shared.runtime.clock);
-            write_frame(&mut write, frame, transfer, is_needed, |left| reader.copy_left(left)).await?;
+            write_frame(write, frame, transfer, is_needed, |left| reader.copy_left(left)).await?;
         }
         if let Some(close) = close {
             tracing::debug!(reason = close.0, "connection closes");
-            return Ok(());
+            return Ok(Written::Closed);
         }
     }
 }
@@ -186,10 +280,7 @@ pub(super) enum Closed {
 mod tests {
     use super::super::answer::Work;
     use super::*;
-    use bytes::Bytes;
-    use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-
-    fn future_bytes<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+    fn future_bytes<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
         size_of::<F>()
     }
 
@@ -230,7 +321,7 @@ mod tests {
     /// There may be [`limits::CONNECTIONS`] of them, idle.
     #[test]
     fn what_a_connection_keeps_while_it_is_idle_is_small() {
-        let whole = future_bytes(serve::<OwnedReadHalf, OwnedWriteHalf>);
+        let whole = future_bytes(crate::server::serve_here).max(future_bytes(crate::server::serve_anew));
         assert!(whole <= 12 << 10, "{whole}: an answer takes {}, a session {}", size_of::<Answer>(), size_of::<Session>());
     }
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use strandline_cell::Cell;
 use strandline_cluster::Cluster;
-use strandline_groups::Groups;
+use strandline_groups::{Groups, OldConnection};
 use strandline_ingest::{Ingest, ProduceConnection};
 use strandline_reader::{ConnectionId, Reader};
-use strandline_types::{Caller, limits};
+use strandline_types::{Caller, Seq, limits};
 use strandline_wire::frame::{RequestHeader, encode_response};
 use strandline_wire::messages::RequestBody;
 use strandline_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
@@ -49,15 +49,16 @@ pub(super) struct Session {
     services: Services,
     produce: ProduceConnection,
     host: String,
+    connected_at: Seq,
     id: u64,
     shared: Arc<Shared>,
 }
 
 impl Session {
-    pub(super) fn new(shared: &Arc<Shared>, peer: SocketAddr, id: u64) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, peer: SocketAddr, connected_at: Seq, id: u64) -> Self {
         let services = shared.services.clone();
         let produce = services.ingest.connection();
-        Self { services, produce, host: format!("/{}", peer.ip()), id, shared: shared.clone() }
+        Self { services, produce, host: format!("/{}", peer.ip()), connected_at, id, shared: shared.clone() }
     }
 
     /// Takes one request. What must happen in order (batches into the commit queue) has happened when this returns; the
@@ -77,7 +78,7 @@ impl Session {
         if !api.range().is_served(version) || !strandline_wire::api::SUPPORTED.iter().any(|range| range.key == api) {
             return Err(Closed::Version { api, version });
         }
-        let caller = Caller::anonymous(header.client_id, self.host.clone());
+        let caller = Caller::anonymous(header.client_id, self.host.clone(), self.connected_at);
         let body = match RequestBody::decode(api, version, &mut reader) {
             Ok(body) => body,
             Err(error) => {
@@ -106,6 +107,12 @@ impl Session {
             _ => Work::InTurn,
         };
         Ok(Some(Answer::new(permit, kind, work)))
+    }
+}
+
+impl From<OldConnection> for Close {
+    fn from(_: OldConnection) -> Self {
+        Self("what came may have been on its way while another node coordinated the group")
     }
 }
 
@@ -201,12 +208,12 @@ async fn handle(
         }
         RequestBody::Heartbeat(request) => answer!(groups.heartbeat(&caller, version, request).await),
         RequestBody::LeaveGroup(request) => answer!(groups.leave_group(&caller, version, request).await),
-        RequestBody::OffsetCommit(request) => answer!(groups.offset_commit(&caller, version, request).await),
+        RequestBody::OffsetCommit(request) => answer!(groups.offset_commit(&caller, version, request).await?),
         RequestBody::OffsetFetch(request) => answer!(groups.offset_fetch(&caller, version, request).await),
         RequestBody::DescribeGroups(request) => answer!(groups.describe_groups(&caller, version, request).await),
         RequestBody::ListGroups(request) => answer!(groups.list_groups(&caller, version, request).await),
-        RequestBody::DeleteGroups(request) => answer!(groups.delete_groups(&caller, version, request).await),
-        RequestBody::OffsetDelete(request) => answer!(groups.offset_delete(&caller, version, request).await),
+        RequestBody::DeleteGroups(request) => answer!(groups.delete_groups(&caller, version, request).await?),
+        RequestBody::OffsetDelete(request) => answer!(groups.offset_delete(&caller, version, request).await?),
         RequestBody::CreateTopics(request) => answer!(cluster.create_topics(&caller, version, request).await),
         RequestBody::DeleteTopics(request) => answer!(cluster.delete_topics(&caller, version, request).await),
         RequestBody::CreatePartitions(request) => answer!(cluster.create_partitions(&caller, version, request).await),

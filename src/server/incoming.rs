@@ -22,11 +22,20 @@ pub(super) struct Incoming<R> {
     to: usize,
 }
 
-impl<R: AsyncRead + Unpin> Incoming<R> {
+impl<R> Incoming<R> {
     pub(super) fn new(read: R) -> Self {
         Self { read, ahead: Box::new([0; AHEAD_BYTES]), from: 0, to: 0 }
     }
 
+    /// The same over another stream, which goes on where this one ends; with whatever else is made of it.
+    pub(super) fn over<S, T, E>(self, anew: impl FnOnce(R) -> Result<(S, T), E>) -> Result<(Incoming<S>, T), E> {
+        let Self { read, ahead, from, to } = self;
+        let (read, with) = anew(read)?;
+        Ok((Incoming { read, ahead, from, to }, with))
+    }
+}
+
+impl<R: AsyncRead + Unpin> Incoming<R> {
     /// Waits until something is there; false at the end of the stream. Nothing is lost if it is not waited for to the end.
     pub(super) async fn begins(&mut self) -> io::Result<bool> {
         if self.from == self.to {

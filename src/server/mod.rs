@@ -9,21 +9,26 @@ mod dispatch;
 mod frames;
 mod incoming;
 mod pressure;
+mod whereabouts;
 
 pub use dispatch::Services;
 
+use connection::{Begun, Connection};
 use frames::Frames;
+use futures::FutureExt;
 use pressure::Admission;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use strandline_runtime::{Runtime, TaskGroup};
-use strandline_types::limits;
+use strandline_types::{Seq, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use whereabouts::Whereabouts;
 
 /// Connections at work. Cheap to clone.
 #[derive(Clone)]
@@ -77,24 +82,33 @@ impl Server {
         W: AsyncWrite + Unpin + Send + 'static,
     {
         let Ok(permit) = self.shared.connections.clone().try_acquire_owned() else { return false };
-        self.serve_admitted(read, write, peer, permit);
+        let connected_at = self.shared.services.cell.seq();
+        let connection = Connection::new(&self.shared, read, write, self.begun(peer, connected_at), Whereabouts::fixed());
+        let counted = Counted::new(permit);
+        let shared = self.shared.clone();
+        // In a box: a future that another one takes in and waits for has room in it twice, and that once more for each layer.
+        let task = Box::pin(async move {
+            connection::serve(&shared, connection).await;
+            drop(counted);
+        });
+        self.shared.runtime.spawner.spawn("connection", task);
         true
     }
 
-    fn serve_admitted<R, W>(&self, read: R, write: W, peer: SocketAddr, permit: OwnedSemaphorePermit)
-    where
-        R: AsyncRead + Unpin + Send + 'static,
-        W: AsyncWrite + Unpin + Send + 'static,
-    {
-        let id = self.shared.next_connection.fetch_add(1, Ordering::Relaxed);
-        // In a box: a future that another one takes in and waits for has room in it twice, and that once more for each layer.
-        let task = Box::pin(connection::serve(self.shared.clone(), read, write, peer, id));
-        self.shared.runtime.spawner.spawn("connection", async move {
-            metrics::gauge!("strandline_connections").increment(1.0);
-            task.await;
-            metrics::gauge!("strandline_connections").decrement(1.0);
-            drop(permit);
-        });
+    fn begun(&self, peer: SocketAddr, connected_at: Seq) -> Begun {
+        Begun { peer, connected_at, id: self.shared.next_connection.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Serves a connection where it is, and elsewhere once it belongs there.
+    fn serve_stream(&self, connection: StreamConnection, counted: Counted) {
+        let task = Box::pin(serve_here(self.clone(), connection, counted));
+        self.shared.runtime.spawner.spawn("connection", task);
+    }
+
+    fn serve_elsewhere(&self, connection: StreamConnection, counted: Counted) {
+        let own = &self.shared.runtime.spawner;
+        let spawner = connection.whereabouts.log_thread().map_or_else(|| own.clone(), |thread| own.beside(thread));
+        spawner.spawn("connection", Box::pin(serve_anew(self.clone(), connection, counted)));
     }
 
     /// Takes no new connection and no new request, answers what is in flight, and closes; at most for `patience`.
@@ -129,18 +143,54 @@ async fn let_frames_go(shared: Arc<Shared>) {
     }
 }
 
+type StreamConnection = Connection<OwnedReadHalf, OwnedWriteHalf>;
+
+async fn serve_here(server: Server, connection: StreamConnection, counted: Counted) {
+    if let Some(connection) = connection::serve(&server.shared, connection).await {
+        server.serve_elsewhere(connection, counted);
+    }
+}
+
+/// A socket is waited for by the threads with which it was registered: it is taken from those, and registered with these.
+async fn serve_anew(server: Server, connection: StreamConnection, counted: Counted) {
+    let registered = |read: OwnedReadHalf, write: OwnedWriteHalf| -> std::io::Result<_> {
+        let stream = read.reunite(write).map_err(std::io::Error::other)?.into_std()?;
+        Ok(TcpStream::from_std(stream)?.into_split())
+    };
+    match connection.over(registered) {
+        Ok(mut connection) => {
+            connection.whereabouts.arrived();
+            serve_here(server, connection, counted).await;
+        }
+        Err(error) => tracing::warn!(%error, "a connection is lost: its socket could not be registered anew"),
+    }
+}
+
+/// How often it is noted that no connection waits to be taken.
+const BACKLOG_LOOK: Duration = Duration::from_secs(1);
+
 async fn accept(server: Server, listener: TcpListener) {
     let Shared { draining, connections, runtime, services, .. } = &*server.shared;
+    // Those that are there already began no earlier than when none was: while a process stands still, the system takes them for it.
+    let mut none_waited_at = services.cell.seq();
     loop {
         let permit = tokio::select! {
             permit = connections.clone().acquire_owned() => permit,
             () = draining.cancelled() => return,
         };
         let Ok(permit) = permit else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = draining.cancelled() => return,
-            () = services.cell.stopped() => return,
+        let accepted = match listener.accept().now_or_never() {
+            Some(accepted) => accepted,
+            None => {
+                none_waited_at = services.cell.seq();
+                tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = draining.cancelled() => return,
+                    () = services.cell.stopped() => return,
+                    // Only where others may have coordinated groups meanwhile does anybody ask.
+                    () = runtime.sleep(BACKLOG_LOOK), if !services.cell.is_sole() => continue,
+                }
+            }
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -155,6 +205,24 @@ async fn accept(server: Server, listener: TcpListener) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let (read, write) = stream.into_split();
-        server.serve_admitted(read, write, peer, permit);
+        let begun = server.begun(peer, none_waited_at);
+        let connection = Connection::new(&server.shared, read, write, begun, Whereabouts::anywhere());
+        server.serve_stream(connection, Counted::new(permit));
+    }
+}
+
+/// One of the connections that are served.
+struct Counted(#[allow(dead_code, reason = "held")] OwnedSemaphorePermit);
+
+impl Counted {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!("strandline_connections").increment(1.0);
+        Self(permit)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("strandline_connections").decrement(1.0);
     }
 }

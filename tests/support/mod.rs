@@ -1,6 +1,9 @@
 //! What the tests with a node in this process share.
 
 #![allow(clippy::unwrap_used)] // helpers of tests may, as tests do
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod raw;
 
 use strandline::node::{Node, NodeOptions};
 use strandline_config::Settings;

@@ -1,5 +1,6 @@
 //! What roles see of the cell.
 
+use crate::beside::Beside;
 use crate::driver::{Driver, Request};
 use crate::recent::Recent;
 use crate::watch::{Watch, Watchers};
@@ -194,6 +195,7 @@ pub(crate) struct Shared {
     pub(crate) no_room: AtomicBool,
     pub(crate) sole: bool,
     pub(crate) recent: Recent,
+    pub(crate) beside: Arc<Beside>,
 }
 
 pub(crate) struct Queued {
@@ -232,6 +234,11 @@ impl Cell {
     /// The index as this node has folded it. Hold it briefly and never across an await: the fold waits for it.
     pub fn view(&self) -> RwLockReadGuard<'_, Index> {
         self.shared.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Places on the thread on which this cell's log is written.
+    pub fn beside(&self) -> &Arc<Beside> {
+        &self.shared.beside
     }
 
     /// The last entry folded.

@@ -1,6 +1,7 @@
 //! The one task that folds and appends.
 
 use crate::api::{BarrierError, Cell, CellOptions, Queued, Shared, StartError, SubmitError};
+use crate::beside::{Beside, Load};
 use crate::pack::Packed;
 use crate::recent::Recent;
 use crate::watch::Watchers;
@@ -61,6 +62,7 @@ pub(crate) struct Driver {
     /// When the last append was, as long as something is kept of it to be at hand.
     appended_at: Option<Duration>,
     poll: Duration,
+    load: Load,
 }
 
 /// However the driver ends, also in a panic: who goes by the cell hears of it. A node that serves what was folded so far, and nothing that comes, would
@@ -148,6 +150,7 @@ impl Driver {
             no_room: AtomicBool::new(false),
             sole: options.join.sole,
             recent: Recent::default(),
+            beside: Arc::new(Beside::default()),
         });
         let driver = Self {
             shared: shared.clone(),
@@ -161,10 +164,14 @@ impl Driver {
             last_read,
             appended_at: Some(runtime.clock.monotonic()),
             poll: options.poll,
+            load: Load::default(),
         };
         // It appends, folds and appends again: on a thread of its own a log on this machine's disk is written without any other being
         // woken, and what came in the meantime is the next commit.
-        runtime.spawner.spawn_thread("cell driver", driver.run()).map_err(|error| StartError::Thread { error })?;
+        let beside = runtime.spawner.spawn_thread("cell driver", driver.run()).map_err(|error| StartError::Thread { error })?;
+        if let Some(spawner) = beside {
+            shared.beside.open(spawner);
+        }
         Ok(Cell { shared })
     }
 
@@ -195,9 +202,7 @@ impl Driver {
             if self.queue.is_empty() && self.barriers.is_empty() && self.stops.is_empty() {
                 self.wait().await?;
             }
-            while let Ok(request) = self.requests.try_recv() {
-                self.take(request);
-            }
+            self.take_all();
             if !self.barriers.is_empty() {
                 // Barriers that came before this read began share it.
                 let waiting = std::mem::take(&mut self.barriers);
@@ -214,7 +219,7 @@ impl Driver {
                 let packed = self.pack();
                 let answered = packed.waiters.len();
                 self.commit(packed).await?;
-                self.gather(answered);
+                self.gather(answered).await;
             } else if !self.stops.is_empty() {
                 let leave = Packed { commands: vec![Leave {}.into()], ..Packed::default() };
                 match self.commit(leave).await {
@@ -235,14 +240,27 @@ impl Driver {
     }
 
     /// Producers keep some requests in flight: of those whose requests were answered with the last commit the next come at once. While
-    /// many wait, the next commit begins a moment later and carries those, too: half as many commits do, and nobody hears later.
-    fn gather(&mut self, answered: usize) {
-        while let Ok(request) = self.requests.try_recv() {
-            self.take(request);
+    /// many wait, the next commit begins a moment later and carries those, too: half as many commits do, and nobody hears later. Those that
+    /// are served on this thread have it for that moment.
+    async fn gather(&mut self, answered: usize) {
+        let shared = self.shared.clone();
+        self.load.look(&shared.beside, shared.runtime.clock.monotonic());
+        self.take_all();
+        let before = self.queue.len();
+        if shared.beside.taken() > 0 {
+            shared.runtime.spawner.let_others_on_own_thread().await;
+            self.take_all();
         }
         let bytes: usize = self.queue.iter().map(|queued| queued.submission.payload_bytes()).sum();
-        if self.stops.is_empty() && self.barriers.is_empty() && is_worth_gathering(answered, self.queue.len(), bytes) {
-            self.shared.runtime.spawner.rest_on_own_thread(limits::COMMIT_GATHER);
+        let has_brought = self.queue.len() > before;
+        if !has_brought && self.stops.is_empty() && self.barriers.is_empty() && is_worth_gathering(answered, before, bytes) {
+            shared.runtime.spawner.rest_on_own_thread(limits::COMMIT_GATHER);
+        }
+    }
+
+    fn take_all(&mut self) {
+        while let Ok(request) = self.requests.try_recv() {
+            self.take(request);
         }
     }
 

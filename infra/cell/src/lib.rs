@@ -7,10 +7,12 @@
 //! have two unresolved commits; serve from a view after the log was trimmed under it (I1, I2, I4, I9).
 
 mod api;
+mod beside;
 mod driver;
 mod pack;
 mod recent;
 mod watch;
 
 pub use api::{BarrierError, Cell, CellOptions, JoinAs, StartError, Submission, SubmitError, Submitted};
+pub use beside::{Beside, Place};
 pub use watch::Watch;

@@ -41,6 +41,12 @@ impl Clock for SystemClock {
     }
 }
 
+/// The time for which this thread has used a processor: how busy it is, and nothing that anything is decided by that others see.
+pub fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// A clock that starts where it is told and follows tokio's time; `skew` moves its time of day alone, as a
 /// badly set machine clock would.
 #[derive(Debug)]

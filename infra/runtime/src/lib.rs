@@ -15,7 +15,7 @@ mod held;
 mod random;
 mod spawner;
 
-pub use clock::{Clock, SystemClock, VirtualClock};
+pub use clock::{Clock, SystemClock, VirtualClock, thread_cpu_time};
 pub use held::Held;
 pub use random::{Random, SeededRandom, system_random};
 pub use spawner::{BlockingError, Spawner, TaskGroup, after_blocking, tidy_thread};

@@ -4,12 +4,12 @@
 use crate::background;
 use futures::FutureExt;
 use futures::future::abortable;
-use std::cell::OnceCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
+use tokio::runtime::{Builder, Handle};
 use tokio::task::AbortHandle;
 
 /// Blocking work did not finish: it panicked, or the runtime is going down. The caller treats the work as
@@ -122,14 +122,14 @@ impl TaskGroup {
 
 static AFTER_BLOCKING: OnceLock<fn()> = OnceLock::new();
 
-thread_local! {
-    /// Set where a thread is one task's own: nobody else waits while it blocks.
-    static OWN_THREAD: OnceCell<futures::future::AbortHandle> = const { OnceCell::new() };
+tokio::task_local! {
+    /// Set in a task that has a thread of its own: it blocks there. What runs beside it does not.
+    static OWN_THREAD: futures::future::AbortHandle;
 }
 
 /// A task that blocks its own thread is seldom between two polls, where it would notice that it was ended.
 fn is_ended_on_own_thread() -> Option<bool> {
-    OWN_THREAD.with(|own| own.get().map(futures::future::AbortHandle::is_aborted))
+    OWN_THREAD.try_with(futures::future::AbortHandle::is_aborted).ok()
 }
 
 /// Notes the end of a thread, however it comes.
@@ -157,35 +157,47 @@ pub fn tidy_thread() {
 /// How long a worker is kept when it tidies, so that the others take the rest of that work.
 const TIDYING: Duration = Duration::from_millis(1);
 const OWN_THREAD_STACK_BYTES: usize = 2 << 20;
+/// So many tasks beside it come to their turn at once: all that there are, as a rule, or the last would wait for the next time it blocks.
+const OWN_THREAD_TURN: u32 = 1_024;
+/// Little of what runs beside a thread's task blocks, and that goes to the threads of all.
+const OWN_THREAD_BLOCKING: usize = 1;
 
 /// Starts tasks in its group; blocking work goes to threads, or is done in place in a simulation.
 #[derive(Debug, Clone)]
 pub struct Spawner {
     group: TaskGroup,
     in_place: bool,
+    /// Where tasks go, whoever starts them; none for the runtime of who does.
+    runtime: Option<Handle>,
 }
 
 impl Spawner {
-    /// Tasks on the current tokio runtime, blocking work on its blocking threads.
+    /// Tasks on the current tokio runtime, blocking work on its blocking threads. Made outside of one, on that of who asks.
     pub fn tokio() -> Self {
-        Self { group: TaskGroup::default(), in_place: false }
+        Self { group: TaskGroup::default(), in_place: false, runtime: Handle::try_current().ok() }
     }
 
     /// Tasks on the current tokio runtime, blocking work done at once where it is asked for.
     pub fn in_place() -> Self {
-        Self { group: TaskGroup::default(), in_place: true }
+        Self { group: TaskGroup::default(), in_place: true, runtime: None }
     }
 
     /// The same way of spawning, with a group of its own that is a part of this one: it ends by itself, or with the whole.
     #[must_use]
     pub fn new_group(&self) -> Self {
-        Self { group: self.group.part(), in_place: self.in_place }
+        Self { group: self.group.part(), ..self.clone() }
     }
 
     /// The same way of spawning, with a group that is no part of this one: for what outlives it.
     #[must_use]
     pub fn detached(&self) -> Self {
-        Self { group: TaskGroup::default(), in_place: self.in_place }
+        Self { group: TaskGroup::default(), ..self.clone() }
+    }
+
+    /// This group, with tasks that start where that one's do.
+    #[must_use]
+    pub fn beside(&self, other: &Self) -> Self {
+        Self { group: self.group.clone(), ..other.clone() }
     }
 
     /// The tasks started through this spawner and its clones.
@@ -197,11 +209,15 @@ impl Spawner {
     ///
     /// [`Runtime::spawn_lasting`]: crate::Runtime::spawn_lasting
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let handle = tokio::spawn(async move {
+        let task = async move {
             if caught(name, task).await.is_some() {
                 tracing::trace!(name, "task ended");
             }
-        });
+        };
+        let handle = match &self.runtime {
+            Some(runtime) => runtime.spawn(task),
+            None => tokio::spawn(task),
+        };
         self.group.add(Running::Task(handle.abort_handle()));
     }
 
@@ -211,7 +227,8 @@ impl Spawner {
         if self.in_place {
             return;
         }
-        for _ in 0..tokio::runtime::Handle::current().metrics().num_workers() {
+        let runtime = self.runtime.clone().unwrap_or_else(Handle::current);
+        for _ in 0..runtime.metrics().num_workers() {
             self.spawn("tidying", async {
                 tidy_thread();
                 std::thread::sleep(TIDYING);
@@ -223,26 +240,48 @@ impl Spawner {
     /// none has to be woken twice for each piece. For a task that does little but blocking work. It must not wait for two things at a
     /// time of which one blocks. In a simulation it is a task like any other. `name` is the thread's, too.
     ///
+    /// Gives what starts tasks beside it, on the same thread, for those who would else wake it all the time: they come to their turn when it
+    /// waits or [lets them](Self::let_others_on_own_thread), and end with it. None in a simulation.
+    ///
     /// # Errors
     /// The system gives no thread; the task was not begun.
-    pub fn spawn_thread(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+    pub fn spawn_thread(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<Option<Self>> {
         if self.in_place {
             self.spawn(name, task);
-            return Ok(());
+            return Ok(None);
         }
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().event_interval(OWN_THREAD_TURN).max_blocking_threads(OWN_THREAD_BLOCKING).build()?;
+        let beside = Self { runtime: Some(runtime.handle().clone()), ..self.clone() };
         let (task, abort) = abortable(task);
         let ended = Arc::new(AtomicBool::new(false));
-        let (runtime, at_end, own) = (tokio::runtime::Handle::current(), NoteEnd(ended.clone()), abort.clone());
+        let (at_end, task) = (NoteEnd(ended.clone()), OWN_THREAD.scope(abort.clone(), caught(name, task)));
+        // Where there is no thread the runtime is still here, and must not be dropped as others are: this may be a task.
+        let runtime = Arc::new(Mutex::new(Some(runtime)));
+        let taken = runtime.clone();
         let run = move || {
-            let _at_end = at_end;
-            OWN_THREAD.with(|thread| thread.set(own).is_ok());
-            if runtime.block_on(caught(name, task)).is_some() {
+            let runtime = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(runtime) = runtime
+                && runtime.block_on(task).is_some()
+            {
                 tracing::trace!(name, "thread ended");
             }
+            // Only now is all that ran beside the task gone.
+            drop(at_end);
         };
-        std::thread::Builder::new().name(name.to_owned()).stack_size(OWN_THREAD_STACK_BYTES).spawn(run)?;
+        let begun = std::thread::Builder::new().name(name.to_owned()).stack_size(OWN_THREAD_STACK_BYTES).spawn(run);
+        if let Err(error) = begun {
+            if let Some(runtime) = runtime.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                runtime.shutdown_background();
+            }
+            return Err(error);
+        }
         self.group.add(Running::Thread { abort, ended });
-        Ok(())
+        Ok(Some(beside))
     }
 
     /// Lets this thread rest for less than timers can tell apart, if it is the task's own; else does nothing. What comes for the task
@@ -250,6 +289,16 @@ impl Spawner {
     pub fn rest_on_own_thread(&self, time: Duration) {
         if !self.in_place && is_ended_on_own_thread().is_some() {
             std::thread::sleep(time);
+        }
+    }
+
+    /// Lets what runs beside this task on its own thread come to its turn, also what has only now come from outside; elsewhere does nothing.
+    pub async fn let_others_on_own_thread(&self) {
+        if !self.in_place && is_ended_on_own_thread().is_some() {
+            // With the first they hear what this task did; what that brings from sockets is there for the second.
+            for _ in 0..2 {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -269,7 +318,11 @@ impl Spawner {
             // As on a thread for blocking work: a panic ends the work and not who asked for it.
             return catch_unwind(AssertUnwindSafe(work)).map_err(|_| BlockingError { name });
         }
-        tokio::task::spawn_blocking(then_call(work)).await.map_err(|_| BlockingError { name })
+        let begun = match &self.runtime {
+            Some(runtime) => runtime.spawn_blocking(then_call(work)),
+            None => tokio::task::spawn_blocking(then_call(work)),
+        };
+        begun.await.map_err(|_| BlockingError { name })
     }
 
     /// The same for work that only computes and for which no client waits: its threads give way to all others, so that it takes what they
@@ -309,6 +362,7 @@ fn then_call<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
     async fn all_workers_tidy() {
@@ -400,6 +454,47 @@ mod tests {
         assert_eq!(spawner.group().running(), 1);
         spawner.group().abort_all();
         assert_eq!(receiver.recv().await, None, "the task was dropped");
+    }
+
+    #[tokio::test]
+    async fn all_that_run_beside_a_task_have_their_turn_when_it_lets_them() {
+        const BESIDE: usize = 300;
+        let (spawner, ran) = (Spawner::tokio(), Arc::new(AtomicUsize::new(0)));
+        let notify = Arc::new(tokio::sync::Notify::new());
+        let (begin, begun) = tokio::sync::oneshot::channel::<()>();
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let (inner, told, seen) = (spawner.clone(), notify.clone(), ran.clone());
+        let task = async move {
+            let _ = begun.await;
+            // They come to where they wait.
+            while seen.load(Ordering::Acquire) < BESIDE {
+                tokio::task::yield_now().await;
+            }
+            told.notify_waiters();
+            inner.let_others_on_own_thread().await;
+            let _ = sender.send((seen.load(Ordering::Acquire), std::thread::current().id()));
+            std::future::pending::<()>().await;
+        };
+        let beside = spawner.spawn_thread("own", task).unwrap().unwrap();
+        let (thread, mut threads) = tokio::sync::mpsc::channel(BESIDE);
+        for _ in 0..BESIDE {
+            let (notify, ran, thread) = (notify.clone(), ran.clone(), thread.clone());
+            beside.spawn("beside", async move {
+                let told = notify.notified();
+                ran.fetch_add(1, Ordering::Release);
+                told.await;
+                ran.fetch_add(1, Ordering::Release);
+                thread.send(std::thread::current().id()).await.unwrap();
+            });
+        }
+        begin.send(()).unwrap();
+        let (ran, own) = receiver.await.unwrap();
+        assert_eq!(ran, BESIDE * 2);
+        for _ in 0..BESIDE {
+            assert_eq!(threads.recv().await, Some(own));
+        }
+        // They end with the thread; none of them is a task of the caller's runtime.
+        spawner.group().abort_all();
     }
 
     #[tokio::test]

@@ -62,6 +62,18 @@ pub const COMMIT_GATHER: Duration = Duration::from_micros(100);
 pub const COMMIT_GATHER_REQUESTS: usize = 4;
 /// A commit of so many bytes does not wait for more.
 pub const COMMIT_GATHER_BYTES: usize = 512 * KIB;
+/// Producers' connections come to the thread that writes the log while that computes for less of its time, in percent.
+pub const LOG_THREAD_ENTER_PERCENT: u32 = 50;
+/// Producers' connections leave the thread that writes the log while that computes for more of its time, in percent.
+pub const LOG_THREAD_LEAVE_PERCENT: u32 = 80;
+/// Connections on the thread that writes the log.
+pub const LOG_THREAD_CONNECTIONS: usize = 256;
+/// What that thread does is measured over so long, and in such a time one connection comes, or leaves for want of time.
+pub const LOG_THREAD_WINDOW: Duration = Duration::from_millis(100);
+/// A connection comes to that thread whose Produce requests have so many bytes on average or less.
+pub const LOG_THREAD_ENTER_BYTES: usize = 48 * KIB;
+/// A connection leaves that thread whose Produce requests have more bytes on average: several processors are quicker with those.
+pub const LOG_THREAD_LEAVE_BYTES: usize = 96 * KIB;
 /// A file of the embedded log is closed once it is this large.
 pub const LOG_FILE_BYTES: u64 = 256 * MIB as u64;
 /// The embedded log's file grows by this much at a time, so that most appends change no metadata.

@@ -51,6 +51,8 @@ pub enum Rule {
     Claim,
     /// Offsets are committed by members of the group's generation only.
     Generation,
+    /// A group is changed only by what was sent after its coordinator claimed it.
+    Connection,
     /// The fold version is raised only when every live node can fold by it.
     FoldVersion,
     /// Records from Parquet are handed out only after their digest was checked.

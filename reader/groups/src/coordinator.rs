@@ -216,7 +216,7 @@ impl Shared {
                 match (known, self.claim_in(&index, &held.slot.name)) {
                     (Some(known), Some(claim)) => {
                         let group = ClassicGroup::load(known, self.settings, self.now());
-                        held.contents.loaded = Some(Loaded { claim, group });
+                        held.contents.loaded = Some(Loaded { claim, generation: known.generation, group });
                         return Ok(true);
                     }
                     (None, _) if !create => return Ok(false),

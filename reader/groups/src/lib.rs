@@ -9,6 +9,7 @@
 //! - answer from memory that the log does not bear out: commands carry the claim's epoch and the expected generation, the
 //!   fold refuses what has been superseded, and then the group is loaded anew (I9);
 //! - tell a member its generation or assignment before it is folded (I1 in spirit: durable before visible);
+//! - commit or delete what may have been sent before another node had the group: it would undo what was done there ([`OldConnection`]);
 //! - say 'no' (unknown member, no offset, no group) from a view older than the request (barrier);
 //! - keep more than its bounds: groups, members, bytes of a group, bytes of a commit (I11).
 
@@ -17,6 +18,7 @@ mod coordinator;
 mod group;
 mod handlers;
 mod housekeeping;
+mod old_connection;
 mod options;
 mod placement;
 mod slot;
@@ -24,5 +26,6 @@ mod subscription;
 mod timers;
 
 pub use coordinator::Groups;
+pub use old_connection::OldConnection;
 pub use options::GroupsOptions;
 pub use placement::coordinator_of;

@@ -40,6 +40,8 @@ pub(crate) struct Contents {
 /// A machine and the claim under which it was loaded.
 pub(crate) struct Loaded {
     pub(crate) claim: Seq,
+    /// The group's, as it was loaded: younger ones were made since the claim.
+    pub(crate) generation: i32,
     pub(crate) group: ClassicGroup,
 }
 

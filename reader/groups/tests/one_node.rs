@@ -183,7 +183,7 @@ async fn requests_are_checked_at_the_door() {
     assert_eq!(nobody.commit(groups, "orders", 0, 1).await, ErrorCode::GroupIdNotFound);
     let old = commit_request("g", "x", 1, "orders", 0, 1);
     assert_eq!(
-        code(groups.offset_commit(&caller(), 8, old).await.topics[0].partitions[0].error_code),
+        code(groups.offset_commit(&caller(), 8, old).await.unwrap().topics[0].partitions[0].error_code),
         ErrorCode::IllegalGeneration
     );
     assert!(node.cell.view().groups.is_empty());
@@ -217,7 +217,7 @@ async fn offsets_are_committed_and_fetched_in_every_shape() {
     ]);
     let nothing = OffsetCommitRequestTopic { name: "nothing".to_owned(), ..request.topics[0].clone() };
     request.topics.push(nothing);
-    let answer = groups.offset_commit(&caller(), 9, request).await;
+    let answer = groups.offset_commit(&caller(), 9, request).await.unwrap();
     let codes =
         |topic: usize| answer.topics[topic].partitions.iter().map(|partition| code(partition.error_code)).collect::<Vec<_>>();
     assert_eq!(codes(0), [ErrorCode::None, ErrorCode::UnknownTopicOrPartition, ErrorCode::OffsetMetadataTooLarge]);
@@ -230,8 +230,8 @@ async fn offsets_are_committed_and_fetched_in_every_shape() {
         request.topics[0].topic_id = TopicId([id; 16]);
         request
     };
-    assert_eq!(groups.offset_commit(&caller(), 10, by_id(2)).await.topics[0].partitions[0].error_code, 0);
-    let unknown = groups.offset_commit(&caller(), 10, by_id(9)).await;
+    assert_eq!(groups.offset_commit(&caller(), 10, by_id(2)).await.unwrap().topics[0].partitions[0].error_code, 0);
+    let unknown = groups.offset_commit(&caller(), 10, by_id(9)).await.unwrap();
     assert_eq!(code(unknown.topics[0].partitions[0].error_code), ErrorCode::UnknownTopicId);
     assert_eq!(unknown.topics[0].topic_id, TopicId([9; 16]));
 
@@ -274,7 +274,7 @@ async fn offsets_are_committed_and_fetched_in_every_shape() {
     // With members a commit from outside is refused.
     let mut member = Member::new("simple");
     member.join_and_sync(groups).await.unwrap();
-    let answer = groups.offset_commit(&caller(), 9, commit_request("simple", "", -1, "orders", 0, 1)).await;
+    let answer = groups.offset_commit(&caller(), 9, commit_request("simple", "", -1, "orders", 0, 1)).await.unwrap();
     assert_eq!(code(answer.topics[0].partitions[0].error_code), ErrorCode::UnknownMemberId);
     assert_eq!(member.commit(groups, "orders", 0, 20).await, ErrorCode::None);
     let wrong = Member { generation: 0, ..member.clone() };
@@ -292,7 +292,7 @@ async fn groups_are_listed_described_and_deleted() {
     let (a, _) = pair(groups, "busy").await;
     assert_eq!(a.commit(groups, "orders", 0, 3).await, ErrorCode::None);
     assert_eq!(a.commit(groups, "returns", 0, 4).await, ErrorCode::None);
-    groups.offset_commit(&caller(), 9, commit_request("simple", "", -1, "orders", 0, 1)).await;
+    groups.offset_commit(&caller(), 9, commit_request("simple", "", -1, "orders", 0, 1)).await.unwrap();
 
     let list = |states: &[&str], types: &[&str]| {
         let owned = |filter: &[&str]| filter.iter().map(|one| (*one).to_owned()).collect();
@@ -340,14 +340,14 @@ async fn groups_are_listed_described_and_deleted() {
         group_id: group.to_owned(),
         topics: vec![topic("orders"), topic("returns"), topic("nothing")],
     };
-    let answer = groups.offset_delete(&caller(), 0, delete("busy")).await;
+    let answer = groups.offset_delete(&caller(), 0, delete("busy")).await.unwrap();
     let codes: Vec<ErrorCode> = answer.topics.iter().map(|topic| code(topic.partitions[0].error_code)).collect();
     assert_eq!(codes, [ErrorCode::GroupSubscribedToTopic, ErrorCode::None, ErrorCode::UnknownTopicOrPartition]);
     assert_eq!((node.committed("busy", "orders", 0).await, node.committed("busy", "returns", 0).await), (3, -1));
-    assert_eq!(code(groups.offset_delete(&caller(), 0, delete("nobody")).await.error_code), ErrorCode::GroupIdNotFound);
+    assert_eq!(code(groups.offset_delete(&caller(), 0, delete("nobody")).await.unwrap().error_code), ErrorCode::GroupIdNotFound);
 
     let request = DeleteGroupsRequest { groups_names: ["busy", "simple", "nobody"].map(str::to_owned).to_vec() };
-    let answer = groups.delete_groups(&caller(), 2, request).await;
+    let answer = groups.delete_groups(&caller(), 2, request).await.unwrap();
     let codes: Vec<ErrorCode> = answer.results.iter().map(|result| code(result.error_code)).collect();
     assert_eq!(codes, [ErrorCode::NonEmptyGroup, ErrorCode::None, ErrorCode::GroupIdNotFound]);
     assert_eq!(node.cell.view().groups.keys().collect::<Vec<_>>(), ["busy"]);
@@ -381,7 +381,7 @@ async fn what_is_not_used_expires() {
     let node = Node::with(&world, true, 9092, options).await;
     node.topic(1, "orders", 1).await;
     let groups = &node.groups;
-    groups.offset_commit(&caller(), 9, commit_request("simple", "", -1, "orders", 0, 1)).await;
+    groups.offset_commit(&caller(), 9, commit_request("simple", "", -1, "orders", 0, 1)).await.unwrap();
     let mut member = Member::new("without offsets");
     member.join_and_sync(groups).await.unwrap();
     member.leave(groups).await;
@@ -389,7 +389,7 @@ async fn what_is_not_used_expires() {
     sleep(3_600).await;
     assert_eq!(node.cell.view().groups.keys().collect::<Vec<_>>(), ["simple"]);
     sleep(40 * 3_600).await;
-    groups.offset_commit(&caller(), 9, commit_request("simple", "", -1, "orders", 0, 2)).await;
+    groups.offset_commit(&caller(), 9, commit_request("simple", "", -1, "orders", 0, 2)).await.unwrap();
     sleep(40 * 3_600).await;
     assert_eq!(node.committed("simple", "orders", 0).await, 2);
     sleep(9 * 3_600).await;
@@ -448,7 +448,7 @@ async fn a_client_that_goes_away_while_offsets_are_deleted_leaves_nothing_for_ev
     for looks in 1..10 {
         for (name, partition) in [("offsets", 0), ("groups", 0)] {
             let group = format!("{name} {looks}");
-            groups.offset_commit(&caller(), 9, commit_request(&group, "", -1, "orders", partition, 1)).await;
+            groups.offset_commit(&caller(), 9, commit_request(&group, "", -1, "orders", partition, 1)).await.unwrap();
             // A slot of an own, so that the one of the commit is no help.
             sleep(1).await;
             if name == "offsets" {

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use strandline_groups::coordinator_of;
+use strandline_groups::{OldConnection, coordinator_of};
 use strandline_runtime::Random;
+use strandline_types::Caller;
 use strandline_wire::ErrorCode;
+use strandline_wire::messages::offset_delete::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use strandline_wire::messages::*;
 use support::*;
 
@@ -17,6 +19,15 @@ use support::*;
 fn group_of(node: &Node) -> String {
     let is_mine = |name: &String| coordinator_of(&node.cell.view(), name) == Some(node.cell.node_id());
     (0..).map(|n| format!("group-{n}")).find(is_mine).unwrap()
+}
+
+fn another_group_of(node: &Node) -> String {
+    let is_mine = |name: &String| coordinator_of(&node.cell.view(), name) == Some(node.cell.node_id());
+    (0..).map(|n| format!("team-{n}")).find(is_mine).unwrap()
+}
+
+fn caller_now(node: &Node) -> Caller {
+    Caller { connected_at: node.cell.seq(), ..caller() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,6 +160,53 @@ async fn old_view(fetches: bool) {
         let stranger = Member { member_id: "stranger".to_owned(), ..a };
         assert_eq!(stranger.heartbeat(&two.groups).await, ErrorCode::NotCoordinator);
     }
+}
+
+/// A consumer commits, hears nothing and commits on elsewhere; what it sent first comes once the group is back.
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_while_another_node_had_the_group_changes_nothing() {
+    let world = World::new(26);
+    let one = Node::start(&world, false, 1).await;
+    one.topic(1, "orders", 1).await;
+    let waiting = caller_now(&one);
+    let two = Node::start(&world, false, 2).await;
+    let (name, team) = (group_of(&two), another_group_of(&two));
+    let commit = async |node: &Node, caller: &Caller, offset| {
+        committed(node, caller, commit_request(&name, "", -1, "orders", 0, offset)).await
+    };
+    let early = caller_now(&two);
+    assert_eq!(commit(&two, &early, 1).await, Err(OldConnection), "it may have come before anything");
+    assert_eq!(commit(&two, &caller_now(&two), 2).await, Ok(ErrorCode::None));
+    // A member that joined since knows a generation that tells.
+    let (member, _) = pair(&two.groups, &team).await;
+    let by_member = |offset| commit_request(&team, &member.member_id, member.generation, "orders", 0, offset);
+    assert_eq!(committed(&two, &early, by_member(2)).await, Ok(ErrorCode::None));
+    one.declare_gone(&two).await;
+    let between = caller_now(&one);
+    for caller in [&waiting, &between, &waiting] {
+        assert_eq!(commit(&one, caller, 1).await, Err(OldConnection));
+        // The generation is the same.
+        assert_eq!(committed(&one, caller, by_member(1)).await, Err(OldConnection));
+        let topics = vec![OffsetDeleteRequestTopic {
+            name: "orders".to_owned(),
+            partitions: vec![OffsetDeleteRequestPartition { partition_index: 0 }],
+        }];
+        let delete = OffsetDeleteRequest { group_id: name.clone(), topics };
+        assert_eq!(one.groups.offset_delete(caller, 0, delete).await.err(), Some(OldConnection));
+        let delete = DeleteGroupsRequest { groups_names: vec![name.clone()] };
+        assert_eq!(one.groups.delete_groups(caller, 2, delete).await.err(), Some(OldConnection));
+    }
+    assert_eq!((one.committed(&name, "orders", 0).await, one.committed(&team, "orders", 0).await), (2, 2));
+    let anew = caller_now(&one);
+    assert_eq!(commit(&one, &anew, 3).await, Ok(ErrorCode::None));
+    assert_eq!(committed(&one, &anew, by_member(3)).await, Ok(ErrorCode::None));
+    let delete = DeleteGroupsRequest { groups_names: vec![name.clone()] };
+    assert_eq!(one.groups.delete_groups(&anew, 2, delete).await.unwrap().results[0].error_code, 0);
+}
+
+async fn committed(node: &Node, caller: &Caller, request: OffsetCommitRequest) -> Result<ErrorCode, OldConnection> {
+    let answer = node.groups.offset_commit(caller, 9, request).await?;
+    Ok(code(answer.topics[0].partitions[0].error_code))
 }
 
 /// What a partition's readers share: what was acknowledged.

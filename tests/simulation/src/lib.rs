@@ -43,6 +43,6 @@ mod world;
 
 pub use directed::{Script, run_script};
 pub use finding::Finding;
-pub use mutation::Mutation;
+pub use mutation::{Mutation, Runs};
 pub use run::{Finished, run_control, run_mutated, run_seed};
 pub use seeds::{check_seeds, seeds_of_each_kind, seeds_or};

@@ -25,15 +25,30 @@ pub enum Mutation {
     Rule(Rule),
 }
 
+/// Kinds of runs. Where a fault is looked for in others than ordinary ones, those have to pass without the fault, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Runs {
+    /// As of every seed.
+    Ordinary,
+    /// On a log that keeps nothing for those who sleep, with snapshots all the time.
+    NothingKept,
+    /// Requests to the store take long, and orphans are looked for all the time.
+    SlowStore,
+}
+
 impl Mutation {
     /// Whether the rule matters where requests to the store take long and orphans are looked for all the time.
     pub(crate) fn needs_a_slow_store(self) -> bool {
         matches!(self, Self::Rule(Rule::B1 | Rule::B5 | Rule::B3))
     }
 
-    /// Whether it is looked for in runs of another kind than all others: without the fault, those have to pass, too.
-    pub fn has_runs_of_its_own(self) -> bool {
-        self == Self::OldFloor || self.needs_a_slow_store()
+    /// In which runs it is looked for.
+    pub fn runs(self) -> Runs {
+        match self {
+            Self::OldFloor => Runs::NothingKept,
+            _ if self.needs_a_slow_store() => Runs::SlowStore,
+            _ => Runs::Ordinary,
+        }
     }
 
     /// Those that need no switch in the code under test, with the number of seeds within which each is found, and by what.
@@ -59,7 +74,7 @@ impl Mutation {
         (Rule::B1, 60, Finding::Unreadable),
         (Rule::B2, 300, Finding::DeletedObject),
         (Rule::B3, 60, Finding::Unreadable),
-        (Rule::B5, 60, Finding::Unreadable),
+        (Rule::B5, 20, Finding::DeletedObject),
         (Rule::B6, 40, Finding::Unreadable),
         (Rule::B7, 40, Finding::DeletedObject),
         (Rule::B8, 300, Finding::Unreadable),
@@ -82,7 +97,7 @@ impl Mutation {
     ];
 
     /// Rules that a script finds, and by what: chance seldom comes to where they matter, or only to some of what they are for.
-    pub const BY_SCRIPT: [(Rule, Script, Finding); 45] = [
+    pub const BY_SCRIPT: [(Rule, Script, Finding); 46] = [
         (Rule::A1, Script::SleptInAppend, Finding::FalseAck),
         (Rule::A2, Script::SleptInAppend, Finding::FalseAck),
         (Rule::A3, Script::TwoSlept, Finding::Diverged),
@@ -120,6 +135,7 @@ impl Mutation {
         (Rule::D4, Script::SnapshotBeforeTheFloor, Finding::DeletedObject),
         (Rule::D5, Script::SleptBeforeRaising, Finding::LoweredFloor),
         (Rule::Claim, Script::CommitOfAnOldCoordinator, Finding::CommittedOffset),
+        (Rule::Connection, Script::CommitKeptWaiting, Finding::CommittedOffset),
         (Rule::Identity, Script::ProduceAfterRecreation, Finding::Twice),
         (Rule::Digest, Script::DamagedFile, Finding::Changed),
         (Rule::Manifest, Script::ManifestOfAnOldView, Finding::ListedTwice),

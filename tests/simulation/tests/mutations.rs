@@ -1,7 +1,8 @@
 //! Faults that are planted on purpose: each is found, by a script or within its number of seeds.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use strandline_simulation::{Finding, Mutation, run_control, run_mutated};
+use std::collections::BTreeMap;
+use strandline_simulation::{Finding, Mutation, Runs, run_control, run_mutated};
 
 /// Whether a run that failed was found by what the fault does; whatever else it was is said, and does not count.
 fn is_found(fault: &str, failure: &str, expected: Finding) -> bool {
@@ -28,8 +29,14 @@ fn all_are_found(mutations: impl IntoIterator<Item = (Mutation, u64, Finding)>) 
 fn nothing_is_found_without_a_fault() {
     let by_chance = Mutation::BY_CHANCE.map(|(rule, seeds, _)| (Mutation::Rule(rule), seeds));
     let all = Mutation::ALL.map(|(mutation, seeds, _)| (mutation, seeds)).into_iter().chain(by_chance);
+    let mut kinds = BTreeMap::new();
+    for (mutation, seeds) in all.filter(|(mutation, _)| mutation.runs() != Runs::Ordinary) {
+        // Faults of a kind are looked for in the same runs.
+        let (_, most) = kinds.entry(mutation.runs()).or_insert((mutation, seeds));
+        *most = seeds.max(*most);
+    }
     let mut failed = Vec::new();
-    for (mutation, seeds) in all.filter(|(mutation, _)| mutation.has_runs_of_its_own()) {
+    for (mutation, seeds) in kinds.into_values() {
         for seed in 0..seeds {
             if let Err(failure) = run_control(seed, mutation) {
                 eprintln!("as for {mutation:?}, without it: seed {seed}: {failure}\n");

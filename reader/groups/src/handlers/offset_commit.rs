@@ -2,10 +2,11 @@
 
 use crate::answers;
 use crate::coordinator::{Groups, Shared};
+use crate::old_connection::{NotDone, OldConnection};
 use std::collections::BTreeSet;
 use strandline_commands::{CommitOffsets, CommittedOffset};
 use strandline_index::{Index, Outcome, Refusal};
-use strandline_types::{Caller, TopicId, TopicPartition, limits};
+use strandline_types::{Caller, Seq, TopicId, TopicPartition, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::offset_commit::{
     OffsetCommitRequestTopic, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -17,24 +18,33 @@ const TRIES: usize = 2;
 
 impl Groups {
     /// Commits offsets: folded, and thereby durable, before the answer. Counts as a sign of life of the member.
-    pub async fn offset_commit(&self, _: &Caller, version: i16, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    ///
+    /// # Errors
+    /// The connection is older than it may be: see [`OldConnection`].
+    pub async fn offset_commit(
+        &self,
+        caller: &Caller,
+        version: i16,
+        request: OffsetCommitRequest,
+    ) -> Result<OffsetCommitResponse, OldConnection> {
         let shared = &self.shared;
         let mut answer = match shared.resolve(version, &request.topics).await {
             Ok(answer) => answer,
-            Err(error) => return failed(&request, error),
+            Err(error) => return Ok(failed(&request, error)),
         };
         if answer.offsets.is_empty() {
-            return answer.into_response();
+            return Ok(answer.into_response());
         }
         let places: Vec<TopicPartition> = answer.offsets.iter().map(|(place, _)| *place).collect();
         let offsets = std::mem::take(&mut answer.offsets).into_iter().map(|(_, offset)| offset).collect();
-        match shared.commit_offsets(version, &request, offsets).await {
+        match shared.commit_offsets(caller.connected_at, version, &request, offsets).await {
             Ok(unknown) => {
                 answer.settle(&places, |place| if unknown.contains(place) { unknown_topic(version) } else { ErrorCode::None })
             }
-            Err(error) => answer.settle(&places, |_| error),
+            Err(NotDone::OldConnection) => return Err(OldConnection),
+            Err(NotDone::Code(error)) => answer.settle(&places, |_| error),
         }
-        answer.into_response()
+        Ok(answer.into_response())
     }
 }
 
@@ -96,12 +106,13 @@ impl Shared {
     /// Commits; gives back the partitions that had gone by then.
     async fn commit_offsets(
         &self,
+        connected_at: Seq,
         version: i16,
         request: &OffsetCommitRequest,
         offsets: Vec<CommittedOffset>,
-    ) -> Result<BTreeSet<TopicPartition>, ErrorCode> {
+    ) -> Result<BTreeSet<TopicPartition>, NotDone> {
         if request.group_id.is_empty() {
-            return Err(ErrorCode::InvalidGroupId);
+            return Err(ErrorCode::InvalidGroupId.into());
         }
         let generation = request.generation_id_or_member_epoch;
         let mut command = CommitOffsets {
@@ -113,15 +124,21 @@ impl Shared {
             offsets,
         };
         if strandline_commands::command_bytes(&command.clone().into()) > limits::OFFSET_COMMIT_BYTES {
-            return Err(ErrorCode::InvalidCommitOffsetSize);
+            return Err(ErrorCode::InvalidCommitOffsetSize.into());
         }
         for attempt in 1..=TRIES {
             // Only a consumer that assigns itself makes its group by committing.
             let held =
                 if generation < 0 { self.acquire(&request.group_id, true).await? } else { self.find(&request.group_id).await? };
             let Some(mut held) = held else {
-                return Err(if version >= 9 { ErrorCode::GroupIdNotFound } else { ErrorCode::IllegalGeneration });
+                return Err(if version >= 9 { ErrorCode::GroupIdNotFound } else { ErrorCode::IllegalGeneration }.into());
             };
+            if let Some(loaded) = &held.contents.loaded
+                && let Err(old) = self.demand_sent_since(loaded, connected_at, generation)
+            {
+                self.finish(&mut held);
+                return Err(old.into());
+            }
             let now = self.now();
             let checked = held.contents.loaded.as_mut().map(|loaded| {
                 let instance = request.group_instance_id.as_deref();
@@ -130,9 +147,9 @@ impl Shared {
             self.finish(&mut held);
             drop(held);
             match checked {
-                None => return Err(ErrorCode::CoordinatorNotAvailable),
-                Some((_, Err(ErrorCode::RebalanceInProgress))) => return Err(ErrorCode::RebalanceInProgress),
-                Some((_, Err(no))) => return Err(self.confirm_no(&request.group_id, no).await),
+                None => return Err(ErrorCode::CoordinatorNotAvailable.into()),
+                Some((_, Err(ErrorCode::RebalanceInProgress))) => return Err(ErrorCode::RebalanceInProgress.into()),
+                Some((_, Err(no))) => return Err(self.confirm_no(&request.group_id, no).await.into()),
                 Some((claim, Ok(assigns_itself))) => {
                     command.claim = claim.0;
                     if assigns_itself {
@@ -148,11 +165,11 @@ impl Shared {
                     return Ok(unknown.into_iter().collect());
                 }
                 Outcome::Refused(Refusal::NotCoordinator | Refusal::UnknownGroup) if attempt < TRIES => {}
-                Outcome::Refused(refusal) => return Err(answers::of_refusal(&refusal)),
-                _ => return Err(ErrorCode::UnknownServerError),
+                Outcome::Refused(refusal) => return Err(answers::of_refusal(&refusal).into()),
+                _ => return Err(ErrorCode::UnknownServerError.into()),
             }
         }
-        Err(ErrorCode::NotCoordinator)
+        Err(ErrorCode::NotCoordinator.into())
     }
 }
 

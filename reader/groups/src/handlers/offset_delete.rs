@@ -3,10 +3,11 @@
 use crate::answers;
 use crate::coordinator::{Groups, Shared};
 use crate::group::State;
+use crate::old_connection::{NO_GENERATION, NotDone, OldConnection};
 use std::collections::BTreeMap;
 use strandline_commands::{DeleteOffsets, GroupPartition};
 use strandline_index::Outcome;
-use strandline_types::{Caller, TopicId};
+use strandline_types::{Caller, Seq, TopicId};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::offset_delete::{
     OffsetDeleteRequestTopic, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
@@ -15,28 +16,42 @@ use strandline_wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
 impl Groups {
     /// Deletes committed offsets of topics that the group is not subscribed to.
-    pub async fn offset_delete(&self, _: &Caller, _: i16, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
-        match self.shared.delete_offsets(&request).await {
-            Ok(topics) => OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() },
-            Err(error) => OffsetDeleteResponse { error_code: error.code(), ..OffsetDeleteResponse::default() },
+    ///
+    /// # Errors
+    /// The connection is older than it may be: see [`OldConnection`].
+    pub async fn offset_delete(
+        &self,
+        caller: &Caller,
+        _: i16,
+        request: OffsetDeleteRequest,
+    ) -> Result<OffsetDeleteResponse, OldConnection> {
+        match self.shared.delete_offsets(caller.connected_at, &request).await {
+            Ok(topics) => Ok(OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() }),
+            Err(NotDone::Code(error)) => Ok(OffsetDeleteResponse { error_code: error.code(), ..OffsetDeleteResponse::default() }),
+            Err(NotDone::OldConnection) => Err(OldConnection),
         }
     }
 }
 
 impl Shared {
-    async fn delete_offsets(&self, request: &OffsetDeleteRequest) -> Result<Vec<OffsetDeleteResponseTopic>, ErrorCode> {
+    async fn delete_offsets(
+        &self,
+        connected_at: Seq,
+        request: &OffsetDeleteRequest,
+    ) -> Result<Vec<OffsetDeleteResponseTopic>, NotDone> {
         if request.group_id.is_empty() {
-            return Err(ErrorCode::InvalidGroupId);
+            return Err(ErrorCode::InvalidGroupId.into());
         }
         self.demand_coordinator(&request.group_id)?;
         self.barrier().await?;
         let known = self.known_partitions(&request.topics);
         let used = self.find_to_use(&request.group_id).await?;
-        let Some(loaded) = &used.held.contents.loaded else { return Err(ErrorCode::CoordinatorNotAvailable) };
+        let Some(loaded) = &used.held.contents.loaded else { return Err(ErrorCode::CoordinatorNotAvailable.into()) };
+        self.demand_sent_since(loaded, connected_at, NO_GENERATION)?;
         let (claim, has_members) = (loaded.claim.0, loaded.group.state() != State::Empty);
         if has_members && !loaded.group.uses_consumer_protocol() {
             drop(used);
-            return Err(self.confirm_no(&request.group_id, ErrorCode::NonEmptyGroup).await);
+            return Err(self.confirm_no(&request.group_id, ErrorCode::NonEmptyGroup).await.into());
         }
         let subscribed = loaded.group.subscribed_topics();
         let is_subscribed = |topic: &str| match &subscribed {
@@ -70,8 +85,8 @@ impl Shared {
         match outcome? {
             // An offset that was not there is deleted all the same.
             Outcome::Offsets { .. } | Outcome::Done => Ok(topics),
-            Outcome::Refused(refusal) => Err(answers::of_refusal(&refusal)),
-            _ => Err(ErrorCode::UnknownServerError),
+            Outcome::Refused(refusal) => Err(answers::of_refusal(&refusal).into()),
+            _ => Err(ErrorCode::UnknownServerError.into()),
         }
     }
 

@@ -11,7 +11,7 @@ use strandline_commit_log::{CommitLog, MemoryCommitLog};
 use strandline_groups::{Groups, GroupsOptions};
 use strandline_index::{Index, Outcome};
 use strandline_runtime::Runtime;
-use strandline_types::{Caller, TopicId};
+use strandline_types::{Caller, Seq, TopicId};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::join_group::JoinGroupRequestProtocol;
 use strandline_wire::messages::leave_group::MemberIdentity;
@@ -115,8 +115,9 @@ impl World {
     }
 }
 
+/// Over a connection that has only now begun.
 pub fn caller() -> Caller {
-    Caller::anonymous(Some("client".to_owned()), "/127.0.0.1".to_owned())
+    Caller::anonymous(Some("client".to_owned()), "/127.0.0.1".to_owned(), Seq(u64::MAX))
 }
 
 pub fn code(code: i16) -> ErrorCode {
@@ -227,7 +228,7 @@ impl Member {
     pub async fn commit(&self, groups: &Groups, topic: &str, partition: i32, offset: i64) -> ErrorCode {
         let request = commit_request(&self.group, &self.member_id, self.generation, topic, partition, offset);
         let request = OffsetCommitRequest { group_instance_id: self.instance.clone(), ..request };
-        let answer = groups.offset_commit(&caller(), 9, request).await;
+        let answer = groups.offset_commit(&caller(), 9, request).await.unwrap();
         code(answer.topics[0].partitions[0].error_code)
     }
 }

@@ -100,6 +100,8 @@ pub enum Script {
     DamagedFile,
     /// A coordinator's commit of offsets lands once another coordinates the group.
     CommitOfAnOldCoordinator,
+    /// A commit of offsets without a generation comes once the group has been elsewhere and is back.
+    CommitKeptWaiting,
     /// A merge's output is PUT, and goes as an orphan before its commit lands.
     LateMerge,
     /// A merge's inputs are sealed before its commit lands.
@@ -136,7 +138,7 @@ pub enum Script {
 
 impl Script {
     /// All of them.
-    pub const ALL: [Script; 52] = [
+    pub const ALL: [Script; 53] = [
         Script::SleptInAppend,
         Script::TwoSlept,
         Script::LandsAgain,
@@ -173,6 +175,7 @@ impl Script {
         Script::RowsWrittenWhileListed,
         Script::DamagedFile,
         Script::CommitOfAnOldCoordinator,
+        Script::CommitKeptWaiting,
         Script::LateMerge,
         Script::MergeAfterSeal,
         Script::MergeAfterDeletion,
@@ -247,6 +250,7 @@ impl Script {
             Self::RowsWrittenWhileListed => sealing::rows_written_while_listed(stage).await,
             Self::DamagedFile => sealing::damaged_file(stage).await,
             Self::CommitOfAnOldCoordinator => coordinating::commit_of_an_old_coordinator(stage).await,
+            Self::CommitKeptWaiting => coordinating::commit_kept_waiting(stage).await,
             Self::LateMerge => late::late_merge(stage, Meanwhile::Swept).await,
             Self::MergeAfterSeal => late::late_merge(stage, Meanwhile::Next).await,
             Self::MergeAfterDeletion => late::late_merge(stage, Meanwhile::Deleted).await,
