@@ -168,7 +168,7 @@ async fn read_requests<R: AsyncRead + Unpin>(
         let Some(permit) = admitted.map_err(|_| Closed::Busy)? else { return Ok(Read::All) };
         let transfer = Transfer::of_request(&*shared.runtime.clock, length);
         let frame = read.frame(&shared.frames, length, transfer, || shared.admission.is_short()).await?;
-        if whereabouts.moves_for(&frame, &shared.services.cell) {
+        if whereabouts.moves_for(&frame, &shared.services.cell, &*shared.runtime.clock) {
             *first = Some((frame, permit));
             return Ok(Read::Elsewhere);
         }

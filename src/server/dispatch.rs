@@ -110,12 +110,6 @@ impl Session {
     }
 }
 
-impl From<OldConnection> for Close {
-    fn from(_: OldConnection) -> Self {
-        Self("what came may have been on its way while another node coordinated the group")
-    }
-}
-
 fn ready(permit: Admitted, frame: Frame) -> Answer {
     Answer::new(permit, Work::InTurn, async move { Ok(Some(frame)) })
 }
@@ -177,6 +171,11 @@ async fn handle(
         };
     }
     let Services { ingest, reader, groups, cluster, .. } = shared.services.clone();
+    // The next connection is to be younger than the claim that is there now.
+    let too_old = |_: OldConnection| {
+        shared.look_at_backlog.notify_one();
+        Close("what came may have been on its way while another node coordinated the group")
+    };
     match body {
         RequestBody::ApiVersions(request) => answer!(api_versions(&cluster, version, &request)),
         RequestBody::Metadata(request) => answer!(cluster.metadata(&caller, version, request).await),
@@ -208,12 +207,12 @@ async fn handle(
         }
         RequestBody::Heartbeat(request) => answer!(groups.heartbeat(&caller, version, request).await),
         RequestBody::LeaveGroup(request) => answer!(groups.leave_group(&caller, version, request).await),
-        RequestBody::OffsetCommit(request) => answer!(groups.offset_commit(&caller, version, request).await?),
+        RequestBody::OffsetCommit(request) => answer!(groups.offset_commit(&caller, version, request).await.map_err(too_old)?),
         RequestBody::OffsetFetch(request) => answer!(groups.offset_fetch(&caller, version, request).await),
         RequestBody::DescribeGroups(request) => answer!(groups.describe_groups(&caller, version, request).await),
         RequestBody::ListGroups(request) => answer!(groups.list_groups(&caller, version, request).await),
-        RequestBody::DeleteGroups(request) => answer!(groups.delete_groups(&caller, version, request).await?),
-        RequestBody::OffsetDelete(request) => answer!(groups.offset_delete(&caller, version, request).await?),
+        RequestBody::DeleteGroups(request) => answer!(groups.delete_groups(&caller, version, request).await.map_err(too_old)?),
+        RequestBody::OffsetDelete(request) => answer!(groups.offset_delete(&caller, version, request).await.map_err(too_old)?),
         RequestBody::CreateTopics(request) => answer!(cluster.create_topics(&caller, version, request).await),
         RequestBody::DeleteTopics(request) => answer!(cluster.delete_topics(&caller, version, request).await),
         RequestBody::CreatePartitions(request) => answer!(cluster.create_partitions(&caller, version, request).await),

@@ -26,7 +26,7 @@ use strandline_types::{Seq, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use whereabouts::Whereabouts;
 
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     frames: Frames,
     pub(crate) next_connection: AtomicU64,
     pub(crate) draining: CancellationToken,
+    /// It is to be noted now that no connection waits to be taken.
+    look_at_backlog: Notify,
 }
 
 impl Server {
@@ -60,6 +62,7 @@ impl Server {
             frames: Frames::default(),
             next_connection: AtomicU64::new(1),
             draining: CancellationToken::new(),
+            look_at_backlog: Notify::new(),
         });
         Self { shared, tasks }
     }
@@ -170,7 +173,7 @@ async fn serve_anew(server: Server, connection: StreamConnection, counted: Count
 const BACKLOG_LOOK: Duration = Duration::from_secs(1);
 
 async fn accept(server: Server, listener: TcpListener) {
-    let Shared { draining, connections, runtime, services, .. } = &*server.shared;
+    let Shared { draining, connections, runtime, services, look_at_backlog, .. } = &*server.shared;
     // Those that are there already began no earlier than when none was: while a process stands still, the system takes them for it.
     let mut none_waited_at = services.cell.seq();
     loop {
@@ -179,7 +182,7 @@ async fn accept(server: Server, listener: TcpListener) {
             () = draining.cancelled() => return,
         };
         let Ok(permit) = permit else { return };
-        let accepted = match listener.accept().now_or_never() {
+        let accepted = match tokio::task::unconstrained(listener.accept()).now_or_never() {
             Some(accepted) => accepted,
             None => {
                 none_waited_at = services.cell.seq();
@@ -189,6 +192,7 @@ async fn accept(server: Server, listener: TcpListener) {
                     () = services.cell.stopped() => return,
                     // Only where others may have coordinated groups meanwhile does anybody ask.
                     () = runtime.sleep(BACKLOG_LOOK), if !services.cell.is_sole() => continue,
+                    () = look_at_backlog.notified() => continue,
                 }
             }
         };

@@ -1,7 +1,8 @@
 //! Where a connection is served.
 
+use std::time::Duration;
 use strandline_cell::{Cell, Place};
-use strandline_runtime::Spawner;
+use strandline_runtime::{Clock, Spawner};
 use strandline_types::limits;
 use strandline_wire::ApiKey;
 
@@ -21,6 +22,8 @@ pub(super) struct Whereabouts {
     stays: bool,
     /// Of the Produce requests that have come.
     mean_bytes: usize,
+    /// When the last of them came.
+    last: Option<Duration>,
     /// So many more of them come before it asks for a place again.
     away: u32,
     away_next: u32,
@@ -50,7 +53,7 @@ impl Whereabouts {
     }
 
     /// Whether the connection is to go on elsewhere with this request, which is not taken yet.
-    pub(super) fn moves_for(&mut self, frame: &[u8], cell: &Cell) -> bool {
+    pub(super) fn moves_for(&mut self, frame: &[u8], cell: &Cell, clock: &dyn Clock) -> bool {
         if self.stays {
             return false;
         }
@@ -65,9 +68,7 @@ impl Whereabouts {
                 return self.leaves;
             }
         };
-        if is_produce {
-            self.note(frame.len());
-        }
+        let is_seldom = is_produce && !self.note(frame.len(), clock.monotonic());
         match &self.place {
             Some(place) => {
                 let has_no_time = place.is_to_leave();
@@ -75,10 +76,11 @@ impl Whereabouts {
                     self.away_next = (self.away_next * 2).clamp(LEAST_AWAY, MOST_AWAY);
                     self.away = self.away_next;
                 }
-                self.leaves = has_no_time || self.mean_bytes > limits::LOG_THREAD_LEAVE_BYTES;
+                let gives_way = is_seldom && place.is_wanted();
+                self.leaves = has_no_time || gives_way || self.mean_bytes > limits::LOG_THREAD_LEAVE_BYTES;
                 self.leaves
             }
-            None if !is_produce || self.mean_bytes > limits::LOG_THREAD_ENTER_BYTES => false,
+            None if !is_produce || is_seldom || self.mean_bytes > limits::LOG_THREAD_ENTER_BYTES => false,
             None if self.away > 0 => {
                 self.away -= 1;
                 false
@@ -90,9 +92,12 @@ impl Whereabouts {
         }
     }
 
-    fn note(&mut self, bytes: usize) {
+    /// Whether the one before it came a moment ago.
+    fn note(&mut self, bytes: usize, now: Duration) -> bool {
         let first = self.mean_bytes == 0;
         self.mean_bytes = if first { bytes } else { (self.mean_bytes * (MEAN_OF - 1) + bytes) / MEAN_OF };
+        let last = self.last.replace(now);
+        last.is_some_and(|last| now.saturating_sub(last) <= limits::LOG_THREAD_WINDOW)
     }
 }
 

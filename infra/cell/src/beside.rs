@@ -40,6 +40,11 @@ impl Place {
         self.beside.spawner.get()
     }
 
+    /// Whether others may wait for this place.
+    pub fn is_wanted(&self) -> bool {
+        self.beside.is_full()
+    }
+
     /// Whether this one should go, since the thread has no time left.
     pub fn is_to_leave(&self) -> bool {
         self.beside.busy_percent.load(Ordering::Relaxed) > limits::LOG_THREAD_LEAVE_PERCENT && self.beside.take_turn()
@@ -58,13 +63,16 @@ impl Beside {
     /// A place, if there is such a thread and it has time left.
     pub fn enter(self: &Arc<Self>) -> Option<Place> {
         let has_time = self.busy_percent.load(Ordering::Relaxed) < limits::LOG_THREAD_ENTER_PERCENT;
-        let has_room = self.taken() < limits::LOG_THREAD_CONNECTIONS;
-        if self.spawner.get().is_none() || !has_time || !has_room || !self.take_turn() {
+        if self.spawner.get().is_none() || !has_time || self.is_full() || !self.take_turn() {
             return None;
         }
         self.taken.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!("strandline_connections_on_log_thread").increment(1.0);
         Some(Place { beside: self.clone() })
+    }
+
+    fn is_full(&self) -> bool {
+        self.taken() >= limits::LOG_THREAD_CONNECTIONS
     }
 
     pub(crate) fn open(&self, spawner: Spawner) {

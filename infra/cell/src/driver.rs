@@ -240,7 +240,7 @@ impl Driver {
     }
 
     /// Producers keep some requests in flight: of those whose requests were answered with the last commit the next come at once. While
-    /// many wait, the next commit begins a moment later and carries those, too: half as many commits do, and nobody hears later. Those that
+    /// many wait, the next commit begins a moment later and carries those, too: half as many commits do, and nobody hears much later. Those that
     /// are served on this thread have it for that moment.
     async fn gather(&mut self, answered: usize) {
         let shared = self.shared.clone();
@@ -252,9 +252,10 @@ impl Driver {
             self.take_all();
         }
         let bytes: usize = self.queue.iter().map(|queued| queued.submission.payload_bytes()).sum();
-        let has_brought = self.queue.len() > before;
-        if !has_brought && self.stops.is_empty() && self.barriers.is_empty() && is_worth_gathering(answered, before, bytes) {
-            shared.runtime.spawner.rest_on_own_thread(limits::COMMIT_GATHER);
+        // Who was answered and has brought the next request already needs no moment more.
+        let still_to_come = answered.saturating_sub(self.queue.len() - before);
+        if self.stops.is_empty() && self.barriers.is_empty() && is_worth_gathering(still_to_come, before, bytes) {
+            self.shared.runtime.spawner.rest_on_own_thread(limits::COMMIT_GATHER);
         }
     }
 

@@ -70,7 +70,7 @@ pub const LOG_THREAD_LEAVE_PERCENT: u32 = 80;
 pub const LOG_THREAD_CONNECTIONS: usize = 256;
 /// What that thread does is measured over so long, and in such a time one connection comes, or leaves for want of time.
 pub const LOG_THREAD_WINDOW: Duration = Duration::from_millis(100);
-/// A connection comes to that thread whose Produce requests have so many bytes on average or less.
+/// A connection comes to that thread whose Produce requests follow each other within that time and have so many bytes on average or less.
 pub const LOG_THREAD_ENTER_BYTES: usize = 48 * KIB;
 /// A connection leaves that thread whose Produce requests have more bytes on average: several processors are quicker with those.
 pub const LOG_THREAD_LEAVE_BYTES: usize = 96 * KIB;

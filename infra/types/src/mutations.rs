@@ -51,7 +51,7 @@ pub enum Rule {
     Claim,
     /// Offsets are committed by members of the group's generation only.
     Generation,
-    /// A group is changed only by what was sent after its coordinator claimed it.
+    /// A group's offsets, and the group, are committed or deleted only by what was sent after its coordinator claimed it.
     Connection,
     /// The fold version is raised only when every live node can fold by it.
     FoldVersion,

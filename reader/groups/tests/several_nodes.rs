@@ -17,13 +17,12 @@ use support::*;
 
 /// A group that `node` coordinates.
 fn group_of(node: &Node) -> String {
-    let is_mine = |name: &String| coordinator_of(&node.cell.view(), name) == Some(node.cell.node_id());
-    (0..).map(|n| format!("group-{n}")).find(is_mine).unwrap()
+    another_group_of(node, "group")
 }
 
-fn another_group_of(node: &Node) -> String {
+fn another_group_of(node: &Node, prefix: &str) -> String {
     let is_mine = |name: &String| coordinator_of(&node.cell.view(), name) == Some(node.cell.node_id());
-    (0..).map(|n| format!("team-{n}")).find(is_mine).unwrap()
+    (0..).map(|n| format!("{prefix}-{n}")).find(is_mine).unwrap()
 }
 
 fn caller_now(node: &Node) -> Caller {
@@ -170,18 +169,22 @@ async fn what_was_on_its_way_while_another_node_had_the_group_changes_nothing() 
     one.topic(1, "orders", 1).await;
     let waiting = caller_now(&one);
     let two = Node::start(&world, false, 2).await;
-    let (name, team) = (group_of(&two), another_group_of(&two));
+    let (name, team, other) = (group_of(&two), another_group_of(&two, "team"), another_group_of(&two, "other"));
     let commit = async |node: &Node, caller: &Caller, offset| {
         committed(node, caller, commit_request(&name, "", -1, "orders", 0, offset)).await
     };
     let early = caller_now(&two);
     assert_eq!(commit(&two, &early, 1).await, Err(OldConnection), "it may have come before anything");
     assert_eq!(commit(&two, &caller_now(&two), 2).await, Ok(ErrorCode::None));
+    let by_other = commit_request(&other, "", -1, "orders", 0, 1);
+    assert_eq!(committed(&two, &early, by_other.clone()).await, Err(OldConnection));
+    assert_eq!(committed(&two, &caller_now(&two), by_other).await, Ok(ErrorCode::None));
     // A member that joined since knows a generation that tells.
     let (member, _) = pair(&two.groups, &team).await;
     let by_member = |offset| commit_request(&team, &member.member_id, member.generation, "orders", 0, offset);
     assert_eq!(committed(&two, &early, by_member(2)).await, Ok(ErrorCode::None));
     one.declare_gone(&two).await;
+    let delete_both = || DeleteGroupsRequest { groups_names: vec![name.clone(), other.clone()] };
     let between = caller_now(&one);
     for caller in [&waiting, &between, &waiting] {
         assert_eq!(commit(&one, caller, 1).await, Err(OldConnection));
@@ -193,15 +196,15 @@ async fn what_was_on_its_way_while_another_node_had_the_group_changes_nothing() 
         }];
         let delete = OffsetDeleteRequest { group_id: name.clone(), topics };
         assert_eq!(one.groups.offset_delete(caller, 0, delete).await.err(), Some(OldConnection));
-        let delete = DeleteGroupsRequest { groups_names: vec![name.clone()] };
-        assert_eq!(one.groups.delete_groups(caller, 2, delete).await.err(), Some(OldConnection));
+        assert_eq!(one.groups.delete_groups(caller, 2, delete_both()).await.err(), Some(OldConnection));
     }
     assert_eq!((one.committed(&name, "orders", 0).await, one.committed(&team, "orders", 0).await), (2, 2));
     let anew = caller_now(&one);
     assert_eq!(commit(&one, &anew, 3).await, Ok(ErrorCode::None));
     assert_eq!(committed(&one, &anew, by_member(3)).await, Ok(ErrorCode::None));
-    let delete = DeleteGroupsRequest { groups_names: vec![name.clone()] };
-    assert_eq!(one.groups.delete_groups(&anew, 2, delete).await.unwrap().results[0].error_code, 0);
+    // Both were claimed when the first connection was refused.
+    let deleted = one.groups.delete_groups(&anew, 2, delete_both()).await.unwrap();
+    assert_eq!(deleted.results.iter().map(|result| result.error_code).collect::<Vec<_>>(), [0, 0]);
 }
 
 async fn committed(node: &Node, caller: &Caller, request: OffsetCommitRequest) -> Result<ErrorCode, OldConnection> {
