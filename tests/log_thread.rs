@@ -18,14 +18,13 @@ use strandline_client::{Client, ClientOptions, NewTopic};
 use strandline_config::Settings;
 use strandline_runtime::Runtime;
 use strandline_wire::ErrorCode;
-use strandline_wire::frame::{decode_response, encode_request};
+use strandline_wire::frame::decode_response;
 use strandline_wire::messages::produce::ProduceRequest;
 use strandline_wire::messages::{ApiVersionsRequest, FetchResponse, ListOffsetsRequest, ProduceResponse};
 use strandline_wire::records::{Compression, split_batches};
-use support::raw::{Raw, batch, fetch, produce};
+use support::raw::{Raw, batch, fetch, frame, next_frame, produce};
 use support::start_with;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::OwnedReadHalf;
 
 const SMALL_BYTES: usize = 1 << 10;
 const LARGE_BYTES: usize = 500 << 10;
@@ -95,23 +94,12 @@ fn value(number: i64, bytes: usize) -> Bytes {
     batch(&value, 1, Compression::None)
 }
 
-fn frame<R: strandline_wire::Request>(version: i16, correlation_id: i32, request: &R) -> Bytes {
-    encode_request(version, correlation_id, Some("test"), request).into_bytes()
-}
-
 fn offset_of(response: ProduceResponse) -> Result<i64, ErrorCode> {
     let partition = response.responses[0].partition_responses[0].clone();
     match ErrorCode::from_code(partition.error_code) {
         ErrorCode::None => Ok(partition.base_offset),
         error => Err(error),
     }
-}
-
-async fn next_frame(read: &mut OwnedReadHalf) -> Bytes {
-    let length = read.read_u32().await.unwrap() as usize;
-    let mut frame = vec![0; length];
-    read.read_exact(&mut frame).await.unwrap();
-    frame.into()
 }
 
 fn numbers(response: FetchResponse) -> Vec<i64> {

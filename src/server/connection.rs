@@ -32,8 +32,8 @@ pub(super) struct Begun {
 
 /// A connection, wherever it is served.
 pub(super) struct Connection<R, W> {
-    pub(super) incoming: Incoming<R>,
-    pub(super) write: W,
+    incoming: Incoming<R>,
+    write: W,
     session: Session,
     pub(super) whereabouts: Whereabouts,
     /// A request that has come and was not taken where it came.
@@ -63,14 +63,11 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let (peer, id) = (connection.peer, connection.id);
     let moves = take_and_answer(shared, &mut connection).await;
-    if moves {
-        return Some(connection);
+    if !moves {
+        shared.services.connection_closed(connection.id);
     }
-    shared.services.connection_closed(id);
-    tracing::trace!(%peer, "connection closed");
-    None
+    moves.then_some(connection)
 }
 
 /// Whether it goes on elsewhere.

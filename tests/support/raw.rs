@@ -7,7 +7,7 @@ use strandline_wire::frame::{decode_response, encode_request};
 use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use strandline_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use strandline_wire::records::{BatchBuilder, BatchOptions, Compression};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 const MIB: usize = 1 << 20;
@@ -28,16 +28,25 @@ impl Raw {
     }
 
     pub async fn send<R: Request>(&mut self, version: i16, request: &R) {
-        let frame = encode_request(version, 1, Some("test"), request).into_bytes();
-        self.0.write_all(&frame).await.unwrap();
+        self.0.write_all(&frame(version, 1, request)).await.unwrap();
     }
 
     pub async fn receive<R: Request>(&mut self, version: i16) -> R::Response {
-        let length = self.0.read_u32().await.unwrap() as usize;
-        let mut frame = vec![0; length];
-        self.0.read_exact(&mut frame).await.unwrap();
-        decode_response(version, Bytes::from(frame)).unwrap().1
+        decode_response(version, next_frame(&mut self.0).await).unwrap().1
     }
+}
+
+/// A request as it is sent.
+pub fn frame<R: Request>(version: i16, correlation_id: i32, request: &R) -> Bytes {
+    encode_request(version, correlation_id, Some("test"), request).into_bytes()
+}
+
+/// The next answer, without its length.
+pub async fn next_frame(read: &mut (impl AsyncRead + Unpin)) -> Bytes {
+    let length = read.read_u32().await.unwrap() as usize;
+    let mut frame = vec![0; length];
+    read.read_exact(&mut frame).await.unwrap();
+    frame.into()
 }
 
 /// A batch of so many records with this value.

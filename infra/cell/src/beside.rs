@@ -1,8 +1,7 @@
 //! What is served on the driver's own thread, beside it.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use strandline_runtime::{Spawner, thread_cpu_time};
 use strandline_types::limits;
@@ -16,9 +15,8 @@ pub struct Beside {
     taken: AtomicUsize,
     /// The share of the last window in which the thread computed, in percent.
     busy_percent: AtomicU32,
-    /// One comes or goes in a window, so that what it costs is seen before the next one does.
-    turns: AtomicU64,
-    window: AtomicU64,
+    /// One comes or goes in a window, so that what it costs is seen before the next one does: whether that may still be.
+    turn: AtomicBool,
 }
 
 /// A place on the driver's thread, for as long as it is held.
@@ -53,9 +51,8 @@ impl Place {
 
 impl Default for Beside {
     fn default() -> Self {
-        let (busy_percent, turns) = (AtomicU32::new(0), AtomicU64::new(0));
-        // Its first window is to come.
-        Self { spawner: OnceLock::new(), taken: AtomicUsize::new(0), busy_percent, turns, window: AtomicU64::new(1) }
+        let (taken, busy_percent) = (AtomicUsize::new(0), AtomicU32::new(0));
+        Self { spawner: OnceLock::new(), taken, busy_percent, turn: AtomicBool::new(true) }
     }
 }
 
@@ -85,14 +82,13 @@ impl Beside {
     }
 
     fn take_turn(&self) -> bool {
-        let (window, taken) = (self.window.load(Ordering::Relaxed), self.turns.load(Ordering::Relaxed));
-        taken < window && self.turns.compare_exchange(taken, window, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.turn.swap(false, Ordering::Relaxed)
     }
 
     fn measured(&self, computed: Duration, window: Duration) {
         let percent = computed.as_micros().saturating_mul(100).checked_div(window.as_micros()).unwrap_or_default();
         self.busy_percent.store(u32::try_from(percent).unwrap_or(100).min(100), Ordering::Relaxed);
-        self.window.fetch_add(1, Ordering::Relaxed);
+        self.turn.store(true, Ordering::Relaxed);
     }
 }
 

@@ -243,12 +243,11 @@ impl Driver {
     /// many wait, the next commit begins a moment later and carries those, too: half as many commits do, and nobody hears much later. Those that
     /// are served on this thread have it for that moment.
     async fn gather(&mut self, answered: usize) {
-        let shared = self.shared.clone();
-        self.load.look(&shared.beside, shared.runtime.clock.monotonic());
+        self.load.look(&self.shared.beside, self.shared.runtime.clock.monotonic());
         self.take_all();
         let before = self.queue.len();
-        if shared.beside.taken() > 0 {
-            shared.runtime.spawner.let_others_on_own_thread().await;
+        if self.shared.beside.taken() > 0 {
+            self.shared.runtime.spawner.let_others_on_own_thread().await;
             self.take_all();
         }
         let bytes: usize = self.queue.iter().map(|queued| queued.submission.payload_bytes()).sum();

@@ -200,6 +200,10 @@ impl Spawner {
         Self { group: self.group.clone(), ..other.clone() }
     }
 
+    fn runtime(&self) -> Handle {
+        self.runtime.clone().unwrap_or_else(Handle::current)
+    }
+
     /// The tasks started through this spawner and its clones.
     pub fn group(&self) -> &TaskGroup {
         &self.group
@@ -214,10 +218,7 @@ impl Spawner {
                 tracing::trace!(name, "task ended");
             }
         };
-        let handle = match &self.runtime {
-            Some(runtime) => runtime.spawn(task),
-            None => tokio::spawn(task),
-        };
+        let handle = self.runtime().spawn(task);
         self.group.add(Running::Task(handle.abort_handle()));
     }
 
@@ -227,8 +228,7 @@ impl Spawner {
         if self.in_place {
             return;
         }
-        let runtime = self.runtime.clone().unwrap_or_else(Handle::current);
-        for _ in 0..runtime.metrics().num_workers() {
+        for _ in 0..self.runtime().metrics().num_workers() {
             self.spawn("tidying", async {
                 tidy_thread();
                 std::thread::sleep(TIDYING);
@@ -318,11 +318,7 @@ impl Spawner {
             // As on a thread for blocking work: a panic ends the work and not who asked for it.
             return catch_unwind(AssertUnwindSafe(work)).map_err(|_| BlockingError { name });
         }
-        let begun = match &self.runtime {
-            Some(runtime) => runtime.spawn_blocking(then_call(work)),
-            None => tokio::task::spawn_blocking(then_call(work)),
-        };
-        begun.await.map_err(|_| BlockingError { name })
+        self.runtime().spawn_blocking(then_call(work)).await.map_err(|_| BlockingError { name })
     }
 
     /// The same for work that only computes and for which no client waits: its threads give way to all others, so that it takes what they

@@ -37,16 +37,11 @@ pub enum Runs {
 }
 
 impl Mutation {
-    /// Whether the rule matters where requests to the store take long and orphans are looked for all the time.
-    pub(crate) fn needs_a_slow_store(self) -> bool {
-        matches!(self, Self::Rule(Rule::B1 | Rule::B5 | Rule::B3))
-    }
-
     /// In which runs it is looked for.
     pub fn runs(self) -> Runs {
         match self {
             Self::OldFloor => Runs::NothingKept,
-            _ if self.needs_a_slow_store() => Runs::SlowStore,
+            Self::Rule(Rule::B1 | Rule::B3 | Rule::B5) => Runs::SlowStore,
             _ => Runs::Ordinary,
         }
     }

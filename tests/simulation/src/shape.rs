@@ -1,7 +1,7 @@
 //! What a run is made of, drawn from its seed.
 
 use crate::dice::Dice;
-use crate::mutation::Mutation;
+use crate::mutation::{Mutation, Runs};
 use std::time::Duration;
 use strandline_commit_log::memory::Semantics;
 use strandline_compactor::CompactorOptions;
@@ -68,7 +68,8 @@ impl Shape {
             rehome_age: dice.millis(500, 5_000),
             ..CompactorOptions::default()
         };
-        if mutation == Some(Mutation::OldFloor) {
+        let runs = mutation.map_or(Runs::Ordinary, Mutation::runs);
+        if runs == Runs::NothingKept {
             // Where the rule is needed: on a log that keeps nothing for those who sleep, with snapshots all the time.
             let compactor = CompactorOptions { snapshot_entries: 20, ..compactor };
             let (semantics, active) = (Semantics::ConditionalPut, Duration::from_secs(400));
@@ -85,7 +86,7 @@ impl Shape {
                 ..fixed
             };
         }
-        if mutation.is_some_and(Mutation::needs_a_slow_store) {
+        if runs == Runs::SlowStore {
             let often = Duration::from_millis(700);
             let age = Duration::from_millis(100);
             let compactor = CompactorOptions { orphan_age: age, garbage_interval: often, sweep_interval: often, ..compactor };

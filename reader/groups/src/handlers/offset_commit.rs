@@ -133,20 +133,15 @@ impl Shared {
             let Some(mut held) = held else {
                 return Err(if version >= 9 { ErrorCode::GroupIdNotFound } else { ErrorCode::IllegalGeneration }.into());
             };
-            if let Some(loaded) = &held.contents.loaded
-                && let Err(old) = self.demand_sent_since(loaded, connected_at, generation)
-            {
-                self.finish(&mut held);
-                return Err(old.into());
-            }
             let now = self.now();
             let checked = held.contents.loaded.as_mut().map(|loaded| {
+                self.demand_sent_since(loaded, connected_at, generation)?;
                 let instance = request.group_instance_id.as_deref();
-                (loaded.claim, loaded.group.check_commit(now, &request.member_id, instance, generation))
+                Ok::<_, OldConnection>((loaded.claim, loaded.group.check_commit(now, &request.member_id, instance, generation)))
             });
             self.finish(&mut held);
             drop(held);
-            match checked {
+            match checked.transpose()? {
                 None => return Err(ErrorCode::CoordinatorNotAvailable.into()),
                 Some((_, Err(ErrorCode::RebalanceInProgress))) => return Err(ErrorCode::RebalanceInProgress.into()),
                 Some((_, Err(no))) => return Err(self.confirm_no(&request.group_id, no).await.into()),
