@@ -158,7 +158,10 @@ async fn what_is_on_its_way_while_a_connection_moves_is_answered_in_order() {
     let asks = [frame(11, 1, &fetch("t", 1, end - 100)), frame(9, 2, &produce("t", 0..1, &value(end, SMALL_BYTES)))].concat();
     write.write_all(&asks).await.unwrap();
     let (id, fetched) = decode_response::<FetchResponse>(11, next_frame(&mut read).await).unwrap();
-    assert_eq!((id, numbers(fetched)), (1, (end - 100..end).collect::<Vec<_>>()));
+    // An answer may be shorter than what there is: how much of it are large records depends on how long the connection took to come back.
+    let fetched = numbers(fetched);
+    assert_eq!((id, fetched.first()), (1, Some(&(end - 100))));
+    assert!(fetched.iter().copied().eq((end - 100..end).take(fetched.len())), "{fetched:?}");
     let (id, response) = decode_response::<ProduceResponse>(9, next_frame(&mut read).await).unwrap();
     assert_eq!((id, offset_of(response)), (2, Ok(end)));
     assert_eq!(started.taken(), 0);
