@@ -94,6 +94,8 @@ impl Reader {
             deadline: began + wait,
             history_until: Duration::MAX,
         };
+        // It may be large, and what it asks for is known.
+        drop(request);
         let round = shared.wait_for_data(&opened.wanted, terms).await;
         let waited = clock.monotonic();
         let mut answers = shared.answer(self, &opened.wanted, round, terms).await;

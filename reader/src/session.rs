@@ -337,15 +337,25 @@ fn topic_key(by_id: bool, name: &str, id: TopicId) -> TopicKey {
     if by_id { TopicKey::Id(id) } else { TopicKey::Name(name.into()) }
 }
 
+/// Each partition once, as Kafka has it: what is said of it last, where it is named first.
 fn wanted(request: &FetchRequest, by_id: bool) -> Vec<Wanted> {
-    let mut all = Vec::new();
+    let mut all: Vec<Wanted> = Vec::new();
+    let mut places: BTreeMap<TopicKey, BTreeMap<i32, usize>> = BTreeMap::new();
     for topic in &request.topics {
         let key = topic_key(by_id, &topic.topic, topic.topic_id);
-        all.extend(topic.partitions.iter().map(|partition| Wanted {
-            key: PartitionKey { topic: key.clone(), partition: partition.partition },
-            offset: partition.fetch_offset,
-            max_bytes: partition.partition_max_bytes,
-        }));
+        let places = places.entry(key.clone()).or_default();
+        for partition in &topic.partitions {
+            let wanted = Wanted {
+                key: PartitionKey { topic: key.clone(), partition: partition.partition },
+                offset: partition.fetch_offset,
+                max_bytes: partition.partition_max_bytes,
+            };
+            let place = *places.entry(partition.partition).or_insert(all.len());
+            match all.get_mut(place) {
+                Some(named) => *named = wanted,
+                None => all.push(wanted),
+            }
+        }
     }
     all
 }
@@ -397,6 +407,22 @@ mod tests {
         let grown = FetchRequest { session_id: id, session_epoch: 1, ..full(100) };
         assert_eq!(small.open(&grown, 7, 1).unwrap_err(), ErrorCode::FetchSessionIdNotFound);
         assert_eq!(small.held(), (0, 0));
+    }
+
+    #[test]
+    fn a_partition_that_is_named_again_is_wanted_once_and_as_it_is_named_last() {
+        let partition = |partition, fetch_offset| FetchPartition { partition, fetch_offset, ..FetchPartition::default() };
+        let topic = |name: &str, partitions: &[(i32, i64)]| FetchTopic {
+            topic: name.to_owned(),
+            partitions: partitions.iter().map(|(at, offset)| partition(*at, *offset)).collect(),
+            ..FetchTopic::default()
+        };
+        let topics = vec![topic("t", &[(1, 10), (0, 20), (1, 30)]), topic("u", &[(1, 40)]), topic("t", &[(0, 50), (2, 60)])];
+        let found = wanted(&FetchRequest { topics, ..FetchRequest::default() }, false);
+        let found: Vec<(TopicKey, i32, i64)> =
+            found.into_iter().map(|wanted| (wanted.key.topic, wanted.key.partition, wanted.offset)).collect();
+        let key = |name: &str| TopicKey::Name(name.into());
+        assert_eq!(found, [(key("t"), 1, 30), (key("t"), 0, 50), (key("u"), 1, 40), (key("t"), 2, 60)]);
     }
 
     #[tokio::test(start_paused = true)]

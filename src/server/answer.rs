@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, FutureExt};
 use std::io::{self, IoSlice};
 use strandline_wire::Frame;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
 
 /// Close the connection instead of answering.
 #[derive(Debug)]
@@ -16,8 +17,11 @@ pub(super) struct Close(pub(super) &'static str);
 pub(super) enum Work {
     /// It is done when its turn has come.
     InTurn,
-    /// It may wait for other clients then (Fetch, JoinGroup, SyncGroup).
+    /// It may wait for other clients then (Fetch).
     Parks,
+    /// The same, and those it waits for need room for requests (JoinGroup, SyncGroup): what comes behind it on its connection is not taken
+    /// before it is done, or it would hold that room meanwhile.
+    Gathers,
     /// It is done elsewhere, and this waits for its outcome (Produce).
     OnlyWaits,
 }
@@ -28,6 +32,8 @@ pub(super) struct Answer {
     work: BoxFuture<'static, Result<Option<Frame>, Close>>,
     permit: Admitted,
     kind: Work,
+    /// Dropped when the work is done.
+    until_done: Option<oneshot::Sender<()>>,
 }
 
 impl Answer {
@@ -36,7 +42,17 @@ impl Answer {
         kind: Work,
         work: impl Future<Output = Result<Option<Frame>, Close>> + Send + 'static,
     ) -> Self {
-        Self { work: Box::pin(work), permit, kind }
+        Self { work: Box::pin(work), permit, kind, until_done: None }
+    }
+
+    /// Ends with the work that what comes behind it is not to be taken before, if it is such work.
+    pub(super) fn holds_up(&mut self) -> Option<oneshot::Receiver<()>> {
+        if self.kind != Work::Gathers {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.until_done = Some(sender);
+        Some(receiver)
     }
 
     /// What it is, if it is there already and to find out is no work.
@@ -46,9 +62,9 @@ impl Answer {
 
     /// Finishes the work; None answers nothing (acks=0).
     pub(super) async fn frame(self) -> Result<Option<Frame>, Close> {
-        let permit = (self.kind != Work::Parks).then_some(self.permit);
+        let permit = (!matches!(self.kind, Work::Parks | Work::Gathers)).then_some(self.permit);
         let frame = self.work.await;
-        drop(permit);
+        drop((permit, self.until_done));
         frame
     }
 }

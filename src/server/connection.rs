@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use strandline_types::{Seq, limits};
+use strandline_types::{Gone, Seq, limits};
 use strandline_wire::Frame;
 use strandline_wire::frame::frame_length;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -79,21 +79,23 @@ where
     let Connection { incoming, write, session, whereabouts, first, peer, .. } = connection;
     let peer = *peer;
     let (answers, queue) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_PER_CONNECTION);
-    let is_moving = AtomicBool::new(false);
+    let reader = ReaderState::default();
+    let gone = session.gone.clone();
     let reading = read_requests(shared, session, incoming, whereabouts, first, answers);
-    let writing = write_answers(shared, write, queue, &is_moving);
+    let writing = write_answers(shared, write, queue, &reader, &gone);
     tokio::pin!(reading, writing);
     // When reading ends (the client closed, a bad frame, draining), what was taken is still answered. When writing ends,
     // nobody hears us any more. In a fixed order here and below, so that a simulation is the same each time.
     tokio::select! {
         biased;
         result = &mut reading => {
-            let (lost, moves) = (matches!(&result, Err(Closed::Io(_))), matches!(&result, Ok(Read::Elsewhere)));
-            if let Err(closed) = result {
+            let (lost, moves) = (matches!(result, Err(Closed::Io(_))), matches!(result, Ok(Read::Elsewhere)));
+            if let Err(closed) = &result {
                 tracing::debug!(%peer, %closed, "connection closes");
             }
             if !lost {
-                is_moving.store(moves, Ordering::Relaxed);
+                reader.is_moving.store(moves, Ordering::Relaxed);
+                reader.has_ended.store(matches!(result, Ok(Read::Ended)), Ordering::Relaxed);
                 // One that goes on elsewhere is as any other: its answers have the time that answers have.
                 let patience = if moves { IDLE } else { LAST_ANSWERS };
                 tokio::select! {
@@ -120,10 +122,19 @@ fn log_lost(peer: SocketAddr, error: &std::io::Error) {
 /// How reading ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Read {
-    /// Nothing more comes, or is taken.
+    /// Nothing more is taken.
     All,
+    /// The client sends no more.
+    Ended,
     /// The next request is to be taken elsewhere.
     Elsewhere,
+}
+
+/// How reading ended, for what is still to be written.
+#[derive(Debug, Default)]
+struct ReaderState {
+    is_moving: AtomicBool,
+    has_ended: AtomicBool,
 }
 
 /// How writing ended.
@@ -143,11 +154,14 @@ async fn read_requests<R: AsyncRead + Unpin>(
     first: &mut Option<(Bytes, Admitted)>,
     answers: mpsc::Sender<Answer>,
 ) -> Result<Read, Closed> {
+    let mut held_up = None;
     if let Some((frame, permit)) = first.take()
-        && let Some(answer) = session.take(frame, permit).await?
-        && answers.send(answer).await.is_err()
+        && let Some(mut answer) = session.take(frame, permit).await?
     {
-        return Ok(Read::All);
+        held_up = answer.holds_up();
+        if answers.send(answer).await.is_err() {
+            return Ok(Read::All);
+        }
     }
     while !shared.draining.is_cancelled() {
         let begins = tokio::select! {
@@ -156,7 +170,14 @@ async fn read_requests<R: AsyncRead + Unpin>(
             () = shared.draining.cancelled() => break,
         };
         if !begins.map_err(|_| Closed::Idle)?? {
-            return Ok(Read::All);
+            return Ok(Read::Ended);
+        }
+        if let Some(done) = held_up.take() {
+            tokio::select! {
+                biased;
+                _ = done => {}
+                () = shared.draining.cancelled() => break,
+            }
         }
         let prefix = tokio::time::timeout(limits::REQUEST_TRANSFER, read.prefix()).await;
         let length = frame_length(prefix.map_err(|_| Closed::Slow)??)?;
@@ -165,11 +186,12 @@ async fn read_requests<R: AsyncRead + Unpin>(
         let Some(permit) = admitted.map_err(|_| Closed::Busy)? else { return Ok(Read::All) };
         let transfer = Transfer::of_request(&*shared.runtime.clock, length);
         let frame = read.frame(&shared.frames, length, transfer, || shared.admission.is_short()).await?;
-        if whereabouts.moves_for(&frame, &shared.services.cell, &*shared.runtime.clock) {
+        if whereabouts.moves_for(&frame, shared.services.cell.beside(), || shared.runtime.clock.monotonic()) {
             *first = Some((frame, permit));
             return Ok(Read::Elsewhere);
         }
-        let Some(answer) = session.take(frame, permit).await? else { continue };
+        let Some(mut answer) = session.take(frame, permit).await? else { continue };
+        held_up = answer.holds_up();
         if answers.send(answer).await.is_err() {
             break;
         }
@@ -181,7 +203,8 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     shared: &Shared,
     write: &mut W,
     mut queue: mpsc::Receiver<Answer>,
-    is_moving: &AtomicBool,
+    reader_state: &ReaderState,
+    gone: &Gone,
 ) -> std::io::Result<Written> {
     let mut next = None;
     loop {
@@ -199,11 +222,16 @@ async fn write_answers<W: AsyncWrite + Unpin>(
             // request that is to be taken elsewhere.
             let (is_followed, queue, reader) = (next.is_some(), &queue, &shared.services.reader);
             let is_needed = || {
-                let holds_requests = is_followed || !queue.is_empty() || is_moving.load(Ordering::Relaxed);
+                let holds_requests = is_followed || !queue.is_empty() || reader_state.is_moving.load(Ordering::Relaxed);
                 reader.is_short_of_room() || (holds_requests && shared.admission.is_short())
             };
             let transfer = Transfer::of_answer(&*shared.runtime.clock);
             write_frame(write, frame, transfer, is_needed, |left| reader.copy_left(left)).await?;
+            // Who still listened would have kept its side open, as all clients do. A commit that was sent last is done all the same; of several
+            // the first. (Kafka loses the others, too, once the client's system has refused the answer.)
+            if reader_state.has_ended.load(Ordering::Relaxed) {
+                gone.set();
+            }
         }
         if let Some(close) = close {
             tracing::debug!(reason = close.0, "connection closes");
@@ -267,6 +295,8 @@ pub(super) enum Closed {
     Busy,
     #[error("a request came too slowly")]
     Slow,
+    #[error("a Produce request names more partitions than it has batches for")]
+    Hollow,
     #[error("{api} version {version} is not spoken here")]
     Version { api: strandline_wire::ApiKey, version: i16 },
     #[error("the body of {api} version {version} does not decode: {error}")]

@@ -13,15 +13,19 @@ use strandline_cluster::Cluster;
 use strandline_groups::{Groups, OldConnection};
 use strandline_ingest::{Ingest, ProduceConnection};
 use strandline_reader::{ConnectionId, Reader};
-use strandline_types::{Caller, Seq, limits};
+use strandline_types::{Caller, Gone, Seq, limits};
 use strandline_wire::frame::{RequestHeader, encode_response};
 use strandline_wire::messages::RequestBody;
 use strandline_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use strandline_wire::messages::{fetch, join_group, sync_group};
+use strandline_wire::messages::{ProduceRequest, fetch, join_group, sync_group};
+use strandline_wire::records::BATCH_HEADER_BYTES;
 use strandline_wire::{ApiKey, ErrorCode, Frame, Message};
 
 /// A long poll or a join that was parked when the node began to stop is answered after this: what is at hand is still sent.
 const WORK_WHILE_DRAINING: Duration = Duration::from_millis(200);
+
+/// So many partitions of a Produce request are answered whatever came for them.
+const HOLLOW_PARTITIONS: usize = 1_000;
 
 /// The roles that this node has, behind one listener.
 #[derive(Clone)]
@@ -50,6 +54,7 @@ pub(super) struct Session {
     produce: ProduceConnection,
     host: String,
     connected_at: Seq,
+    pub(super) gone: Gone,
     id: u64,
     shared: Arc<Shared>,
 }
@@ -58,7 +63,15 @@ impl Session {
     pub(super) fn new(shared: &Arc<Shared>, peer: SocketAddr, connected_at: Seq, id: u64) -> Self {
         let services = shared.services.clone();
         let produce = services.ingest.connection();
-        Self { services, produce, host: format!("/{}", peer.ip()), connected_at, id, shared: shared.clone() }
+        Self {
+            services,
+            produce,
+            host: format!("/{}", peer.ip()),
+            connected_at,
+            gone: Gone::default(),
+            id,
+            shared: shared.clone(),
+        }
     }
 
     /// Takes one request. What must happen in order (batches into the commit queue) has happened when this returns; the
@@ -78,7 +91,7 @@ impl Session {
         if !api.range().is_served(version) || !strandline_wire::api::SUPPORTED.iter().any(|range| range.key == api) {
             return Err(Closed::Version { api, version });
         }
-        let caller = Caller::anonymous(header.client_id, self.host.clone(), self.connected_at);
+        let caller = Caller::anonymous(header.client_id, self.host.clone(), self.connected_at, self.gone.clone());
         let body = match RequestBody::decode(api, version, &mut reader) {
             Ok(body) => body,
             Err(error) => {
@@ -90,6 +103,9 @@ impl Session {
             }
         };
         if let RequestBody::Produce(request) = body {
+            if is_hollow(&request, frame_bytes) {
+                return Err(Closed::Hollow);
+            }
             let pending = self.produce.accept(&caller, version, request, frame_bytes).await;
             let work = async move {
                 let answer = pending.answer().await;
@@ -103,11 +119,18 @@ impl Session {
         }
         let work = handle(self.shared.clone(), self.id, caller, version, correlation_id, body);
         let kind = match api {
-            ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup => Work::Parks,
+            ApiKey::Fetch => Work::Parks,
+            ApiKey::JoinGroup | ApiKey::SyncGroup => Work::Gathers,
             _ => Work::InTurn,
         };
         Ok(Some(Answer::new(permit, kind, work)))
     }
+}
+
+/// It names so many partitions that there cannot be a batch for each: its answer would be many times as large as the request, for nothing.
+fn is_hollow(request: &ProduceRequest, frame_bytes: usize) -> bool {
+    let partitions: usize = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
+    partitions > HOLLOW_PARTITIONS && partitions.saturating_mul(BATCH_HEADER_BYTES) > frame_bytes
 }
 
 fn ready(permit: Admitted, frame: Frame) -> Answer {
@@ -174,7 +197,7 @@ async fn handle(
     // The next connection is to be younger than the claim that is there now.
     let too_old = |_: OldConnection| {
         shared.look_at_backlog.notify_one();
-        Close("what came may have been on its way while another node coordinated the group")
+        Close("what came may be older than what was done for its sender elsewhere")
     };
     match body {
         RequestBody::ApiVersions(request) => answer!(api_versions(&cluster, version, &request)),

@@ -1,8 +1,9 @@
 //! Where a connection is served.
 
+use std::sync::Arc;
 use std::time::Duration;
-use strandline_cell::{Cell, Place};
-use strandline_runtime::{Clock, Spawner};
+use strandline_cell::{Beside, Place};
+use strandline_runtime::Spawner;
 use strandline_types::limits;
 use strandline_wire::ApiKey;
 
@@ -52,8 +53,8 @@ impl Whereabouts {
         }
     }
 
-    /// Whether the connection is to go on elsewhere with this request, which is not taken yet.
-    pub(super) fn moves_for(&mut self, frame: &[u8], cell: &Cell, clock: &dyn Clock) -> bool {
+    /// Whether the connection is to go on elsewhere with this request, which came now and is not taken yet.
+    pub(super) fn moves_for(&mut self, frame: &[u8], beside: &Arc<Beside>, now: impl FnOnce() -> Duration) -> bool {
         if self.stays {
             return false;
         }
@@ -68,7 +69,7 @@ impl Whereabouts {
                 return self.leaves;
             }
         };
-        let is_seldom = is_produce && !self.note(frame.len(), clock.monotonic());
+        let is_seldom = is_produce && !self.note(frame.len(), now());
         match &self.place {
             Some(place) => {
                 let has_no_time = place.is_to_leave();
@@ -86,7 +87,7 @@ impl Whereabouts {
                 false
             }
             None => {
-                self.place = cell.beside().enter();
+                self.place = beside.enter();
                 self.place.is_some()
             }
         }
@@ -105,4 +106,144 @@ impl Whereabouts {
 fn api_of(frame: &[u8]) -> Option<ApiKey> {
     let key = frame.first_chunk::<2>()?;
     ApiKey::from_code(i16::from_be_bytes(*key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL_BYTES: usize = 1 << 10;
+    const LARGE_BYTES: usize = limits::LOG_THREAD_LEAVE_BYTES * 2;
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    /// A connection, and what it is served by.
+    struct Scene {
+        whereabouts: Whereabouts,
+        beside: Arc<Beside>,
+        now: Duration,
+    }
+
+    impl Scene {
+        fn new(whereabouts: Whereabouts) -> Self {
+            let beside = Arc::new(Beside::default());
+            beside.open(Spawner::in_place());
+            Self { whereabouts, beside, now: Duration::ZERO }
+        }
+
+        fn busy(&self, percent: u32) {
+            self.beside.measured(limits::LOG_THREAD_WINDOW * percent / 100, limits::LOG_THREAD_WINDOW);
+        }
+
+        /// A request comes a moment after the last one; whether the connection moves, which it then does.
+        fn asks(&mut self, api: ApiKey, bytes: usize) -> bool {
+            let mut frame = vec![0; bytes];
+            frame[..2].copy_from_slice(&api.code().to_be_bytes());
+            self.now += MOMENT;
+            let moves = self.whereabouts.moves_for(&frame, &self.beside, || self.now);
+            if moves {
+                self.whereabouts.arrived();
+                assert_eq!(self.is_there(), self.beside.taken() == 1);
+            }
+            moves
+        }
+
+        fn produces(&mut self, bytes: usize) -> bool {
+            self.asks(ApiKey::Produce, bytes)
+        }
+
+        fn is_there(&self) -> bool {
+            self.whereabouts.log_thread().is_some()
+        }
+
+        /// Until it is served there; how many small requests that takes.
+        fn enters(&mut self) -> u32 {
+            for number in 1..=4 * MOST_AWAY {
+                if self.produces(SMALL_BYTES) {
+                    assert!(self.is_there());
+                    return number;
+                }
+            }
+            panic!("it does not come");
+        }
+    }
+
+    #[test]
+    fn small_requests_that_follow_each_other_are_served_there_and_what_a_producer_asks_beside_them() {
+        let mut scene = Scene::new(Whereabouts::anywhere());
+        assert!(!scene.asks(ApiKey::ApiVersions, 30) && !scene.produces(SMALL_BYTES), "one says nothing of the next");
+        assert!(scene.produces(SMALL_BYTES) && scene.is_there());
+        for api in [ApiKey::Produce, ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::ApiVersions] {
+            assert!(!scene.asks(api, SMALL_BYTES) && scene.is_there());
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_served_in_one_place_stays() {
+        let mut scene = Scene::new(Whereabouts::fixed());
+        assert!((0..9).all(|_| !scene.produces(SMALL_BYTES)) && scene.beside.taken() == 0);
+    }
+
+    #[test]
+    fn large_requests_are_served_elsewhere_while_they_last() {
+        let mut scene = Scene::new(Whereabouts::anywhere());
+        assert!((0..9).all(|_| !scene.produces(LARGE_BYTES)));
+        assert!(scene.enters() > 1, "the mean is to fall first");
+        let leaves = (1..9).find(|_| scene.produces(LARGE_BYTES));
+        assert!(leaves.is_some_and(|number| number > 1) && !scene.is_there(), "one alone is no reason");
+        scene.busy(0);
+        scene.enters();
+    }
+
+    #[test]
+    fn who_reads_leaves_and_does_not_come_back() {
+        let mut scene = Scene::new(Whereabouts::anywhere());
+        scene.enters();
+        assert!(scene.asks(ApiKey::Fetch, 100) && !scene.is_there());
+        scene.busy(0);
+        assert!((0..9).all(|_| !scene.produces(SMALL_BYTES)));
+        let mut scene = Scene::new(Whereabouts::anywhere());
+        assert!(!scene.asks(ApiKey::Fetch, 100), "it is served there already");
+        assert!((0..9).all(|_| !scene.produces(SMALL_BYTES)));
+    }
+
+    #[test]
+    fn who_sends_seldom_does_not_come_and_gives_way_where_places_are_wanted() {
+        let mut scene = Scene::new(Whereabouts::anywhere());
+        for _ in 0..9 {
+            scene.now += limits::LOG_THREAD_WINDOW;
+            assert!(!scene.produces(SMALL_BYTES));
+        }
+        scene.enters();
+        scene.now += limits::LOG_THREAD_WINDOW;
+        assert!(!scene.produces(SMALL_BYTES), "nobody waits for its place");
+        let mut others = Vec::new();
+        while scene.beside.taken() < limits::LOG_THREAD_CONNECTIONS {
+            scene.busy(0);
+            others.push(scene.beside.enter().unwrap());
+        }
+        scene.now += limits::LOG_THREAD_WINDOW + MOMENT;
+        let frame = [vec![0; 2], vec![0; SMALL_BYTES]].concat();
+        assert!(scene.whereabouts.moves_for(&frame, &scene.beside, || scene.now) && !scene.is_there());
+        scene.whereabouts.arrived();
+        assert_eq!(scene.beside.taken(), limits::LOG_THREAD_CONNECTIONS - 1);
+    }
+
+    #[test]
+    fn who_had_to_go_for_want_of_time_stays_away_longer_each_time() {
+        let mut scene = Scene::new(Whereabouts::anywhere());
+        scene.enters();
+        for away in [LEAST_AWAY, 2 * LEAST_AWAY, 4 * LEAST_AWAY] {
+            scene.busy(100);
+            assert!(scene.produces(SMALL_BYTES) && !scene.is_there());
+            scene.busy(0);
+            assert_eq!(scene.enters(), away + 1);
+        }
+        for _ in 0..9 {
+            scene.busy(100);
+            assert!(scene.produces(SMALL_BYTES));
+            scene.busy(0);
+            scene.enters();
+        }
+        assert_eq!(scene.whereabouts.away_next, MOST_AWAY);
+    }
 }

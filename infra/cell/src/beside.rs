@@ -72,7 +72,8 @@ impl Beside {
         self.taken() >= limits::LOG_THREAD_CONNECTIONS
     }
 
-    pub(crate) fn open(&self, spawner: Spawner) {
+    /// There is such a thread, on which this starts tasks.
+    pub fn open(&self, spawner: Spawner) {
         let _ = self.spawner.set(spawner);
     }
 
@@ -85,7 +86,8 @@ impl Beside {
         self.turn.swap(false, Ordering::Relaxed)
     }
 
-    fn measured(&self, computed: Duration, window: Duration) {
+    /// So much of the last window did the thread compute. The next connection may come or go.
+    pub fn measured(&self, computed: Duration, window: Duration) {
         let percent = computed.as_micros().saturating_mul(100).checked_div(window.as_micros()).unwrap_or_default();
         self.busy_percent.store(u32::try_from(percent).unwrap_or(100).min(100), Ordering::Relaxed);
         self.turn.store(true, Ordering::Relaxed);

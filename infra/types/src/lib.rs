@@ -13,7 +13,7 @@ mod object_name;
 mod record;
 mod rendezvous;
 
-pub use caller::Caller;
+pub use caller::{Caller, Gone};
 pub use fixed_hash::{FixedHashMap, FixedHashSet};
 pub use ids::{ChainHash, Incarnation, LeaseNumber, NodeId, ProducerId, Seq, TopicId, TopicPartition};
 pub use object_name::{ObjectName, ObjectNameError};

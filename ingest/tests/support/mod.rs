@@ -13,7 +13,7 @@ use strandline_index::{Extent, Index, Outcome};
 use strandline_ingest::{Ingest, IngestOptions, PendingProduce, ProduceConnection};
 use strandline_object_store::{FaultPlan, Faults, InMemory, Objects, Purpose, RetryPolicy};
 use strandline_runtime::Runtime;
-use strandline_types::{Caller, Seq, TopicId};
+use strandline_types::{Caller, Gone, Seq, TopicId};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
@@ -34,7 +34,7 @@ pub struct Node {
 }
 
 pub fn caller() -> Caller {
-    Caller::anonymous(Some("test".to_owned()), "/127.0.0.1".to_owned(), Seq::default())
+    Caller::anonymous(Some("test".to_owned()), "/127.0.0.1".to_owned(), Seq::default(), Gone::default())
 }
 
 pub fn objects(runtime: &Runtime) -> (Objects, FaultPlan) {

@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     confirmed: Mutex<Option<Duration>>,
     confirming: tokio::sync::Mutex<()>,
     pub(crate) members: AtomicUsize,
+    /// Groups with commits of offsets that are on their way into the log, and how many: nothing of these groups expires meanwhile.
+    committing: Mutex<BTreeMap<String, usize>>,
     stopping: AtomicBool,
 }
 
@@ -64,6 +66,7 @@ impl Groups {
             confirmed: Mutex::default(),
             confirming: tokio::sync::Mutex::default(),
             members: AtomicUsize::new(0),
+            committing: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
         if shared.options.housekeeping {
@@ -95,6 +98,24 @@ impl Drop for Loading<'_> {
     }
 }
 
+/// A commit of a group's offsets on its way into the log, until it is dropped.
+pub(crate) struct Committing<'a> {
+    shared: &'a Shared,
+    group: &'a str,
+}
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        let mut committing = locked(&self.shared.committing);
+        if let Some(count) = committing.get_mut(self.group) {
+            *count -= 1;
+            if *count == 0 {
+                committing.remove(self.group);
+            }
+        }
+    }
+}
+
 /// A slot in use, finished also if whoever asked goes away in the midst of it.
 pub(crate) struct InUse<'a> {
     shared: &'a Shared,
@@ -112,6 +133,16 @@ impl Shared {
     pub(crate) async fn find_to_use(&self, group: &str) -> Result<InUse<'_>, ErrorCode> {
         let held = self.find(group).await?.ok_or(ErrorCode::GroupIdNotFound)?;
         Ok(InUse { shared: self, held })
+    }
+
+    /// A commit of the group begins. To be called with its slot held, and kept for as long as the outcome is not known.
+    pub(crate) fn commit_begins<'a>(&'a self, group: &'a str) -> Committing<'a> {
+        *locked(&self.committing).entry(group.to_owned()).or_default() += 1;
+        Committing { shared: self, group }
+    }
+
+    pub(crate) fn is_committing(&self, group: &str) -> bool {
+        locked(&self.committing).contains_key(group)
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -298,7 +329,7 @@ impl Shared {
             if loaded.group.wake_at().is_none_or(|at| at > now) {
                 return None;
             }
-            loaded.group.tick(now);
+            loaded.group.catch_up(now);
         }
     }
 

@@ -27,8 +27,6 @@ const EXPIRED_AT_ONCE: usize = 1_000;
 const EXPIRED_PER_COMMIT: usize = 100;
 /// The shortest time between two looks at the parked groups.
 const MOVES_DEBOUNCE: Duration = Duration::from_millis(50);
-/// A timer that fires this late shows that the process, or the machine, stood still.
-const LATE: Duration = Duration::from_secs(2);
 
 pub(crate) fn start(shared: &Arc<Shared>) {
     let runtime = shared.cell.runtime();
@@ -88,13 +86,9 @@ impl Shared {
             held.contents.scheduled = None;
         }
         if let Some(loaded) = &mut held.contents.loaded {
-            if self.claim_in(&self.cell.view(), &held.slot.name) == Some(loaded.claim) {
-                if now.saturating_sub(due) > LATE {
-                    loaded.group.restart_sessions(now);
-                }
-                if !loaded.group.is_storing() {
-                    loaded.group.tick(now);
-                }
+            // A machine that waits for a store here has lost the task that made it.
+            if self.claim_in(&self.cell.view(), &held.slot.name) == Some(loaded.claim) && !loaded.group.is_storing() {
+                loaded.group.catch_up(now);
             } else {
                 self.give_up(&mut held, ErrorCode::NotCoordinator);
             }
@@ -145,7 +139,7 @@ impl Shared {
         let mut nodes: Vec<NodeId> = Vec::new();
         let mut adopt_at = self.now();
         let mut expire_at = self.now() + self.jittered(self.options.offsets_retention_check);
-        let mut without_offsets = BTreeMap::new();
+        let (mut without_offsets, mut looked_at) = (BTreeMap::new(), None);
         loop {
             let serving: Vec<NodeId> = serving_nodes(&self.cell.view()).collect();
             if serving != nodes || self.now() >= adopt_at {
@@ -158,7 +152,10 @@ impl Shared {
                 adopt_at = self.now() + if all { ADOPTION } else { UPKEEP };
             }
             if self.now() >= expire_at {
-                without_offsets = self.expire(&without_offsets).await;
+                let now_ms = runtime.clock.now_ms();
+                let retention_ms = i64::try_from(self.options.offsets_retention.as_millis()).unwrap_or(i64::MAX);
+                without_offsets = self.expire(&without_offsets, now_ms, retention_ms).await;
+                looked_at = self.expire_offsets(looked_at, now_ms, retention_ms).await;
                 expire_at = self.now() + self.jittered(self.options.offsets_retention_check);
             }
             metrics::gauge!("strandline_groups").set(self.cell.view().groups.len() as f64);
@@ -211,9 +208,7 @@ impl Shared {
 
     /// Proposes the end of groups without members whose offsets are past their retention, and of those without offsets that
     /// have not changed since the last look. Returns the latter kind as they are now.
-    async fn expire(&self, seen_before: &BTreeMap<String, Seen>) -> BTreeMap<String, Seen> {
-        let now_ms = self.cell.runtime().clock.now_ms();
-        let retention_ms = i64::try_from(self.options.offsets_retention.as_millis()).unwrap_or(i64::MAX);
+    async fn expire(&self, seen_before: &BTreeMap<String, Seen>, now_ms: i64, retention_ms: i64) -> BTreeMap<String, Seen> {
         let (mut expired, mut seen) = (Vec::new(), BTreeMap::new());
         {
             let index = self.cell.view();

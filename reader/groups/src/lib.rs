@@ -18,6 +18,7 @@ mod coordinator;
 mod group;
 mod handlers;
 mod housekeeping;
+mod offset_expiry;
 mod old_connection;
 mod options;
 mod placement;

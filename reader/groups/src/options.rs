@@ -17,7 +17,7 @@ pub struct GroupsOptions {
     pub new_member_join_timeout: Duration,
     /// Members of one group at most (`group.max.size`).
     pub max_members: usize,
-    /// How long the offsets of a group without members are kept (`offsets.retention.minutes`, 7 days).
+    /// How long offsets are kept of a group without members, and of partitions that nobody reads any more (`offsets.retention.minutes`, 7 days).
     pub offsets_retention: Duration,
     /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`, 10 minutes).
     pub offsets_retention_check: Duration,

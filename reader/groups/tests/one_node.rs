@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use strandline_cell::Submission;
 use strandline_commands::{ClaimGroup, GroupMember, MemberProtocol, StoreGroup};
-use strandline_groups::GroupsOptions;
+use strandline_groups::{GroupsOptions, OldConnection};
 use strandline_index::{Outcome, Refusal};
 use strandline_types::TopicId;
 use strandline_wire::ErrorCode;
@@ -271,6 +271,37 @@ async fn offsets_are_committed_and_fetched_in_every_shape() {
         let offsets: Vec<i64> = answer.topics[0].partitions.iter().map(|partition| partition.committed_offset).collect();
         assert_eq!((answer.error_code, offsets), (0, vec![11, -1]));
     }
+    // What is asked again and again is answered once.
+    let often = OffsetFetchRequestTopics {
+        name: "orders".to_owned(),
+        partition_indexes: [0, 1].repeat(1_000),
+        ..OffsetFetchRequestTopics::default()
+    };
+    let group = OffsetFetchRequestGroup {
+        group_id: "simple".to_owned(),
+        topics: Some(vec![often.clone(), often]),
+        ..OffsetFetchRequestGroup::default()
+    };
+    let request = OffsetFetchRequest { groups: vec![group.clone(), group], ..OffsetFetchRequest::default() };
+    let answer = groups.offset_fetch(&caller(), 9, request).await;
+    let partitions = answer.groups.iter().flat_map(|group| &group.topics).flat_map(|topic| &topic.partitions);
+    assert_eq!(partitions.map(|partition| partition.committed_offset).collect::<Vec<_>>(), [11, -1]);
+
+    // Who has ended its connection commits nothing any more that waited there, and deletes nothing.
+    let gone = caller();
+    gone.gone.set();
+    let late = commit_request("simple", "", -1, "orders", 0, 5);
+    assert_eq!(groups.offset_commit(&gone, 9, late).await.err(), Some(OldConnection));
+    let delete = DeleteGroupsRequest { groups_names: vec!["simple".to_owned()] };
+    assert_eq!(groups.delete_groups(&gone, 2, delete).await.err(), Some(OldConnection));
+    let topics = vec![OffsetDeleteRequestTopic {
+        name: "orders".to_owned(),
+        partitions: vec![OffsetDeleteRequestPartition { partition_index: 0 }],
+    }];
+    let delete = OffsetDeleteRequest { group_id: "simple".to_owned(), topics };
+    assert_eq!(groups.offset_delete(&gone, 0, delete).await.err(), Some(OldConnection));
+    assert_eq!(node.committed("simple", "orders", 0).await, 11);
+
     // With members a commit from outside is refused.
     let mut member = Member::new("simple");
     member.join_and_sync(groups).await.unwrap();
@@ -395,6 +426,32 @@ async fn what_is_not_used_expires() {
     sleep(9 * 3_600).await;
     assert!(node.cell.view().groups.is_empty());
     assert_eq!(node.committed("simple", "orders", 0).await, -1);
+}
+
+/// KIP-211: what a group with members still reads stays, however long ago it was committed.
+#[tokio::test(start_paused = true)]
+async fn offsets_that_are_not_committed_again_expire_where_nobody_reads_on() {
+    let world = World::new(27);
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    let options = GroupsOptions { offsets_retention: hours(48), ..GroupsOptions::default() };
+    let node = Node::with(&world, true, 9092, options).await;
+    node.topic(1, "orders", 2).await;
+    node.topic(2, "returns", 1).await;
+    let groups = &node.groups;
+    let mut member = Member { session_timeout_ms: 1_800_000, ..Member::new("g") };
+    member.join_and_sync(groups).await.unwrap();
+    assert_eq!(member.commit(groups, "orders", 0, 1).await, ErrorCode::None);
+    assert_eq!(member.commit(groups, "returns", 0, 2).await, ErrorCode::None);
+    for partition in [0, 1] {
+        groups.offset_commit(&caller(), 9, commit_request("simple", "", -1, "orders", partition, 3)).await.unwrap();
+    }
+    for _ in 0..3 * 50 {
+        sleep(1_200).await;
+        assert_eq!(member.heartbeat(groups).await, ErrorCode::None);
+        groups.offset_commit(&caller(), 9, commit_request("simple", "", -1, "orders", 0, 4)).await.unwrap();
+    }
+    assert_eq!((node.committed("g", "orders", 0).await, node.committed("g", "returns", 0).await), (1, -1));
+    assert_eq!((node.committed("simple", "orders", 0).await, node.committed("simple", "orders", 1).await), (4, -1));
 }
 
 #[tokio::test(start_paused = true)]

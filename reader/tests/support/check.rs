@@ -2,14 +2,14 @@
 
 use super::{Node, Record};
 use std::ops::ControlFlow;
-use strandline_types::{Caller, Seq, TimestampType, TopicPartition};
+use strandline_types::{Caller, Gone, Seq, TimestampType, TopicPartition};
 use strandline_wire::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
 use strandline_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use strandline_wire::records::{BatchPlace, RecordScratch, for_each_record, split_batches};
 use strandline_wire::{ErrorCode, Records};
 
 pub fn caller() -> Caller {
-    Caller::anonymous(Some("test".to_owned()), "/127.0.0.1".to_owned(), Seq::default())
+    Caller::anonymous(Some("test".to_owned()), "/127.0.0.1".to_owned(), Seq::default(), Gone::default())
 }
 
 /// A fetch of one partition by name, with version 12, without a session.

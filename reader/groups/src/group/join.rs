@@ -1,7 +1,7 @@
 //! JoinGroup.
 
 use super::member::{fixed_bytes, protocol_bytes};
-use super::{ClassicGroup, Member, State, Ticket, join_error, none_if_empty};
+use super::{ClassicGroup, CommitInFlight, Member, State, Ticket, join_error, none_if_empty};
 use bytes::Bytes;
 use std::time::Duration;
 use strandline_commands::MemberProtocol;
@@ -118,6 +118,7 @@ impl ClassicGroup {
             is_new: true,
             joining: Some(ticket),
             syncing: None,
+            commits: CommitInFlight::default(),
             deadline: now + self.settings.new_member_join_timeout,
         };
         self.insert(member_id, member);

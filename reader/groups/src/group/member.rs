@@ -2,8 +2,13 @@
 
 use super::Ticket;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use strandline_commands::{GroupMember, MemberProtocol};
+
+/// Counted by its copies: one with the member, and one for each of its commits that are on their way into the log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CommitInFlight(Arc<()>);
 
 /// A member as the coordinator knows it.
 #[derive(Debug)]
@@ -19,6 +24,7 @@ pub(crate) struct Member {
     pub(crate) is_new: bool,
     pub(crate) joining: Option<Ticket>,
     pub(crate) syncing: Option<Ticket>,
+    pub(crate) commits: CommitInFlight,
     /// Without a sign of life until then it is out.
     pub(crate) deadline: Duration,
 }
@@ -38,6 +44,7 @@ impl Member {
             is_new: false,
             joining: None,
             syncing: None,
+            commits: CommitInFlight::default(),
             deadline: now + session_timeout,
         }
     }
@@ -73,9 +80,10 @@ impl Member {
         self.protocols.iter().map(|offered| offered.name.as_str()).find(|name| is_candidate(name))
     }
 
-    /// A member that waits for the others needs no heartbeats, except for its very first join.
+    /// A member that waits for the others needs no heartbeats, except for its very first join; nor does one that waits for its commit.
     pub(crate) fn is_excused(&self) -> bool {
-        !self.is_new && (self.joining.is_some() || self.syncing.is_some())
+        let commits = Arc::strong_count(&self.commits.0) > 1;
+        commits || (!self.is_new && (self.joining.is_some() || self.syncing.is_some()))
     }
 }
 

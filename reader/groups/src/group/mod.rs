@@ -19,7 +19,7 @@ mod timers;
 pub(crate) use describe::Described;
 pub(crate) use join::JoinInput;
 pub(crate) use leave::Leaving;
-pub(crate) use member::Member;
+pub(crate) use member::{CommitInFlight, Member};
 pub(crate) use sync::SyncInput;
 
 use rebalance::{AfterStore, JoinTimer};
@@ -211,9 +211,11 @@ impl ClassicGroup {
                 self.effects.syncs.push((ticket, sync_error(error)));
             }
         }
+        if let Some(AfterStore::Static(ticket, answer)) = self.after_store.take() {
+            self.effects.joins.push((ticket, join_error(&answer.member_id, error)));
+        }
         self.joining = 0;
         self.effects.store = None;
-        self.after_store = None;
         self.take_effects()
     }
 
@@ -268,6 +270,11 @@ impl ClassicGroup {
         }
         self.touch(now, member_id);
         Ok(false)
+    }
+
+    /// For as long as it is held the member is not out: its heartbeats wait behind a commit that it waits for.
+    pub(crate) fn commit_begins(&self, member_id: &str) -> Option<CommitInFlight> {
+        self.members.get(member_id).map(|member| member.commits.clone())
     }
 
     /// The member is there, and is who has the static id.

@@ -70,7 +70,9 @@ impl ClassicGroup {
         }
         for (member_id, member) in &mut self.members {
             self.bytes -= member.assignment.len();
-            member.assignment = input.assignments.remove(member_id).unwrap_or_default();
+            // A copy: the request that it lies in may be many times as large, and the member stays.
+            let assignment = input.assignments.remove(member_id).unwrap_or_default();
+            member.assignment = Bytes::copy_from_slice(&assignment);
             self.bytes += member.assignment.len();
         }
         if self.bytes > self.settings.max_bytes {

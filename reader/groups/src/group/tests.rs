@@ -100,7 +100,7 @@ impl Harness {
                     self.stores += 1;
                     self.group.stored(self.now);
                 }
-                None if self.group.wake_at().is_some_and(|at| at <= self.now) => self.group.tick(self.now),
+                None if self.group.wake_at().is_some_and(|at| at <= self.now) => self.group.catch_up(self.now),
                 None => return,
             }
         }
@@ -154,7 +154,7 @@ impl Harness {
         let end = self.now + duration;
         while let Some(at) = self.group.wake_at().filter(|at| *at <= end) {
             self.now = self.now.max(at);
-            self.group.tick(self.now);
+            self.group.catch_up(self.now);
             self.settle();
         }
         self.now = end;
@@ -244,6 +244,47 @@ fn a_member_that_leaves_makes_the_others_join_again() {
     assert_eq!((harness.group.state(), harness.stored.generation, harness.stored.members.len()), (State::Empty, 3, 0));
     assert_eq!(harness.stored.protocol_type, "consumer");
     assert!(harness.group.is_idle());
+}
+
+#[test]
+fn a_coordinator_that_stood_still_puts_nobody_out() {
+    let mut harness = Harness::pair();
+    harness.now += 600 * SECOND;
+    assert_eq!((harness.heartbeat("a"), harness.heartbeat("b")), (ErrorCode::None, ErrorCode::None));
+    // While members join: who waits, and who has not come yet.
+    let a = harness.join(consumer("a"));
+    assert_eq!(harness.group.state(), State::PreparingRebalance);
+    harness.now += 600 * SECOND;
+    assert_eq!(harness.heartbeat("b"), ErrorCode::RebalanceInProgress);
+    let b = harness.join(consumer("b"));
+    assert_eq!((harness.joins[&a].generation_id, harness.joins[&b].generation_id), (2, 2));
+    // While the leader's assignments are awaited.
+    harness.now += 600 * SECOND;
+    harness.sync("a", &[("a", b"A"), ("b", b"B")]);
+    let b = harness.sync("b", &[]);
+    assert_eq!((&harness.syncs[&b].assignment[..], harness.group.member_count()), (&b"B"[..], 2));
+    // From then on time counts again.
+    harness.wait(11 * SECOND);
+    assert_eq!(harness.group.member_count(), 0);
+}
+
+#[test]
+fn a_member_whose_commit_is_on_its_way_is_not_out() {
+    let mut harness = Harness::pair();
+    let in_flight = harness.group.commit_begins("b").expect("it is a member");
+    let other = harness.group.commit_begins("b");
+    drop(other);
+    let others = |harness: &mut Harness| {
+        for _ in 0..5 {
+            harness.wait(4 * SECOND);
+            harness.heartbeat("a");
+        }
+        harness.group.member_count()
+    };
+    assert_eq!(others(&mut harness), 2);
+    drop(in_flight);
+    assert_eq!(others(&mut harness), 1);
+    assert!(harness.group.commit_begins("b").is_none());
 }
 
 #[test]
@@ -363,6 +404,13 @@ fn a_static_member_comes_back_without_a_rebalance_and_fences_the_old_one() {
     assert_eq!(harness.group.heartbeat(harness.now, "two-1", Some("two"), 1), ErrorCode::FencedInstanceId);
     assert_eq!(harness.group.check_commit(harness.now, "two-1", Some("two"), 1), Err(ErrorCode::FencedInstanceId));
     assert_eq!(harness.group.heartbeat(harness.now, "two-2", Some("two"), 1), ErrorCode::None);
+
+    // It hears of it, too, if that cannot be stored.
+    let ticket = harness.ticket();
+    harness.group.join(harness.now, ticket, static_consumer("two", "two-3"));
+    assert!(harness.group.is_storing());
+    harness.reload();
+    assert_eq!(harness.join_code(ticket), ErrorCode::NotCoordinator);
 
     // The leader that comes back is told to skip the assignment, or, before version 9, that another leads.
     let one = harness.join(static_consumer("one", "one-2"));

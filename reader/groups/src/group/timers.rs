@@ -1,7 +1,12 @@
-//! What happens because time has passed. The owner calls [`ClassicGroup::tick`] at [`ClassicGroup::wake_at`] or later.
+//! What happens because time has passed. The owner calls [`ClassicGroup::catch_up`] at [`ClassicGroup::wake_at`] or later.
 
 use super::{ClassicGroup, State};
 use std::time::Duration;
+
+/// A timer that fires this late shows that the process, or the machine, stood still.
+const LATE: Duration = Duration::from_secs(2);
+/// An id that was given out ahead is good for so long then.
+const PENDING_ANEW: Duration = Duration::from_secs(10);
 
 impl ClassicGroup {
     /// Nothing is due before this. It may be earlier than what is due next (a heartbeat moves a deadline and leaves this
@@ -36,10 +41,29 @@ impl ClassicGroup {
         }
     }
 
-    /// The coordinator did not run for longer than it can tell: every member gets a full session time-out.
-    pub(crate) fn restart_sessions(&mut self, now: Duration) {
+    /// Does what is due, or, if that was due long ago, gives everything its whole time anew: the coordinator itself did not run meanwhile, for
+    /// longer than it can tell, and nobody is out because of that.
+    pub(crate) fn catch_up(&mut self, now: Duration) {
+        if self.wake_at.is_some_and(|at| now.saturating_sub(at) > LATE) {
+            self.restart_timers(now);
+        }
+        self.tick(now);
+    }
+
+    fn restart_timers(&mut self, now: Duration) {
+        let rebalance_timeout = self.rebalance_timeout();
         for member in self.members.values_mut() {
             member.deadline = member.deadline.max(now + member.session_timeout);
+        }
+        for deadline in self.pending.values_mut() {
+            *deadline = (*deadline).max(now + PENDING_ANEW);
+        }
+        if let Some(deadline) = &mut self.sync_deadline {
+            *deadline = (*deadline).max(now + rebalance_timeout);
+        }
+        if let Some(timer) = &mut self.join_timer {
+            let wait = timer.initial.map_or(rebalance_timeout, |(delay, _)| delay);
+            timer.at = timer.at.max(now + wait);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::group::State;
 use crate::old_connection::{NO_GENERATION, OldConnection};
 use strandline_commands::DeleteGroup;
 use strandline_index::Outcome;
-use strandline_types::{Caller, Seq};
+use strandline_types::Caller;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::delete_groups::DeletableGroupResult;
 use strandline_wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
@@ -22,18 +22,17 @@ impl Groups {
         _: i16,
         request: DeleteGroupsRequest,
     ) -> Result<DeleteGroupsResponse, OldConnection> {
-        let connected_at = caller.connected_at;
         let mut is_old = false;
         // All are claimed by this, so that the next connection is younger than each claim.
         for group in &request.groups_names {
-            is_old |= self.shared.is_deleted_too_late(group, connected_at).await;
+            is_old |= self.shared.is_deleted_too_late(group, caller).await;
         }
         if is_old {
             return Err(OldConnection);
         }
         let mut results = Vec::with_capacity(request.groups_names.len());
         for group_id in request.groups_names {
-            let error = self.shared.delete(&group_id, connected_at).await.err().unwrap_or(ErrorCode::None);
+            let error = self.shared.delete(&group_id, caller).await.err().unwrap_or(ErrorCode::None);
             results.push(DeletableGroupResult { group_id, error_code: error.code() });
         }
         Ok(DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() })
@@ -42,21 +41,21 @@ impl Groups {
 
 impl Shared {
     /// Whatever else is wrong with a group is said when it is to be deleted.
-    async fn is_deleted_too_late(&self, group: &str, connected_at: Seq) -> bool {
-        if self.cell.is_sole() || self.demand_coordinator(group).is_err() {
+    async fn is_deleted_too_late(&self, group: &str, caller: &Caller) -> bool {
+        if (self.cell.is_sole() && !caller.gone.is_set()) || self.demand_coordinator(group).is_err() {
             return false;
         }
         let Ok(used) = self.find_to_use(group).await else { return false };
         let loaded = used.held.contents.loaded.as_ref();
-        loaded.is_some_and(|loaded| self.demand_sent_since(loaded, connected_at, NO_GENERATION).is_err())
+        loaded.is_some_and(|loaded| self.demand_sent_since(loaded, caller, NO_GENERATION).is_err())
     }
 
-    async fn delete(&self, group: &str, connected_at: Seq) -> Result<(), ErrorCode> {
+    async fn delete(&self, group: &str, caller: &Caller) -> Result<(), ErrorCode> {
         self.demand_coordinator(group)?;
         let mut used = self.find_to_use(group).await?;
         let Some(loaded) = &used.held.contents.loaded else { return Err(ErrorCode::CoordinatorNotAvailable) };
         // It came here since it was looked at.
-        self.demand_sent_since(loaded, connected_at, NO_GENERATION).map_err(|_| ErrorCode::NotCoordinator)?;
+        self.demand_sent_since(loaded, caller, NO_GENERATION).map_err(|_| ErrorCode::NotCoordinator)?;
         let (state, claim) = (loaded.group.state(), loaded.claim.0);
         if state != State::Empty {
             drop(used);

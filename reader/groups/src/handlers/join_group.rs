@@ -2,6 +2,7 @@
 
 use crate::coordinator::{Groups, Shared};
 use crate::group::{JoinInput, join_error};
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +74,12 @@ impl Shared {
         // Version 0 has no rebalance time-out.
         let rebalance_timeout = u64::try_from(request.rebalance_timeout_ms).map_or(session_timeout, Duration::from_millis);
         let mut names = BTreeSet::new();
-        let protocols = request.protocols.into_iter().filter(|protocol| names.insert(protocol.name.clone()));
+        // Copies: the request that they lie in may be many times as large, and the member stays.
+        let protocols = request
+            .protocols
+            .into_iter()
+            .filter(|protocol| names.insert(protocol.name.clone()))
+            .map(|protocol| MemberProtocol { name: protocol.name, metadata: Bytes::copy_from_slice(&protocol.metadata) });
         JoinInput {
             member_id: request.member_id,
             group_instance_id: request.group_instance_id,
@@ -82,7 +88,7 @@ impl Shared {
             session_timeout,
             rebalance_timeout,
             protocol_type: request.protocol_type,
-            protocols: protocols.map(|protocol| MemberProtocol { name: protocol.name, metadata: protocol.metadata }).collect(),
+            protocols: protocols.collect(),
             new_member_id,
             demands_member_id: version >= 4,
             skips_assignment: version >= 9,

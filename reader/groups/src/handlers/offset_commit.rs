@@ -6,7 +6,7 @@ use crate::old_connection::{NotDone, OldConnection};
 use std::collections::BTreeSet;
 use strandline_commands::{CommitOffsets, CommittedOffset};
 use strandline_index::{Index, Outcome, Refusal};
-use strandline_types::{Caller, Seq, TopicId, TopicPartition, limits};
+use strandline_types::{Caller, TopicId, TopicPartition, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::offset_commit::{
     OffsetCommitRequestTopic, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -37,7 +37,7 @@ impl Groups {
         }
         let places: Vec<TopicPartition> = answer.offsets.iter().map(|(place, _)| *place).collect();
         let offsets = std::mem::take(&mut answer.offsets).into_iter().map(|(_, offset)| offset).collect();
-        match shared.commit_offsets(caller.connected_at, version, &request, offsets).await {
+        match shared.commit_offsets(caller, version, &request, offsets).await {
             Ok(unknown) => {
                 answer.settle(&places, |place| if unknown.contains(place) { unknown_topic(version) } else { ErrorCode::None })
             }
@@ -106,7 +106,7 @@ impl Shared {
     /// Commits; gives back the partitions that had gone by then.
     async fn commit_offsets(
         &self,
-        connected_at: Seq,
+        caller: &Caller,
         version: i16,
         request: &OffsetCommitRequest,
         offsets: Vec<CommittedOffset>,
@@ -135,24 +135,25 @@ impl Shared {
             };
             let now = self.now();
             let checked = held.contents.loaded.as_mut().map(|loaded| {
-                self.demand_sent_since(loaded, connected_at, generation)?;
+                self.demand_sent_since(loaded, caller, generation)?;
                 let instance = request.group_instance_id.as_deref();
-                Ok::<_, OldConnection>((loaded.claim, loaded.group.check_commit(now, &request.member_id, instance, generation)))
+                let allowed = loaded.group.check_commit(now, &request.member_id, instance, generation);
+                Ok::<_, OldConnection>((loaded.claim, allowed, loaded.group.commit_begins(&request.member_id)))
             });
+            let _committing = self.commit_begins(&request.group_id);
             self.finish(&mut held);
             drop(held);
-            match checked.transpose()? {
-                None => return Err(ErrorCode::CoordinatorNotAvailable.into()),
-                Some((_, Err(ErrorCode::RebalanceInProgress))) => return Err(ErrorCode::RebalanceInProgress.into()),
-                Some((_, Err(no))) => return Err(self.confirm_no(&request.group_id, no).await.into()),
-                Some((claim, Ok(assigns_itself))) => {
-                    command.claim = claim.0;
-                    if assigns_itself {
-                        command.generation = -1;
-                        command.member_id.clear();
-                        command.group_instance_id = None;
-                    }
+            let (claim, allowed, _in_flight) = checked.transpose()?.ok_or(ErrorCode::CoordinatorNotAvailable)?;
+            command.claim = claim.0;
+            match allowed {
+                Err(ErrorCode::RebalanceInProgress) => return Err(ErrorCode::RebalanceInProgress.into()),
+                Err(no) => return Err(self.confirm_no(&request.group_id, no).await.into()),
+                Ok(assigns_itself) if assigns_itself => {
+                    command.generation = -1;
+                    command.member_id.clear();
+                    command.group_instance_id = None;
                 }
+                Ok(_) => {}
             }
             match self.submit(command.clone()).await? {
                 Outcome::Offsets { unknown } => {

@@ -7,7 +7,7 @@ use crate::old_connection::{NO_GENERATION, NotDone, OldConnection};
 use std::collections::BTreeMap;
 use strandline_commands::{DeleteOffsets, GroupPartition};
 use strandline_index::Outcome;
-use strandline_types::{Caller, Seq, TopicId};
+use strandline_types::{Caller, TopicId};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::offset_delete::{
     OffsetDeleteRequestTopic, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
@@ -25,7 +25,7 @@ impl Groups {
         _: i16,
         request: OffsetDeleteRequest,
     ) -> Result<OffsetDeleteResponse, OldConnection> {
-        match self.shared.delete_offsets(caller.connected_at, &request).await {
+        match self.shared.delete_offsets(caller, &request).await {
             Ok(topics) => Ok(OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() }),
             Err(NotDone::Code(error)) => Ok(OffsetDeleteResponse { error_code: error.code(), ..OffsetDeleteResponse::default() }),
             Err(NotDone::OldConnection) => Err(OldConnection),
@@ -36,7 +36,7 @@ impl Groups {
 impl Shared {
     async fn delete_offsets(
         &self,
-        connected_at: Seq,
+        caller: &Caller,
         request: &OffsetDeleteRequest,
     ) -> Result<Vec<OffsetDeleteResponseTopic>, NotDone> {
         if request.group_id.is_empty() {
@@ -47,7 +47,7 @@ impl Shared {
         let known = self.known_partitions(&request.topics);
         let used = self.find_to_use(&request.group_id).await?;
         let Some(loaded) = &used.held.contents.loaded else { return Err(ErrorCode::CoordinatorNotAvailable.into()) };
-        self.demand_sent_since(loaded, connected_at, NO_GENERATION)?;
+        self.demand_sent_since(loaded, caller, NO_GENERATION)?;
         let (claim, has_members) = (loaded.claim.0, loaded.group.state() != State::Empty);
         if has_members && !loaded.group.uses_consumer_protocol() {
             drop(used);

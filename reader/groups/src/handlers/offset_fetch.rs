@@ -16,11 +16,12 @@ impl Groups {
     /// `require_stable` asks for nothing more.
     pub async fn offset_fetch(&self, _: &Caller, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
         let barrier = self.shared.barrier().await;
+        let mut answered = Answered::new();
         if version >= 8 {
             // All offsets of a group once: a small request cannot have them answered a thousand times.
             let mut seen = BTreeSet::new();
             let once = request.groups.into_iter().filter(|group| group.topics.is_some() || seen.insert(group.group_id.clone()));
-            let groups = once.map(|group| self.shared.fetch_offsets(version, group, barrier));
+            let groups = once.map(|group| self.shared.fetch_offsets(version, group, barrier, &mut answered));
             return OffsetFetchResponse { groups: groups.collect(), ..OffsetFetchResponse::default() };
         }
         let topics = request.topics.map(|topics| {
@@ -33,9 +34,13 @@ impl Groups {
         });
         let asked = topics.clone().unwrap_or_default();
         let group = OffsetFetchRequestGroup { group_id: request.group_id, topics, ..OffsetFetchRequestGroup::default() };
-        before_version_8(version, &asked, self.shared.fetch_offsets(version, group, barrier))
+        before_version_8(version, &asked, self.shared.fetch_offsets(version, group, barrier, &mut answered))
     }
 }
+
+/// The partitions of groups that a request has been answered: each is answered once, or a small request would have what was committed with a
+/// partition answered a thousand times.
+type Answered = BTreeMap<(String, String, TopicId), BTreeSet<i32>>;
 
 impl Shared {
     fn fetch_offsets(
@@ -43,6 +48,7 @@ impl Shared {
         version: i16,
         asked: OffsetFetchRequestGroup,
         barrier: Result<(), ErrorCode>,
+        answered: &mut Answered,
     ) -> OffsetFetchResponseGroup {
         let OffsetFetchRequestGroup { group_id, topics, .. } = asked;
         // Older clients take any code but these two for a bug.
@@ -54,7 +60,14 @@ impl Shared {
         let index = self.cell.view();
         let group = index.groups.get(&group_id).map(AsRef::as_ref);
         let topics = match topics {
-            Some(topics) => topics.into_iter().map(|topic| offsets_of(&index, version, group, topic)).collect(),
+            Some(topics) => {
+                let once = topics.into_iter().map(|mut topic| {
+                    let answered = answered.entry((group_id.clone(), topic.name.clone(), topic.topic_id)).or_default();
+                    topic.partition_indexes.retain(|partition| answered.insert(*partition));
+                    offsets_of(&index, version, group, topic)
+                });
+                once.collect()
+            }
             None => group.map(|group| all_offsets(&index, group)).unwrap_or_default(),
         };
         OffsetFetchResponseGroup { group_id, topics, ..OffsetFetchResponseGroup::default() }

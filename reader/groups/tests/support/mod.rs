@@ -11,7 +11,7 @@ use strandline_commit_log::{CommitLog, MemoryCommitLog};
 use strandline_groups::{Groups, GroupsOptions};
 use strandline_index::{Index, Outcome};
 use strandline_runtime::Runtime;
-use strandline_types::{Caller, Seq, TopicId};
+use strandline_types::{Caller, Gone, Seq, TopicId};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::join_group::JoinGroupRequestProtocol;
 use strandline_wire::messages::leave_group::MemberIdentity;
@@ -117,7 +117,7 @@ impl World {
 
 /// Over a connection that has only now begun.
 pub fn caller() -> Caller {
-    Caller::anonymous(Some("client".to_owned()), "/127.0.0.1".to_owned(), Seq(u64::MAX))
+    Caller::anonymous(Some("client".to_owned()), "/127.0.0.1".to_owned(), Seq(u64::MAX), Gone::default())
 }
 
 pub fn code(code: i16) -> ErrorCode {
