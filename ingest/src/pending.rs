@@ -1,9 +1,10 @@
 //! The answer to a Produce request, before its outcomes are known.
 
 use crate::connection::Unanswered;
-use crate::door::Place;
+use crate::door::{Place, Taken};
 use crate::failure::Failure;
 use crate::instruments::Instruments;
+use crate::refused::{Refused, Sequence};
 use crate::sequences::OnItsWay;
 use crate::throttle::InFlightBytes;
 use std::sync::Arc;
@@ -30,14 +31,27 @@ pub struct ProduceAnswer {
 /// Batches whose outcome comes with one submission, one command each.
 pub(crate) struct Committing {
     pub(crate) reply: oneshot::Receiver<Result<Submitted, SubmitError>>,
-    pub(crate) batches: Vec<(Place, bool)>,
+    pub(crate) batches: Vec<Sent>,
+}
+
+/// A batch that was put on its way.
+pub(crate) struct Sent {
+    pub(crate) place: Place,
+    pub(crate) log_append_time: bool,
+    pub(crate) sequence: Option<Sequence>,
+}
+
+impl Sent {
+    pub(crate) fn of(taken: &Taken) -> Self {
+        let sequence = Sequence::of_batch(&taken.batch);
+        Self { place: taken.place, log_append_time: taken.log_append_time(), sequence }
+    }
 }
 
 /// A batch on its way through a buffer.
 pub(crate) struct Buffered {
     pub(crate) reply: oneshot::Receiver<Result<BatchOutcome, Failure>>,
-    pub(crate) place: Place,
-    pub(crate) log_append_time: bool,
+    pub(crate) sent: Sent,
 }
 
 /// A Produce request that was taken in. Dropping it takes nothing back.
@@ -56,6 +70,7 @@ pub struct PendingProduce {
     pub(crate) in_flight: Vec<InFlightBytes>,
     pub(crate) unanswered: Option<Unanswered>,
     pub(crate) on_their_way: Vec<OnItsWay>,
+    pub(crate) refused: Arc<Refused>,
 }
 
 /// An answer that has a place for every partition of the request, none of them filled.
@@ -100,6 +115,19 @@ pub(crate) fn fail_all(response: &mut ProduceResponse, failure: &Failure) {
 }
 
 impl PendingProduce {
+    /// Fails a batch; what its producer sent behind it does not overtake it.
+    pub(crate) fn refuse(&mut self, place: Place, sequence: Option<Sequence>, failure: &Failure) {
+        fail(&mut self.response, place, failure);
+        let topic = self.response.responses.get(place.0);
+        let named = topic.and_then(|topic| {
+            let partition = topic.partition_responses.get(place.1)?;
+            Some((topic.topic_id, topic.name.clone(), partition.index))
+        });
+        if let (Some(named), Some(sequence)) = (named, sequence) {
+            self.refused.note(named, sequence, failure);
+        }
+    }
+
     /// As asked for: -1, 0 or 1, or something else that was refused.
     pub fn acks(&self) -> i16 {
         self.acks
@@ -110,26 +138,33 @@ impl PendingProduce {
     /// cell's driver it hears so only once the disk has answered that.
     pub async fn answer(mut self) -> ProduceAnswer {
         for committing in std::mem::take(&mut self.committing) {
-            let result = match self.in_time(committing.reply).await {
-                Some(Ok(submitted)) => Ok(submitted.outcomes),
-                Some(Err(error)) => Err(Failure::of_submit(&error)),
-                None => Err(Failure::in_doubt()),
-            };
-            match result {
-                Ok(outcomes) => {
-                    let mut outcomes = outcomes.into_iter();
-                    for (place, log_append_time) in committing.batches {
-                        self.fill(place, log_append_time, batch_outcome(outcomes.next()));
+            match self.in_time(committing.reply).await {
+                Some(Ok(submitted)) => {
+                    let mut outcomes = submitted.outcomes.into_iter();
+                    for sent in committing.batches {
+                        self.fill(&sent, batch_outcome(outcomes.next()));
                     }
                 }
-                Err(failure) => committing.batches.iter().for_each(|(place, _)| fail(&mut self.response, *place, &failure)),
+                // Surely not committed.
+                Some(Err(error @ (SubmitError::Full { .. } | SubmitError::QueueFull))) => {
+                    let failure = Failure::of_submit(&error);
+                    committing.batches.iter().for_each(|sent| self.refuse(sent.place, sent.sequence, &failure));
+                }
+                Some(Err(error)) => {
+                    let failure = Failure::of_submit(&error);
+                    committing.batches.iter().for_each(|sent| fail(&mut self.response, sent.place, &failure));
+                }
+                None => {
+                    let failure = Failure::in_doubt();
+                    committing.batches.iter().for_each(|sent| fail(&mut self.response, sent.place, &failure));
+                }
             }
         }
         for buffered in std::mem::take(&mut self.buffered) {
             match self.in_time(buffered.reply).await {
-                Some(Ok(outcome)) => self.fill(buffered.place, buffered.log_append_time, outcome),
-                Some(Err(failure)) => fail(&mut self.response, buffered.place, &failure),
-                None => fail(&mut self.response, buffered.place, &Failure::in_doubt()),
+                Some(Ok(outcome)) => self.fill(&buffered.sent, outcome),
+                Some(Err(failure)) => self.refuse(buffered.sent.place, buffered.sent.sequence, &failure),
+                None => fail(&mut self.response, buffered.sent.place, &Failure::in_doubt()),
             }
         }
         self.in_flight.clear();
@@ -147,16 +182,18 @@ impl PendingProduce {
         tokio::time::timeout(left, reply).await.ok()?.ok()
     }
 
-    fn fill(&mut self, place: Place, log_append_time: bool, outcome: BatchOutcome) {
+    fn fill(&mut self, sent: &Sent, outcome: BatchOutcome) {
         let (base_offset, append_time_ms, log_start) = match outcome {
             // A duplicate is told where it is, without an error: to the client it is the same as the first time.
             BatchOutcome::Appended { base_offset, append_time_ms, log_start }
             | BatchOutcome::Duplicate { base_offset, append_time_ms, log_start } => (base_offset, append_time_ms, log_start),
-            BatchOutcome::Refused(refusal) => return fail(&mut self.response, place, &Failure::of_refusal(&refusal, self.by_id)),
+            BatchOutcome::Refused(refusal) => {
+                return self.refuse(sent.place, sent.sequence, &Failure::of_refusal(&refusal, self.by_id));
+            }
         };
-        if let Some(partition) = slot(&mut self.response, place) {
+        if let Some(partition) = slot(&mut self.response, sent.place) {
             partition.base_offset = base_offset;
-            partition.log_append_time_ms = if log_append_time { append_time_ms } else { -1 };
+            partition.log_append_time_ms = if sent.log_append_time { append_time_ms } else { -1 };
             partition.log_start_offset = log_start;
         }
     }

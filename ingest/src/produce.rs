@@ -7,7 +7,8 @@ use crate::door::{Offered, Taken, rules};
 use crate::failure::Failure;
 use crate::instruments::Instruments;
 use crate::options::IngestOptions;
-use crate::pending::{Committing, PendingProduce, fail, fail_all, skeleton};
+use crate::pending::{Committing, PendingProduce, Sent, fail_all, skeleton};
+use crate::refused::{Refused, Sequence};
 use crate::resolve::{TOPIC_IDS_SINCE, View, resolve};
 use crate::sequences::Sequences;
 use crate::throttle::{InFlight, throttle_time_ms};
@@ -20,7 +21,7 @@ use strandline_cache::Cache;
 use strandline_cell::{Cell, Submission};
 use strandline_commands::Produce;
 use strandline_object_store::Objects;
-use strandline_types::{Caller, limits};
+use strandline_types::{Caller, ProducerId, TopicId, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::produce::{ProduceRequest, TopicProduceData};
 
@@ -84,7 +85,7 @@ impl Ingest {
     /// [`limits::REQUEST_WAIT`]. Every error is in the answer.
     pub async fn accept(&self, caller: &Caller, version: i16, request: ProduceRequest) -> PendingProduce {
         // What the records are slices of is not known.
-        self.take_in(caller, version, request, usize::MAX, false).await
+        self.take_in(caller, version, request, usize::MAX, false, &Arc::default()).await
     }
 
     /// Flushes what is buffered and waits until it is committed; nothing to do where batches ride inline. Call it once no
@@ -102,17 +103,20 @@ impl Ingest {
         request: ProduceRequest,
         held_bytes: usize,
         urgent: bool,
+        refused: &Arc<Refused>,
     ) -> PendingProduce {
         self.0.instruments.requests.increment(1);
-        let mut pending = self.pending(version, &request, held_bytes);
+        let mut pending = self.pending(version, &request, held_bytes, refused.clone());
         if let Some(failure) = self.refuse(caller, &request) {
             fail_all(&mut pending.response, &failure);
+            refused.note_all(&request, &failure);
             return pending;
         }
         let view = match self.resolve(version, &request.topic_data).await {
             Ok(view) => view,
             Err(failure) => {
                 fail_all(&mut pending.response, &failure);
+                refused.note_all(&request, &failure);
                 return pending;
             }
         };
@@ -139,7 +143,7 @@ impl Ingest {
         }
     }
 
-    fn pending(&self, version: i16, request: &ProduceRequest, held_bytes: usize) -> PendingProduce {
+    fn pending(&self, version: i16, request: &ProduceRequest, held_bytes: usize, refused: Arc<Refused>) -> PendingProduce {
         let clock = self.0.cell.runtime().clock.clone();
         let started = clock.monotonic();
         let asked = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
@@ -160,6 +164,7 @@ impl Ingest {
             in_flight: Vec::new(),
             unanswered: None,
             on_their_way: Vec::new(),
+            refused,
         }
     }
 
@@ -205,6 +210,15 @@ impl Ingest {
             let rules = topic.map(|topic| rules(&topic, version, now_ms));
             for (partition_at, partition) in data.partition_data.into_iter().enumerate() {
                 let place = (topic_at, partition_at);
+                let sequence = partition.records.as_deref().and_then(Sequence::of);
+                let named = (data.topic_id, data.name.as_str(), partition.index);
+                let knows = |producer: ProducerId| topic.is_some_and(|topic| self.knows(topic.id, partition.index, producer));
+                if let Some(sequence) = sequence
+                    && let Err(failure) = pending.refused.demand_in_order(named, sequence, knows)
+                {
+                    pending.refuse(place, None, &failure);
+                    continue;
+                }
                 let result = match (topic, &rules) {
                     (Some(topic), Some(rules)) if (0..topic.partitions).contains(&partition.index) => {
                         match Offered::new(place, *topic, partition.index, partition.records) {
@@ -218,7 +232,7 @@ impl Ingest {
                 let checked = match result {
                     Ok(checked) => checked,
                     Err(failure) => {
-                        fail(&mut pending.response, place, &failure);
+                        pending.refuse(place, sequence, &failure);
                         continue;
                     }
                 };
@@ -239,6 +253,12 @@ impl Ingest {
         self.send(all, view, urgent, pending).await;
     }
 
+    /// Whether the partition remembers something of the producer, as far as this node has folded.
+    fn knows(&self, topic_id: TopicId, partition: i32, producer: ProducerId) -> bool {
+        let view = self.0.cell.view();
+        view.partition(topic_id, partition).is_some_and(|partition| partition.producers.contains_key(&producer))
+    }
+
     /// Inline, as slices of the frame. The cell's driver makes groups of what comes together.
     async fn enqueue(&self, mut taken: Vec<Taken>, pending: &mut PendingProduce) {
         copy_out_of_large_frame(&mut taken, pending.held_bytes);
@@ -257,7 +277,7 @@ impl Ingest {
                 self.put_one(taken, pending).await;
                 continue;
             }
-            batches.push((taken.place, taken.log_append_time()));
+            batches.push(Sent::of(&taken));
             submission.commands.push(
                 Produce {
                     topic_id: taken.partition.topic_id.0.to_vec(),
@@ -276,12 +296,12 @@ impl Ingest {
         }
     }
 
-    async fn submit(&self, submission: Submission, batches: Vec<((usize, usize), bool)>, pending: &mut PendingProduce) {
+    async fn submit(&self, submission: Submission, batches: Vec<Sent>, pending: &mut PendingProduce) {
         match self.0.cell.enqueue_until(submission, pending.started + limits::REQUEST_WAIT).await {
             Ok(reply) => pending.committing.push(Committing { reply, batches }),
             Err(error) => {
                 let failure = Failure::of_submit(&error);
-                batches.iter().for_each(|(place, _)| fail(&mut pending.response, *place, &failure));
+                batches.iter().for_each(|sent| pending.refuse(sent.place, sent.sequence, &failure));
             }
         }
     }
@@ -289,13 +309,13 @@ impl Ingest {
     /// A batch that is larger than an entry's payload may be gets a WAL segment of its own. Done while the connection waits,
     /// so that nothing of it overtakes.
     async fn put_one(&self, taken: Taken, pending: &mut PendingProduce) {
-        let (place, log_append_time) = (taken.place, taken.log_append_time());
+        let sent = Sent::of(&taken);
         match one_segment(&self.0.cell, &self.0.objects, taken).await {
             Ok((submission, path, chunks)) => {
-                self.submit(submission, vec![(place, log_append_time)], pending).await;
+                self.submit(submission, vec![sent], pending).await;
                 keep(self.0.cache.as_ref(), &path, &chunks);
             }
-            Err(failure) => fail(&mut pending.response, place, &failure),
+            Err(failure) => pending.refuse(sent.place, sent.sequence, &failure),
         }
     }
 }

@@ -46,7 +46,7 @@ fn after(batch: &Batch) -> i32 {
 }
 
 /// Whether `sequence` lies ahead of `expected`, on the circle of 2^31 sequences.
-fn is_ahead(sequence: i32, expected: i32) -> bool {
+pub(crate) fn is_ahead(sequence: i32, expected: i32) -> bool {
     let distance = sequence.wrapping_sub(expected) & i32::MAX;
     distance != 0 && distance < 1 << 30
 }

@@ -293,6 +293,40 @@ async fn a_full_log_is_a_storage_error_until_there_is_room_again() {
     assert_eq!(node.values(id, 0).await.len(), 2);
 }
 
+/// The partition knows nothing of the producer: whatever it sends is taken to begin there.
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_behind_a_refused_batch_is_taken_once_that_has_come_again() {
+    let node = Node::embedded().await;
+    let id = node.topic("a", 1, &[]).await;
+    let connection = connection(&node);
+    let sent = async |sequence, values: &[&str]| {
+        let request = request(&[("a", 0, idempotent(7, 0, sequence, values))]);
+        connection.accept(&caller(), 9, request, usize::MAX).await
+    };
+    let code = async |sequence, values: &[&str]| error(&sent(sequence, values).await.answer().await.response, 0, 0);
+    node.log.faults().set_full(true);
+    assert_eq!(code(0, &["1", "2"]).await, ErrorCode::KafkaStorageError);
+    assert_eq!(code(0, &["1", "2"]).await, ErrorCode::KafkaStorageError, "refused at the door");
+    node.log.faults().set_full(false);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(code(2, &["3"]).await, ErrorCode::KafkaStorageError);
+    // Both are on their way when the first is refused.
+    node.log.faults().set_delays(Delays { before_append: Delay::always(Duration::from_millis(50)), ..Delays::default() });
+    node.log.faults().on_append(1, AppendFault::Full);
+    let first = sent(0, &["1", "2"]).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let second = sent(2, &["3"]).await;
+    for pending in [first, second] {
+        assert_eq!(error(&pending.answer().await.response, 0, 0), ErrorCode::KafkaStorageError);
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(code(2, &["3"]).await, ErrorCode::KafkaStorageError);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((code(0, &["1", "2"]).await, code(2, &["3"]).await), (ErrorCode::None, ErrorCode::None));
+    let values: Vec<String> = node.values(id, 0).await.into_iter().map(|(_, value)| value).collect();
+    assert_eq!(values, ["1", "2", "3"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_larger_than_an_entry_is_split_and_a_batch_larger_than_one_goes_by_an_object() {
     let node = Node::embedded().await;

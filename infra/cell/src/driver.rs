@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use strandline_commands::{Commit, CreateCell, EntryBody, Join, Leave, encode};
+use strandline_commands::{Command, CommandKind, Commit, CreateCell, EntryBody, Join, Leave, encode};
 use strandline_commit_log::{AppendError, CommitLog, Entry, Payload, ReadError, Row, Tail};
 use strandline_index::{FoldError, Index};
 use strandline_runtime::Runtime;
@@ -311,6 +311,22 @@ impl Driver {
         }
     }
 
+    /// What waits behind batches that are refused must not overtake them: a producer of which its partition knows nothing yet would be told that
+    /// the later ones are there, and never be rid of the earlier.
+    fn refuse_queued_batches(&mut self, error: &SubmitError) {
+        while let Ok(request) = self.requests.try_recv() {
+            self.take(request);
+        }
+        for queued in std::mem::take(&mut self.queue) {
+            let is_produce = |command: &Command| matches!(command.kind, Some(CommandKind::Produce(_)));
+            if queued.submission.commands.iter().any(is_produce) {
+                let _ = queued.reply.send(Err(error.clone()));
+            } else {
+                self.queue.push_back(queued);
+            }
+        }
+    }
+
     /// Gets a commit folded, or surely not. There is one at a time, and its n is used once.
     async fn commit(&mut self, packed: Packed) -> Result<(), Halt> {
         let began = self.shared.runtime.clock.monotonic();
@@ -379,6 +395,7 @@ impl Driver {
                     self.shared.no_room.store(true, Ordering::Relaxed);
                     let error = SubmitError::Full { reason };
                     let packed = self.unresolved.take().unwrap_or_default();
+                    self.refuse_queued_batches(&error);
                     let kept = packed.without_payload(&error);
                     if kept.waiters.is_empty() && kept.commands.is_empty() {
                         // Surely not written anywhere: the n is free again.
@@ -396,8 +413,10 @@ impl Driver {
                 Err(AppendError::Unavailable { reason }) => {
                     tracing::warn!(%at, reason, "the commit log is not available");
                     if self.shared.runtime.clock.monotonic().saturating_sub(began) > limits::REQUEST_WAIT {
+                        let error = SubmitError::Full { reason };
+                        self.refuse_queued_batches(&error);
                         if let Some(packed) = self.unresolved.take() {
-                            packed.fail(&SubmitError::Full { reason });
+                            packed.fail(&error);
                         }
                         self.n -= 1;
                         return Ok(());

@@ -13,7 +13,8 @@ mod segment;
 use crate::door::Taken;
 use crate::failure::Failure;
 use crate::options::IngestOptions;
-use crate::pending::{Buffered, PendingProduce, fail};
+use crate::pending::{Buffered, PendingProduce, Sent};
+use crate::refused::Sequence;
 use intake::{CLASSES, Intake};
 use item::Room;
 use pipeline::Pipeline;
@@ -85,11 +86,11 @@ impl Buffers {
                 share = self.room.take_until(bytes, &*pending.clock, pending.started + limits::REQUEST_WAIT).await;
             }
             let Some(share) = share else {
-                fail(&mut pending.response, taken.place, &Failure::queue_full());
+                pending.refuse(taken.place, Sequence::of_batch(&taken.batch), &Failure::queue_full());
                 continue;
             };
             let (reply, receiver) = oneshot::channel();
-            pending.buffered.push(Buffered { reply: receiver, place: taken.place, log_append_time: taken.log_append_time() });
+            pending.buffered.push(Buffered { reply: receiver, sent: Sent::of(&taken) });
             entries.push((taken, reply, share));
         }
         self.intake.push(entries, urgent);
