@@ -62,6 +62,7 @@ impl History {
             .chunks(partition)
             .filter(|map| (map.start <= offset || !holds(Rule::C6)) && offset < map.end && segment.end <= map.end);
         let map = map.ok_or_else(|| {
+            self.footers.forget(&segment.path);
             let reason = format!("its footer does not cover offsets {offset} to {} of partition {partition}", segment.end);
             SourceError::damaged(&segment.path, reason)
         })?;
@@ -79,7 +80,7 @@ impl History {
         let missing = || SourceError::damaged(path, "its digest runs changed while it was read");
         let plan = opened.footer.plan(partition, chunk.start, limits::HISTORY_CHUNK_BYTES as u64).ok_or_else(missing)?;
         let spans = opened.footer.spans(&plan, span_bytes(&opened.footer), SPAN_GAP_BYTES);
-        let fetched = self.pages.fetch_spans(path, size, spans).await?;
+        let fetched = self.pages.fetch_spans(path, size, spans.clone()).await?;
         let work = move || {
             let mut rebuilder = Rebuilder::new(chunk.start, plan.record_bytes());
             let mut failed = None;
@@ -103,7 +104,10 @@ impl History {
         };
         let rebuilt =
             self.spawner.blocking("rebuild batches", work).await.map_err(|error| SourceError::of_blocking(path, &error))?;
-        rebuilt.map_err(|error| self.distrust(path, &error))
+        rebuilt.map_err(|error| {
+            self.pages.forget_spans(path, &spans);
+            self.distrust(path, &error)
+        })
     }
 
     /// The first record at or after `offset` whose timestamp is at least `target_ms`: its offset and timestamp.
@@ -119,14 +123,18 @@ impl History {
         let Some(plan) = plan_timestamp(&opened.footer, partition, offset, target_ms) else {
             return Ok(None);
         };
-        let fetched = self.pages.fetch(path, segment.size, plan.ranges()).await?;
+        let ranges = plan.ranges().to_vec();
+        let fetched = self.pages.fetch(path, segment.size, &ranges).await?;
         let work = move || read_timestamp(&opened.footer, &plan, &fetched);
         let found =
             self.spawner.blocking("find timestamp", work).await.map_err(|error| SourceError::of_blocking(path, &error))?;
-        found.map_err(|error| self.distrust(path, &RebuildError::Read(error)))
+        found.map_err(|error| {
+            self.pages.forget(path, &ranges);
+            self.distrust(path, &RebuildError::Read(error))
+        })
     }
 
-    /// A damaged file: what is kept of it goes, so that a repaired one would be read anew.
+    /// A damaged file: its footer goes, too, so that a repaired one is read anew.
     fn distrust(&self, path: &str, error: &RebuildError) -> SourceError {
         self.footers.forget(path);
         SourceError::damaged(path, error)

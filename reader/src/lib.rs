@@ -8,7 +8,7 @@
 //! - tell a client 'no', 'end' or 'last' from a view that is older than its request: such answers wait for a barrier;
 //! - take a missing object for an end: it means that the view is old; if the new view names it too, it is a storage error
 //!   with an alarm, never OFFSET_OUT_OF_RANGE and never an empty answer;
-//! - hold bytes without a bound: answers, sessions, footers and read-ahead each have theirs in `limits` (I11).
+//! - hold bytes without a bound: answers, sessions, footers, read-ahead and searches for times each have theirs in `limits` (I11).
 
 mod answer;
 mod chunks;
@@ -29,6 +29,7 @@ mod rebuild;
 mod resolve;
 mod room;
 mod rope;
+mod search_room;
 mod serve;
 mod session;
 mod timestamps;

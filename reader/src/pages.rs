@@ -55,6 +55,18 @@ impl Pages {
         Ok(Fetched::new(size, pieces))
     }
 
+    /// Lets these ranges of a file go: they are damaged.
+    pub(crate) fn forget(&self, path: &str, ranges: &[Range<u64>]) {
+        let name: Arc<str> = path.into();
+        ranges.iter().for_each(|range| self.blocks.forget_range(&name, range.clone()));
+    }
+
+    /// The same for spans.
+    pub(crate) fn forget_spans(&self, path: &str, spans: &[Range<u64>]) {
+        let name: Arc<str> = path.into();
+        spans.iter().for_each(|span| self.blocks.forget_span(&name, span.clone()));
+    }
+
     /// The rebuilt chunk of that name, built if it is not in the cache.
     pub(crate) async fn chunk(
         &self,

@@ -7,6 +7,7 @@ use crate::history::History;
 use crate::pages::Pages;
 use crate::plan::{Isolation, NoPlan, Plan, plan};
 use crate::room::AnswerRoom;
+use crate::search_room::SearchRoom;
 use crate::session::{ConnectionId, SessionCache};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,9 @@ pub struct ReaderOptions {
     pub footer_bytes: usize,
     /// Chunks that are rebuilt ahead of their readers at once; 0 turns it off.
     pub read_ahead: usize,
+    /// Bytes of extents that are looked into for times at once, each with what may come out of one of its compressed batches. One that
+    /// takes more is looked into alone.
+    pub time_search_bytes: usize,
 }
 
 impl Default for ReaderOptions {
@@ -48,6 +52,7 @@ impl Default for ReaderOptions {
             session_bytes: limits::FETCH_SESSION_BYTES,
             footer_bytes: limits::FOOTER_CACHE_BYTES,
             read_ahead: limits::READ_AHEAD,
+            time_search_bytes: limits::TIME_SEARCH_BYTES,
         }
     }
 }
@@ -69,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) answers: AnswerRoom,
     pub(crate) reports: Reports,
     pub(crate) read_ahead: Arc<Semaphore>,
+    /// Room for extents that are looked into for times.
+    pub(crate) time_searches: SearchRoom,
 }
 
 impl Reader {
@@ -82,8 +89,20 @@ impl Reader {
         let answers = AnswerRoom::new(options.answers_bytes);
         let reports = Reports::new(cell.runtime().clock.clone());
         let read_ahead = Arc::new(Semaphore::new(options.read_ahead));
+        let time_searches = SearchRoom::new(options.time_search_bytes);
         Self {
-            shared: Arc::new(Shared { options, cell, extents, history, segment_index, sessions, answers, reports, read_ahead }),
+            shared: Arc::new(Shared {
+                options,
+                cell,
+                extents,
+                history,
+                segment_index,
+                sessions,
+                answers,
+                reports,
+                read_ahead,
+                time_searches,
+            }),
         }
     }
 

@@ -7,9 +7,10 @@ use crate::serve::segment_of;
 use bytes::Bytes;
 use std::ops::{ControlFlow, Range};
 use strandline_index::{Extent, Partition, Topic};
+use strandline_runtime::Held;
 use strandline_types::{TopicPartition, limits};
 use strandline_wire::ErrorCode;
-use strandline_wire::records::{BatchError, BatchPlace, RecordScratch, for_each_record, split_batches};
+use strandline_wire::records::{BatchError, BatchHeader, BatchPlace, Compression, RecordScratch, for_each_record, split_batches};
 
 /// Rows of the segment index that are looked at together.
 const SCAN_ROWS: usize = 256;
@@ -227,11 +228,36 @@ impl Shared {
             // All records of an extent have one append time, and what was produced has no gaps.
             return Ok(Some((range.start, extent.ingest_ms)));
         }
-        let bytes = self.extents.bytes(&extent).await?;
-        let work = move || search_batches(bytes, extent.start, &range, wanted);
+        let (bytes, room) = self.bytes_to_search(&extent).await?;
+        let work = move || {
+            // Held by the work, also when nobody waits for it any more.
+            let _room = room;
+            search_batches(bytes, extent.start, &range, wanted)
+        };
         let found = self.cell.runtime().spawner.blocking("search timestamps", work).await;
         let found = found.map_err(|error| SourceError::of_blocking("an extent", &error))?;
         found.map_err(|error| SourceError::of_batch("an extent", &error))
+    }
+
+    /// The bytes of an extent, with room for them and for what comes out of one of its batches, which are looked into one by one.
+    async fn bytes_to_search(&self, extent: &Extent) -> Result<(Bytes, Held), SourceError> {
+        let no_room = || {
+            let reason = "others were looked into all the time".to_owned();
+            SourceError::Unavailable { object: "an extent".to_owned(), reason }
+        };
+        let length = usize::try_from(extent.length).unwrap_or(usize::MAX);
+        let mut room = self.time_searches.take(length).await.ok_or_else(no_room)?;
+        let bytes = self.extents.bytes(extent).await?;
+        // Whether more comes out of them shows only now. Were the most taken before, an extent that is slow to read would keep all others
+        // waiting.
+        let decompresses = is_compressed(&bytes).map_err(|error| SourceError::of_batch("an extent", &error))?;
+        let most = length.saturating_add(limits::DECOMPRESSED_BATCH_BYTES);
+        if !decompresses || self.time_searches.grow(&mut room, most) {
+            return Ok((bytes, room));
+        }
+        drop((bytes, room));
+        let room = self.time_searches.take(most).await.ok_or_else(no_room)?;
+        Ok((self.extents.bytes(extent).await?, room))
     }
 }
 
@@ -279,6 +305,19 @@ fn largest_hot<'a>(extents: impl Iterator<Item = &'a Extent>, range: &Range<i64>
         }
     }
     Next::Hot(best, partial)
+}
+
+/// Whether more may come out of one of these batches than it has.
+fn is_compressed(batches: &[u8]) -> Result<bool, BatchError> {
+    let mut rest = batches;
+    while !rest.is_empty() {
+        let (header, length) = BatchHeader::parse_whole(rest)?;
+        if header.compression()? != Compression::None {
+            return Ok(true);
+        }
+        rest = &rest[length..];
+    }
+    Ok(false)
 }
 
 fn search_batches(bytes: Bytes, start: i64, range: &Range<i64>, wanted: Wanted) -> Result<Found, BatchError> {

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use strandline_bronze::SegmentFooter;
+use strandline_cache::Cache;
 use strandline_commands::DeleteTopic;
 use strandline_object_store::{Effect, Fault, FaultPlan, Faults, InMemory, Objects, Operation, Purpose, RetryPolicy};
-use strandline_reader::ReaderOptions;
+use strandline_reader::{Reader, ReaderOptions};
 use strandline_segment_index::SegmentIndex;
 use strandline_types::{TopicId, TopicPartition};
 use strandline_wire::ErrorCode;
@@ -181,6 +183,34 @@ async fn lost_and_damaged_objects_are_storage_errors_and_never_an_end() {
     let reader = node.world.reader(&node.cell, ReaderOptions::default());
     let data = only(reader.fetch(&caller(), 12, request("t", 0, 0, 100), 1).await);
     assert_eq!(code(data.error_code), ErrorCode::KafkaStorageError);
+}
+
+/// What the cache has of it, by Fetch and by a search for a time, is not served again.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_file_that_is_put_back_is_read_anew() {
+    let mut node = Node::start(6).await;
+    let topic = node.topic(1, "t", 1, false).await;
+    let records = vec![Record::new(START_MS, &[7; 3_000]), Record::new(START_MS + 1, &[8; 3_000])];
+    node.produce(at(topic, 0), &[records], Home::Inline, Compression::None).await;
+    assert!(node.convert(topic, 1.0).await);
+    let path = node.cell.view().topics[&topic].fresh.values().next().unwrap().file.path.clone();
+    let whole = node.world.objects.get(Purpose::Fresh, &path).await.unwrap();
+    let footer = SegmentFooter::parse(&path, whole.len() as u64, &whole).unwrap();
+    let mut damaged = whole.to_vec();
+    for range in footer.plan(0, 0, u64::MAX).unwrap().ranges() {
+        damaged[range.start as usize..range.end as usize].iter_mut().for_each(|byte| *byte ^= 0x55);
+    }
+    for (bytes, wanted) in [(Bytes::from(damaged), ErrorCode::KafkaStorageError), (whole, ErrorCode::None)] {
+        node.world.objects.put_replace(Purpose::Fresh, &path, bytes).await.unwrap();
+        assert_eq!(code(node.fetch_one(at(topic, 0), 0, 100).await.error_code), wanted);
+        let partition = ListOffsetsPartition { timestamp: START_MS + 1, ..ListOffsetsPartition::default() };
+        let topics = vec![ListOffsetsTopic { name: "t".to_owned(), partitions: vec![partition] }];
+        let request = ListOffsetsRequest { topics, ..ListOffsetsRequest::default() };
+        let listed = node.reader.list_offsets(&caller(), 7, request).await;
+        assert_eq!(code(listed.topics[0].partitions[0].error_code), wanted);
+    }
+    node.check_from(at(topic, 0), 0, 100).await;
+    node.check_timestamps(at(topic, 0), &[START_MS + 1]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -512,4 +542,37 @@ async fn one_slow_file_keeps_no_other_search_waiting() {
     assert!(reads >= 20, "files were read: {reads}");
     let of_the_slow_one = Duration::from_secs(10 * reads.div_ceil(20));
     assert!(took <= of_the_slow_one, "{took:?} for {reads} reads");
+}
+
+#[tokio::test(start_paused = true)]
+async fn extents_are_searched_side_by_side_as_far_as_there_is_room_for_what_may_come_out_of_them() {
+    for (compression, one_by_one) in [(Compression::None, false), (Compression::Lz4, true)] {
+        let faults = FaultPlan::new();
+        let mut world = World::new(5);
+        let store = Faults::new(Arc::new(InMemory::new()), faults.clone(), &world.runtime);
+        world.objects = Objects::new(Arc::new(store), RetryPolicy::once(), &world.runtime);
+        let cell = world.node(9092, true, Duration::from_secs(1)).await;
+        // Room for all of them as they are, and nothing is cached.
+        let options = ReaderOptions { time_search_bytes: 2_000, ..ReaderOptions::default() };
+        let (objects, index) = (world.objects.clone(), world.segment_index.clone());
+        let reader = Reader::new(options, cell.clone(), objects, index, Cache::simple(0));
+        let mut node = Node { world, cell, reader, models: BTreeMap::new(), topics: BTreeMap::new() };
+        let topic = node.topic(1, "t", 8, false).await;
+        for partition in 0..8 {
+            node.produce(at(topic, partition), &one(b"value"), Home::Wal, compression).await;
+        }
+        faults.add(Fault::every(Operation::Get, Effect::Delay(Duration::from_secs(1))));
+        let partitions = (0..8).map(|partition_index| ListOffsetsPartition {
+            partition_index,
+            timestamp: START_MS,
+            ..ListOffsetsPartition::default()
+        });
+        let topics = vec![ListOffsetsTopic { name: "t".to_owned(), partitions: partitions.collect() }];
+        let request = ListOffsetsRequest { topics, ..ListOffsetsRequest::default() };
+        let began = node.world.runtime.clock.monotonic();
+        let response = node.reader.list_offsets(&caller(), 7, request).await;
+        let took = node.world.runtime.clock.monotonic() - began;
+        assert!(response.topics[0].partitions.iter().all(|found| (found.error_code, found.offset) == (0, 0)));
+        assert_eq!(took >= Duration::from_secs(8), one_by_one, "{took:?}");
+    }
 }

@@ -24,7 +24,7 @@ use strandline_commit_log::embedded::begin;
 use strandline_commit_log::{Floor, SnapshotRef};
 use strandline_compactor::SnapshotName;
 use strandline_index::{Index, Outcome, digest_of, encode_snapshot};
-use strandline_object_store::{FolderStore, Objects, Purpose, RetryPolicy, crc32c};
+use strandline_object_store::{FolderStore, Objects, Purpose, RetryPolicy};
 use strandline_runtime::Runtime;
 
 /// What a rebuild did, in lines for people.
@@ -148,8 +148,7 @@ pub async fn rebuild(data: &Path) -> anyhow::Result<Report> {
     let snapshot = encode_snapshot(&index);
     let name = SnapshotName { cell_epoch: epoch, seq: index.cell.seq, digest: digest_of(&snapshot) };
     let key = name.to_string();
-    let crc = crc32c(std::slice::from_ref(&snapshot));
-    objects.put_new(Purpose::Rebuild, &key, vec![snapshot], crc).await?;
+    objects.put_new_in_parts(Purpose::Rebuild, &key, snapshot).await?;
     // Manifests tell of seqs that the lost log may have reached: the next start writes them anew.
     let mut manifests = objects.list(Purpose::Rebuild, "manifest");
     while let Some(found) = manifests.try_next().await? {

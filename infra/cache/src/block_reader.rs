@@ -139,6 +139,18 @@ impl BlockReader {
         self.get_or_fetch(key, path, range).await
     }
 
+    /// Lets the blocks of a range go: their bytes were not those that were written, and the object may be put back as it was.
+    pub fn forget_range(&self, path: &Arc<str>, range: Range<u64>) {
+        for block in range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES) {
+            self.cache.remove(&CacheKey::Object { path: Arc::clone(path), block });
+        }
+    }
+
+    /// The same for a span.
+    pub fn forget_span(&self, path: &Arc<str>, span: Range<u64>) {
+        self.cache.remove(&CacheKey::Span { path: Arc::clone(path), start: span.start, end: span.end });
+    }
+
     /// What is cached under that key, which stands for this range of the object.
     async fn get_or_fetch(&self, key: CacheKey, path: &Arc<str>, range: Range<u64>) -> Result<Bytes, ReadRangeError> {
         let (objects, purpose, name, wanted) = (self.objects.clone(), self.purpose, Arc::clone(path), range.clone());

@@ -120,7 +120,7 @@ impl Cache {
         self.report();
     }
 
-    /// Lets the bytes go, to make room: nothing has to be removed for truth.
+    /// Lets the bytes go: to make room, or since they turned out to be damaged. Nothing has to be removed for truth.
     pub fn remove(&self, key: &CacheKey) {
         match self.store.as_ref() {
             Store::Foyer(cache) => drop(cache.remove(key)),

@@ -6,7 +6,8 @@
 //!
 //! Kept here: I11 (bounded by the bytes given at the start, with metrics for the fill), and that nothing
 //! depends on a cached byte being there: everything can be fetched again. Keys never change their meaning:
-//! objects are immutable and names are used once (I8), so nothing ever has to be invalidated for truth.
+//! objects are immutable and names are used once (I8), so nothing ever has to be invalidated for truth. Whoever reads checks the bytes,
+//! and has damaged ones forgotten: the object may be put back as it was.
 //! Must never: hold the only copy of anything, cache an error, or let one waiter's end be another's.
 //!
 //! In memory only: foyer's disk tier is left out until a node with a local disk in front of a remote store

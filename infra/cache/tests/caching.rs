@@ -278,6 +278,29 @@ async fn a_span_is_one_request_of_just_its_bytes() {
     assert_eq!(lab.plan.calls(Operation::Get), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_fetched_again_and_nothing_else() {
+    for cache in both() {
+        let lab = lab(cache);
+        let (path, bytes) = lab.object("bronze/t/1", 3 * BLOCK_BYTES).await;
+        let (size, block) = (bytes.len() as u64, BLOCK_BYTES as u64);
+        let read = async || {
+            assert!(lab.reader.read_range(&path, size, 0..size).await.unwrap() == bytes);
+            for span in [10..20, 20..30] {
+                lab.reader.read_span(&path, size, span).await.unwrap();
+            }
+            lab.plan.calls(Operation::Get)
+        };
+        assert_eq!((read().await, read().await), (5, 5));
+        lab.reader.forget_range(&path, block + 1..block + 2);
+        assert_eq!(read().await, 6);
+        lab.reader.forget_range(&path, 0..block + 1);
+        assert_eq!(read().await, 8);
+        lab.reader.forget_span(&path, 20..30);
+        assert_eq!(read().await, 9);
+    }
+}
+
 /// A replay of 48 partitions in turns: each has a span that it comes back to, and batches that it reads once.
 #[test]
 fn batches_that_pass_by_drive_out_no_spans_and_stay_until_they_are_read() {

@@ -146,10 +146,20 @@ impl ExtentReader {
                     check(home, &extents[at], &bytes)?;
                     found[at] = Some(vec![bytes]);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.forget(home, &extents[at]);
+                    return Err(error);
+                }
             }
         }
         Ok(found.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// Damaged blocks leave the cache: the object may be put back as it was.
+    fn forget(&self, home: Home, extent: &Extent) {
+        if let (Some(shortcut), Home::Object(_), Some((_, range))) = (&self.shortcut, home, home_of(extent)) {
+            shortcut.blocks.forget_range(&Arc::from(home.place().as_str()), range);
+        }
     }
 
     /// Whether it lies in a log of this machine.

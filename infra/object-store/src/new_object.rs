@@ -1,8 +1,7 @@
 //! An object that is put while it is still being made: what is finished of it leaves memory.
 
-use crate::cause::Cause;
 use crate::errors::PutNewError;
-use crate::put_new::{Checksum, look, put_new};
+use crate::put_new::{Checksum, is_taken, look, put_by};
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 use object_store::path::Path;
@@ -45,7 +44,7 @@ impl NameRule {
     }
 }
 
-/// An object that is put by a [`PutRule`], piece by piece: what [`put_new`] is for bytes that are all at hand.
+/// An object that is put by a [`PutRule`], piece by piece: what [`put_new`](crate::put_new) is for bytes that are all at hand.
 ///
 /// Small ones are held and put in one request. Larger ones go in parts, where the store completes an upload by the same
 /// rule; nobody sees anything of it before. Any other store gets it whole at the end. Dropped, nothing is left of it.
@@ -102,28 +101,24 @@ impl NewObject {
     /// Ends it. On success the object is durable and has its name by the rule.
     ///
     /// # Errors
-    /// As those of [`put_new`].
+    /// As those of [`put_new`](crate::put_new).
     pub async fn finish(mut self) -> Result<Checksum, PutNewError> {
         let wanted = Checksum { size: self.size, crc32c: u32::try_from(self.crc.finalize()).unwrap_or(u32::MAX) };
         let is_sent = matches!(self.sent, Sent::Parts(_));
         if is_sent && self.held_bytes > 0 {
             self.send_part().await?;
         }
-        let done = match (&mut self.sent, self.rule) {
-            (Sent::Parts(upload), _) => upload.complete().await,
-            (_, PutRule::New) => {
-                put_new(self.store.as_ref(), &self.location, self.held, wanted.crc32c).await?;
-                return Ok(wanted);
-            }
-            (_, PutRule::Instead { e_tag }) => {
-                let seen = UpdateVersion { e_tag: Some(e_tag), version: None };
-                let payload: PutPayload = self.held.into_iter().collect();
-                self.store.put_opts(&self.location, payload, PutMode::Update(seen).into()).await
-            }
+        let Sent::Parts(upload) = &mut self.sent else {
+            let mode = match self.rule {
+                PutRule::New => PutMode::Create,
+                PutRule::Instead { e_tag } => PutMode::Update(UpdateVersion { e_tag: Some(e_tag), version: None }),
+            };
+            put_by(self.store.as_ref(), &self.location, self.held, wanted.crc32c, mode).await?;
+            return Ok(wanted);
         };
-        let Err(error) = done else { return Ok(wanted) };
-        let is_open = matches!(Cause::of(&error), Cause::AlreadyExists | Cause::Transient);
-        if !is_open && !matches!(error, object_store::Error::Precondition { .. }) {
+        let Err(error) = upload.complete().await else { return Ok(wanted) };
+        // After another error it may be there, and not on disk: its parts are gone, so only who begins it anew can tell.
+        if !is_taken(&error) {
             return Err(PutNewError::of(&self.location, error));
         }
         match look(self.store.as_ref(), &self.location, wanted).await {

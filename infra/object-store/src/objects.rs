@@ -105,6 +105,18 @@ impl Objects {
         Ok(NewObject::new(Arc::clone(self.store(purpose)), location, rule))
     }
 
+    /// As [`Self::put_new`], part by part: as one request a large object would have to be on the disk within [`limits::STORE_RETRY`], and what
+    /// came too late would stay there under its name, that nothing refers to.
+    pub async fn put_new_in_parts(&self, purpose: Purpose, path: &str, mut bytes: Bytes) -> Result<(), PutNewError> {
+        let mut object = self.new_object(purpose, path, PutRule::New)?;
+        while !bytes.is_empty() {
+            let part = bytes.split_to(bytes.len().min(limits::STORE_PART_BYTES));
+            object.push(vec![part]).await?;
+        }
+        object.finish().await?;
+        Ok(())
+    }
+
     /// Puts an object in place of the one with this tag, or of none, in one step. False: another one is there. One that was given up and
     /// comes late changes nothing. Where a store has no tags, whatever is there is replaced.
     pub async fn put_instead(&self, purpose: Purpose, path: &str, bytes: Bytes, seen: Seen) -> Result<bool, PutReplaceError> {

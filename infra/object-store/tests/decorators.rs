@@ -78,6 +78,19 @@ async fn while_a_look_is_impossible_the_outcome_stays_in_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_only_seen_after_a_lost_reply_is_put_once_more() {
+    let lab = lab(RetryPolicy::once());
+    lab.plan.add(Fault::nth(Operation::Put, 1, Effect::After));
+    lab.put("wal/1", b"bytes").await.unwrap();
+    assert_eq!(lab.plan.calls(Operation::Put), 2, "'exists already' says that it is on disk");
+    lab.plan.add(Fault::every(Operation::Put, Effect::After));
+    let error = lab.put("wal/2", b"bytes").await.unwrap_err();
+    assert!(matches!(error, PutNewError::Failed { .. }) && error.is_retriable(), "{error}");
+    assert_eq!(lab.plan.calls(Operation::Put), 4);
+    assert_eq!(lab.names().await, ["wal/1", "wal/2"], "seen, and in doubt all the same");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_put_lands_after_its_caller_gave_up() {
     let lab = lab(RetryPolicy::once());
     lab.plan.add(Fault::nth(Operation::Put, 1, Effect::Late(Duration::from_secs(60))));

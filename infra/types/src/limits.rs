@@ -268,6 +268,9 @@ pub const FETCH_ANSWER_SHARE: usize = 16;
 pub const FETCH_ANSWER_LEAST_BYTES: usize = 256 * KIB;
 /// Searches for a time that one ListOffsets makes at once.
 pub const LIST_OFFSETS_AT_ONCE: usize = 16;
+/// Bytes of extents that ListOffsets looks into for times at once, over all connections, each with what may come out of one of its
+/// compressed batches.
+pub const TIME_SEARCH_BYTES: usize = 192 * MIB;
 /// The longest that a fetch waits for new records, whatever it asks for.
 pub const FETCH_WAIT: Duration = Duration::from_secs(30);
 /// Extents that one plan of one partition takes.

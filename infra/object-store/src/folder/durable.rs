@@ -22,12 +22,22 @@ pub(crate) struct DurableDirectories {
     known: RwLock<BTreeSet<PathBuf>>,
     change: Mutex<()>,
     damaged: AtomicBool,
+    /// The next sync fails so.
+    #[cfg(test)]
+    failing: Mutex<Option<rustix::io::Errno>>,
 }
 
 impl DurableDirectories {
     /// `root` must exist and be durable.
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, known: RwLock::default(), change: Mutex::default(), damaged: AtomicBool::new(false) }
+        Self {
+            root,
+            known: RwLock::default(),
+            change: Mutex::default(),
+            damaged: AtomicBool::new(false),
+            #[cfg(test)]
+            failing: Mutex::default(),
+        }
     }
 
     /// Refuses once a sync has failed: a second sync would answer 'well' though the first one's data is lost.
@@ -94,13 +104,26 @@ impl DurableDirectories {
     pub(crate) fn sync(&self, directory: &Path) -> Result<(), FolderError> {
         self.check()?;
         let opened = File::open(directory).map_err(FolderError::io("open the directory", directory))?;
-        opened.sync_all().map_err(|error| {
+        let synced = opened.sync_all();
+        #[cfg(test)]
+        let synced = self.failing().map_or(synced, |errno| Err(errno.into()));
+        synced.map_err(|source| {
             // A full disk says nothing about the disk's health; anything else may have lost data for good.
-            if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted) {
+            if !matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted) {
                 self.damaged.store(true, Ordering::Release);
             }
-            FolderError::io("sync the directory", directory)(error)
+            FolderError::NotSynced { path: directory.to_owned(), source }
         })
+    }
+
+    #[cfg(test)]
+    fn failing(&self) -> Option<rustix::io::Errno> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fail_next(&self, errno: rustix::io::Errno) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = Some(errno);
     }
 
     /// Removes `directory` and those above it while they are empty, down to the first level below the root,

@@ -20,6 +20,19 @@ pub enum FolderError {
         /// The system's own words.
         source: io::Error,
     },
+    /// A directory could not be synced: a power cut may undo what was done in it, though everybody sees that now. No other try and no
+    /// look at what is there makes it durable.
+    #[error(
+        "cannot sync the directory `{}`, so that a power cut may undo what was done there: {source}{}",
+        path.display(),
+        advice(source)
+    )]
+    NotSynced {
+        /// Which.
+        path: PathBuf,
+        /// The system's own words.
+        source: io::Error,
+    },
     /// A directory could not be synced before: what it holds may be lost in a power cut though the system
     /// would now say that all is well. Only opening the folder again clears this.
     #[error(
@@ -81,6 +94,9 @@ impl FolderError {
     pub(crate) fn cause(&self) -> Option<Cause> {
         match self {
             FolderError::Io { source, .. } => Cause::of_io(source.kind()),
+            // A full disk has lost nothing, and there may be room later.
+            FolderError::NotSynced { source, .. } if Cause::of_io(source.kind()) == Some(Cause::Full) => Some(Cause::Full),
+            FolderError::NotSynced { .. } => Some(Cause::Permanent),
             FolderError::Damaged { .. } | FolderError::NotAFile { .. } | FolderError::Range { .. } => Some(Cause::Permanent),
             FolderError::PartsMissing { .. } => Some(Cause::Permanent),
             FolderError::Shrunk { .. } | FolderError::Interrupted(_) => None,
@@ -120,6 +136,10 @@ mod tests {
             assert!(error.to_string().contains(word), "{error}");
             let error = error.into_store_error(&object_store::path::Path::from("wal/1"));
             assert_eq!(Cause::of(&error), cause, "{error}");
+        }
+        for (errno, cause) in [(Errno::IO, Cause::Permanent), (Errno::NOSPC, Cause::Full)] {
+            let error = FolderError::NotSynced { path: "/data/store/wal".into(), source: errno.into() };
+            assert_eq!(Cause::of(&error.into_store_error(&object_store::path::Path::from("wal/1"))), cause, "{errno:?}");
         }
         let damaged = FolderError::Damaged { root: "/data/store".into() };
         let error = damaged.into_store_error(&object_store::path::Path::from("wal/1"));

@@ -166,13 +166,14 @@ impl Folder {
         fs::remove_file(target).map_err(FolderError::io("delete", target))
     }
 
-    /// Deletes many; each directory is synced once.
+    /// Deletes many; each directory is synced once. Nothing is deleted once a sync has failed.
     fn delete_all(&self, locations: &[Path]) -> Vec<Result<Path>> {
         let mut parents = BTreeSet::new();
         let mut results = Vec::with_capacity(locations.len());
         for location in locations {
             let deleted = self.file(location).and_then(|target| {
-                self.delete(&target).map_err(|error| error.into_store_error(location))?;
+                let done = self.directories.check().and_then(|()| self.delete(&target));
+                done.map_err(|error| error.into_store_error(location))?;
                 parents.extend(target.parent().map(std::path::Path::to_owned));
                 Ok(location.clone())
             });
@@ -184,11 +185,16 @@ impl Folder {
                 // Gone already, with all that was in it.
                 Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    let message = error.to_string();
-                    for result in &mut results {
-                        if result.is_ok() {
-                            *result = Err(generic(io::Error::other(message.clone())));
+                    let (kind, reason) = match &error {
+                        FolderError::Io { source, .. } | FolderError::NotSynced { source, .. } => {
+                            (source.kind(), source.to_string())
                         }
+                        other => (io::ErrorKind::Other, other.to_string()),
+                    };
+                    // Another try would find them gone, and take that for done.
+                    for (location, result) in locations.iter().zip(&mut results).filter(|(_, result)| result.is_ok()) {
+                        let source = io::Error::new(kind, reason.clone());
+                        *result = Err(FolderError::NotSynced { path: parent.clone(), source }.into_store_error(location));
                     }
                 }
             }
@@ -312,5 +318,120 @@ impl ObjectStore for FolderStore {
             RenameTargetMode::Overwrite => Mode::Replace,
         };
         self.publish_file(from, to, mode, true).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeleteError, Effect, Fault, FaultPlan, Faults, Objects, Operation, Purpose, PutNewError, RetryPolicy};
+    use bytes::Bytes;
+    use rustix::io::Errno;
+    use strandline_runtime::Runtime;
+
+    struct Lab {
+        directory: tempfile::TempDir,
+        store: FolderStore,
+        objects: Objects,
+    }
+
+    impl Lab {
+        async fn new(policy: RetryPolicy) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let (root, tmp) = (directory.path().join("store"), directory.path().join("tmp"));
+            let store = FolderStore::open(root, tmp, Spawner::in_place()).await.unwrap();
+            let objects = Objects::new(Arc::new(store.clone()), policy, &Runtime::simulated(1, 0));
+            Self { directory, store, objects }
+        }
+
+        /// Puts an object by a rule: in one request, or in parts if there are enough bytes.
+        async fn put(&self, path: &str, bytes: usize, rule: PutRule) -> Result<(), PutNewError> {
+            let mut object = self.objects.new_object(Purpose::Snapshot, path, rule)?;
+            object.push(vec![Bytes::from(vec![7; bytes])]).await?;
+            object.finish().await.map(|_| ())
+        }
+
+        fn fail_next_sync(&self, errno: Errno) {
+            self.store.folder.directories.fail_next(errno);
+        }
+
+        fn is_there(&self, path: &str) -> bool {
+            self.directory.path().join("store").join(path).is_file()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_whose_directory_could_not_be_synced_is_no_success_though_it_is_seen() {
+        for bytes in [10, limits::STORE_PART_BYTES] {
+            let lab = Lab::new(RetryPolicy::once()).await;
+            lab.put("wal/0", bytes, PutRule::New).await.unwrap();
+            lab.fail_next_sync(Errno::IO);
+            let error = lab.put("wal/1", bytes, PutRule::New).await.unwrap_err();
+            assert!(matches!(error, PutNewError::Refused { .. }) && error.to_string().contains("cannot sync"), "{error}");
+            assert!(lab.is_there("wal/1"));
+            // Nor does the next try count, whose sync would do.
+            let again = lab.put("wal/1", bytes, PutRule::New).await.unwrap_err();
+            assert!(!again.is_retriable() && again.to_string().contains("earlier"), "{again}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_not_counted_before_its_directory_is_synced() {
+        for bytes in [10, limits::STORE_PART_BYTES] {
+            let lab = Lab::new(RetryPolicy::once()).await;
+            lab.put("wal/0", bytes, PutRule::New).await.unwrap();
+            // A full disk has lost nothing.
+            lab.fail_next_sync(Errno::NOSPC);
+            assert!(lab.put("wal/1", bytes, PutRule::New).await.unwrap_err().is_full());
+            lab.fail_next_sync(Errno::NOSPC);
+            assert!(lab.put("wal/1", bytes, PutRule::New).await.unwrap_err().is_full(), "'exists already' is synced, too");
+            lab.put("wal/1", bytes, PutRule::New).await.unwrap();
+            // The same where an object is replaced by its tag.
+            let e_tag = lab.objects.head(Purpose::Snapshot, "wal/1").await.unwrap().e_tag.unwrap();
+            let instead = || PutRule::Instead { e_tag: e_tag.clone() };
+            for _ in 0..2 {
+                lab.fail_next_sync(Errno::NOSPC);
+                assert!(lab.put("wal/1", bytes + 1, instead()).await.unwrap_err().is_full());
+            }
+            lab.put("wal/1", bytes + 1, instead()).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_deleted_once_a_directory_could_not_be_synced() {
+        let lab = Lab::new(RetryPolicy::default()).await;
+        let paths = ["wal/1", "wal/2", "wal/3"].map(str::to_owned);
+        for path in &paths {
+            lab.put(path, 10, PutRule::New).await.unwrap();
+        }
+        lab.fail_next_sync(Errno::IO);
+        let refused = |result: &Result<(), DeleteError>| matches!(result, Err(DeleteError::Refused { .. }));
+        let first = lab.objects.delete_all(Purpose::Garbage, &paths[..1]).await;
+        assert!(first.iter().all(refused) && !lab.is_there("wal/1"), "gone for now, and not for certain");
+        let others = lab.objects.delete_all(Purpose::Garbage, &paths[1..]).await;
+        assert!(others.iter().all(refused) && lab.is_there("wal/2") && lab.is_there("wal/3"));
+    }
+
+    /// On a disk that is too slow for one request.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_put_in_parts_need_not_be_there_in_the_time_of_one_request() {
+        let lab = Lab::new(RetryPolicy::default()).await;
+        let (faults, runtime) = (FaultPlan::new(), Runtime::simulated(1, 0));
+        let faulty = Faults::new(Arc::new(lab.store.clone()), faults.clone(), &runtime);
+        let objects = Objects::new(Arc::new(faulty), RetryPolicy::default(), &runtime);
+        let large: Bytes = (0..2 * limits::STORE_PART_BYTES + 1_000).map(|at| (at % 251) as u8).collect();
+        let small = large.slice(..1_000);
+        let put = async |path: &str, bytes: &Bytes| objects.put_new_in_parts(Purpose::Snapshot, path, bytes.clone()).await;
+        for (path, bytes) in [("index/small", &small), ("index/large", &large)] {
+            put(path, bytes).await.unwrap();
+            put(path, bytes).await.unwrap();
+            let other = put(path, &bytes.slice(1..)).await;
+            assert!(matches!(other, Err(PutNewError::Taken { .. })), "{other:?}");
+            assert!(objects.get_in_pieces(Purpose::Snapshot, path, limits::SNAPSHOT_BYTES).await.unwrap() == *bytes);
+        }
+        faults.add(Fault::every(Operation::Put, Effect::Delay(limits::STORE_RETRY * 2)));
+        put("index/small2", &small).await.unwrap_err();
+        put("index/large2", &large).await.unwrap();
+        assert_eq!(std::fs::read_dir(lab.directory.path().join("tmp")).unwrap().count(), 0);
     }
 }

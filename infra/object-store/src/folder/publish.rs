@@ -32,7 +32,7 @@ pub(crate) enum Done {
     Created(String),
     /// An object was there, and is durable.
     Exists,
-    /// Another object than the one to be replaced is there, or none.
+    /// Another object than the one to be replaced is there, durably, or none.
     Differs,
 }
 
@@ -61,6 +61,7 @@ impl Folder {
     pub(crate) fn publish(&self, staged: &mut Staged, target: &Path, mode: Mode) -> Result<Done, FolderError> {
         let e_tag = staged.file().metadata().map(|metadata| read::e_tag(&metadata));
         let e_tag = e_tag.map_err(FolderError::io("look at", staged.path()))?;
+        let parent = target.parent().unwrap_or(&self.root);
         let mut replacing = None;
         if let Mode::Instead(seen) = &mode {
             // One at a time. A creation finds the name taken; what is deleted meanwhile would come back, so this is not for names that
@@ -68,7 +69,11 @@ impl Folder {
             replacing = Some(self.replacing.lock().unwrap_or_else(PoisonError::into_inner));
             match fs::metadata(target) {
                 Ok(metadata) if metadata.is_file() && read::e_tag(&metadata) == *seen => {}
-                Ok(_) => return Ok(Done::Differs),
+                // Perhaps the very object that is put, from a try whose sync nobody waited for.
+                Ok(_) => {
+                    self.settle(parent)?;
+                    return Ok(Done::Differs);
+                }
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Done::Differs),
                 Err(error) => return Err(FolderError::io("look at", target)(error)),
             }
