@@ -224,12 +224,14 @@ impl Shared {
         }
     }
 
-    /// Marks rows that another node wrote late, when their file had gone for good: retention has had it, and has it again with its next
-    /// round, and it is not there. What the store does not say now stays as it is.
+    /// Marks rows that another node wrote late, when their file had gone for good: retention has had it, and has it again once it is old
+    /// by this node's clock, too, and it is not there. What the store does not say now stays as it is.
     async fn mark_zombies(&self, topic_id: TopicId, files: Arc<SealedFiles>) -> Arc<SealedFiles> {
         let Some(topic) = self.topic(topic_id).filter(|_| !self.cell.is_sole()) else { return files };
         let rule = BronzeRule::of(&TopicConfig::of(&topic.configs));
-        let now_ms = self.latest_ms();
+        // The later time is the safe one here: it has more files looked at, and only those are marked that are not there. Another node may
+        // have let them go by a clock that was ahead, which has left its time in the log.
+        let now_ms = self.now_ms().max(self.cell.view().cell.now_ms);
         let is_suspect = |file: &&NewFile| !files.gone.contains(&file.path) && rule.lets_go(&topic, file, now_ms);
         let suspects: Vec<String> = files.files.values().filter(is_suspect).map(|file| file.path.clone()).collect();
         let look = |path: String| async move {

@@ -58,6 +58,8 @@ pub(crate) struct Memory {
     pub dropped_up_to: Seq,
     /// Per topic, the boundary of time that its seals were last held against.
     pub seal_boundaries: BTreeMap<TopicId, i64>,
+    /// Per topic, since when there have been fresh files all the time and none of them was sealed, by the time that only goes forward.
+    pub unsealed_since: BTreeMap<TopicId, i64>,
     /// Per topic, what its manifests say.
     pub manifests: BTreeMap<TopicId, crate::manifest::Written>,
     /// Extents that could not be read.
@@ -68,8 +70,12 @@ pub(crate) struct Memory {
     pub log_bytes: u64,
     /// Size of the snapshot that this run took last; 0 before it.
     pub snapshot_bytes: u64,
-    /// (time, seq): what was folded when, for horizons.
+    /// (time, seq): what was folded when, by the time that only goes forward; for horizons and graces.
     pub folded_at: std::collections::VecDeque<(i64, Seq)>,
+    /// Conversions that this run has begun.
+    pub conversions: u64,
+    /// Per topic, which of them was its last.
+    pub conversions_begun: BTreeMap<TopicId, u64>,
     /// Deleted topics whose objects were deleted once by this run.
     pub emptied: BTreeMap<TopicId, i64>,
     /// The horizon that the last search for orphans went up to.
@@ -86,6 +92,13 @@ impl Memory {
     pub fn sealed_has_changed(&mut self, topic_id: TopicId) {
         self.sealed_changes += 1;
         self.sealed_changed.insert(topic_id, self.sealed_changes);
+    }
+
+    /// A conversion of the topic begins. Topics that are gone are forgotten.
+    pub fn conversion_begins(&mut self, topic_id: TopicId, exists: impl Fn(&TopicId) -> bool) {
+        self.conversions += 1;
+        self.conversions_begun.insert(topic_id, self.conversions);
+        self.conversions_begun.retain(|known, _| exists(known));
     }
 }
 
@@ -119,14 +132,10 @@ impl Shared {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time of day.
+    /// The time of day: what is old goes by it. Not by the log's time, which stays ahead for as long as a clock once was: that would
+    /// take what is young.
     pub fn now_ms(&self) -> i64 {
         self.cell.runtime().clock.now_ms()
-    }
-
-    /// The same, or the log's time where that is later: what is old goes by it.
-    pub fn latest_ms(&self) -> i64 {
-        self.now_ms().max(self.cell.view().cell.now_ms)
     }
 
     /// The time that only goes forward, in milliseconds: what waits and retries go by, so that a clock that was wrong for a

@@ -16,7 +16,7 @@ use strandline_cell::Submission;
 use strandline_commands::{AgreeSnapshot, LeaseKind, NewObject, Rehome, RehomedRun, WroteSnapshot};
 use strandline_commit_log::{Floor, SnapshotRef};
 use strandline_index::{Extent, ExtentPlace, Index, SnapshotError, decode_snapshot, digest, digest_of, encode_snapshot};
-use strandline_object_store::{Purpose, crc32c};
+use strandline_object_store::Purpose;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, TopicPartition, limits};
 use strandline_wal::WalSegmentBuilder;
@@ -131,9 +131,7 @@ impl Shared {
         let key = SnapshotName { cell_epoch, seq, digest }.to_string();
         metrics::gauge!("strandline_snapshot_bytes").set(bytes.len() as f64);
         let snapshot_bytes = bytes.len() as u64;
-        let chunks = vec![bytes];
-        let crc = crc32c(&chunks);
-        self.objects.put_new(Purpose::Snapshot, &key, chunks, crc).await?;
+        self.objects.put_new_in_parts(Purpose::Snapshot, &key, bytes).await?;
         let wrote = WroteSnapshot { seq: seq.0, digest: digest.to_vec(), key: key.clone(), fold_version };
         self.commit_one(wrote).await?;
         if holds(Rule::D3) {

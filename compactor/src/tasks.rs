@@ -100,7 +100,8 @@ async fn pause(shared: &Shared, duration: Duration) -> bool {
     !shared.cell.is_stopped()
 }
 
-/// Conversions: the most urgent topic first, one at a time.
+/// Conversions, one at a time: of the topics whose time has come, the one whose last conversion began longest ago, however much waits in
+/// another; of those without any, the most urgent.
 pub(crate) async fn convert(shared: Arc<Shared>) {
     let mut watch = shared.cell.watch_everything();
     let mut backoffs = Backoffs::default();
@@ -112,7 +113,7 @@ pub(crate) async fn convert(shared: Arc<Shared>) {
         let when = |backoffs: &Backoffs, topic_id: TopicId, due_ms: i64| {
             steady_ms.saturating_add(due_ms.saturating_sub(now_ms)).max(backoffs.until_ms(topic_id))
         };
-        let ready = due.iter().find(|due| when(&backoffs, due.topic_id, due.due_ms) <= steady_ms);
+        let ready = due.iter().filter(|due| when(&backoffs, due.topic_id, due.due_ms) <= steady_ms).min_by_key(|due| due.begun);
         if let Some(ready) = ready.copied() {
             let result = shared.convert_once(ready.topic_id).await;
             backoffs.note(&shared, "a conversion", ready.topic_id, result);

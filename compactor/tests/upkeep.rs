@@ -15,7 +15,7 @@ use strandline_compactor::{LogCopy, LogCopyName, Retry, WorkError};
 use strandline_index::{ExtentPlace, Index, digest};
 use strandline_object_store::{Effect, Fault, Operation, Purpose};
 use strandline_segment_index::SegmentIndex;
-use strandline_types::{Seq, TopicPartition};
+use strandline_types::{Seq, TopicId, TopicPartition};
 use world::{Node, StubbornIndex, World};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -313,6 +313,36 @@ async fn garbage_goes_after_its_grace_and_orphans_after_the_horizon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_neither_ends_a_grace_nor_puts_it_off() {
+    let (mut world, clock) = World::with_clock(17);
+    let node = world.start().await;
+    let topic = world.create_topic(&node, 7, "t", 1, &[]).await;
+    let mut garbage = 0;
+    for is_ahead in [false, true] {
+        for _ in 0..4 {
+            world.produce(&node, topic, 0, 3).await;
+            node.compactor.convert_once(topic).await.unwrap();
+        }
+        assert!(node.compactor.merge_once(topic).await.unwrap());
+        garbage += 4;
+        assert_eq!(node.cell.view().garbage.len(), garbage);
+        if !is_ahead {
+            // For one entry; the log's time stays there.
+            clock.set_skew_ms(10 * 86_400_000);
+            world.create_topic(&node, 8, "other", 1, &[]).await;
+            clock.set_skew_ms(0);
+        }
+        assert_eq!(node.compactor.collect_once().await.unwrap(), 0);
+        world.runtime.sleep(Duration::from_secs(60)).await;
+    }
+    world.runtime.sleep(Duration::from_secs(13 * 60 - 1)).await;
+    assert_eq!(node.compactor.collect_once().await.unwrap(), 0);
+    world.runtime.sleep(Duration::from_secs(62)).await;
+    assert_eq!(node.compactor.collect_once().await.unwrap(), garbage, "a minute after another, and each had its grace");
+    world.check(&node, false).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_file_that_is_damaged_between_its_seal_and_its_listing_stops_nothing_but_its_own_reads() {
     for (round, damage) in [Some(Bytes::from_static(b"not Parquet")), Some(Bytes::new()), None].into_iter().enumerate() {
         let mut world = World::new(31 + round as u64);
@@ -409,6 +439,99 @@ async fn retention_moves_log_starts_and_lets_sealed_files_go() {
     node.compactor.retain_once().await.unwrap();
     node.compactor.retain_once().await.unwrap();
     assert!(node.cell.seq().0 <= quiet.0 + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retention_goes_by_the_clock_and_not_by_a_time_that_it_once_had() {
+    let (mut world, clock) = World::with_clock(18);
+    let node = world.start().await;
+    let hour = ("retention.ms", "3600000");
+    let topic = world.create_topic(&node, 7, "t", 1, &[hour]).await;
+    let kept = world.create_topic(&node, 8, "kept", 1, &[hour, ("strandline.bronze.retention.ms", "7200000")]).await;
+    // For one entry; the log's time stays there.
+    clock.set_skew_ms(86_400_000);
+    world.create_topic(&node, 9, "other", 1, &[]).await;
+    clock.set_skew_ms(0);
+    for topic in [topic, kept] {
+        world.produce(&node, topic, 0, 3).await;
+    }
+    node.compactor.seal_everything(kept).await.unwrap();
+    node.cell.submit(Submission::one(MoveLogStart { topic_id: kept.0.to_vec(), partition: 0, to: -1 })).await.unwrap();
+    let state = |node: &Node| {
+        let view = node.cell.view();
+        let dropped = view.garbage.keys().filter(|path| path.starts_with("bronze/")).count();
+        (view.topics[&topic].partitions[0].log_start, dropped)
+    };
+    node.compactor.retain_once().await.unwrap();
+    assert_eq!(state(&node), (0, 0));
+    world.runtime.sleep(Duration::from_secs(3_601)).await;
+    node.compactor.retain_once().await.unwrap();
+    assert_eq!(state(&node), (3, 0));
+    world.runtime.sleep(Duration::from_secs(3_601)).await;
+    node.compactor.retain_once().await.unwrap();
+    assert_eq!(state(&node), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_sealed_files_stay_longer_records_leave_the_log_once_they_are_sealed() {
+    let mut world = World::new(19);
+    let node = world.start().await;
+    let for_ever = ("strandline.bronze.retention.ms", "-1");
+    // Nothing comes to the second partition.
+    let topic = world.create_topic(&node, 7, "t", 2, &[("retention.ms", "3600000"), for_ever]).await;
+    let by_size = world.create_topic(&node, 8, "size", 1, &[("retention.ms", "-1"), ("retention.bytes", "0"), for_ever]).await;
+    let starts = |topic: TopicId| {
+        let view = node.cell.view();
+        view.topics[&topic].partitions.iter().map(|partition| partition.log_start).collect::<Vec<_>>()
+    };
+    for topic in [topic, by_size] {
+        world.produce(&node, topic, 0, 3).await;
+        assert!(node.compactor.convert_once(topic).await.unwrap());
+        world.produce(&node, topic, 0, 2).await;
+    }
+    assert!(node.compactor.seal_once(topic, false).await.unwrap().sealed.is_empty());
+    world.runtime.sleep(Duration::from_secs(3_601)).await;
+    node.compactor.retain_once().await.unwrap();
+    assert_eq!((starts(topic), starts(by_size)), (vec![0, 0], vec![0]));
+    // Retention waits for a seal, and so it is due; what is not converted waits on.
+    assert_eq!(node.compactor.seal_once(topic, false).await.unwrap().sealed.len(), 1);
+    node.compactor.retain_once().await.unwrap();
+    assert_eq!(starts(topic), [3, 0]);
+    for topic in [topic, by_size] {
+        node.compactor.seal_everything(topic).await.unwrap();
+    }
+    node.compactor.retain_once().await.unwrap();
+    assert_eq!((starts(topic), starts(by_size)), (vec![5, 0], vec![5]));
+    for topic in [topic, by_size] {
+        let rows: u64 = node.compactor.sealed_files(topic).await.unwrap().iter().map(|file| file.rows).sum();
+        assert_eq!(rows, 5);
+    }
+    // Who deletes records means it.
+    world.produce(&node, topic, 0, 2).await;
+    node.cell.submit(Submission::one(MoveLogStart { topic_id: topic.0.to_vec(), partition: 0, to: -1 })).await.unwrap();
+    assert_eq!(starts(topic), [7, 0]);
+    node.compactor.retain_once().await.unwrap();
+    world.check(&node, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn merges_do_not_put_off_the_seal_that_retention_waits_for() {
+    let mut world = World::new(22);
+    let node = world.start().await;
+    let configs = [("retention.ms", "3600000"), ("strandline.bronze.retention.ms", "-1")];
+    let topic = world.create_topic(&node, 7, "t", 1, &configs).await;
+    let mut merges = 0;
+    for _ in 0..59 {
+        world.produce(&node, topic, 0, 1).await;
+        assert!(node.compactor.convert_once(topic).await.unwrap());
+        merges += u32::from(node.compactor.merge_once(topic).await.unwrap());
+        assert!(node.compactor.seal_once(topic, false).await.unwrap().sealed.is_empty());
+        world.runtime.sleep(Duration::from_secs(60)).await;
+    }
+    assert!(merges > 1, "{merges}");
+    world.runtime.sleep(Duration::from_secs(120)).await;
+    assert_eq!(node.compactor.seal_once(topic, false).await.unwrap().sealed.len(), 1);
+    world.check(&node, false).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -552,6 +675,26 @@ async fn a_paused_conversion_waits_and_one_topic_in_trouble_does_not_stop_anothe
     world.runtime.sleep(Duration::from_secs(70)).await;
     assert_eq!(node.cell.view().topics[&bad].partitions[0].frontier, 2);
     assert_ne!(digest(&node.cell.view()), [0; 32]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_where_more_always_waits_keeps_no_other_waiting() {
+    let mut world = World::new(20);
+    // Of the first one each batch alone is enough for a conversion, of the second one none.
+    world.options.conversion_bytes = 300;
+    let node = world.start().await;
+    let busy = world.create_topic(&node, 7, "busy", 1, &[]).await;
+    let quiet = world.create_topic(&node, 8, "quiet", 1, &[]).await;
+    world.faults.add(Fault::every(Operation::Put, Effect::Delay(Duration::from_secs(1))).below("fresh/busy"));
+    for _ in 0..60 {
+        world.produce(&node, busy, 0, 20).await;
+    }
+    world.produce(&node, quiet, 0, 1).await;
+    node.compactor.run();
+    world.runtime.sleep(Duration::from_secs(12)).await;
+    let frontier = |topic: TopicId| node.cell.view().topics[&topic].partitions[0].frontier;
+    assert_eq!(frontier(quiet), 1);
+    assert!((20..1_000).contains(&frontier(busy)), "{}", frontier(busy));
 }
 
 #[tokio::test(start_paused = true)]

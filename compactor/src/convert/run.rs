@@ -25,6 +25,8 @@ pub(crate) struct ConvertDue {
     /// The time of day from which it is due.
     pub due_ms: i64,
     pub backlog: Backlog,
+    /// Which of this node's conversions was the topic's last; 0 for none.
+    pub begun: u64,
 }
 
 impl Shared {
@@ -39,9 +41,10 @@ impl Shared {
             state.is_some_and(|state| state.has_extent(extent))
         });
         for topic in view.topics.values() {
-            let (held_back, next_try_ms) = {
+            let (held_back, next_try_ms, begun) = {
                 let memory = self.memory();
-                (memory.unreadable.held_back(topic.id, steady_ms), memory.unreadable.next_try_ms(topic.id))
+                let begun = memory.conversions_begun.get(&topic.id).copied().unwrap_or(0);
+                (memory.unreadable.held_back(topic.id, steady_ms), memory.unreadable.next_try_ms(topic.id), begun)
             };
             let backlog = backlog(topic, &held_back);
             bytes += backlog.bytes + backlog.pinned_bytes;
@@ -49,7 +52,7 @@ impl Shared {
             let try_ms = next_try_ms.map_or(i64::MAX, |try_ms| now_ms.saturating_add(try_ms.saturating_sub(steady_ms)));
             let Some(topic_oldest_ms) = backlog.oldest_ms else {
                 if next_try_ms.is_some_and(|try_ms| try_ms > steady_ms) {
-                    due.push(ConvertDue { topic_id: topic.id, due_ms: try_ms, backlog });
+                    due.push(ConvertDue { topic_id: topic.id, due_ms: try_ms, backlog, begun });
                 }
                 continue;
             };
@@ -60,7 +63,7 @@ impl Shared {
             // A clock that was ahead has left its time in the log: that would put conversions off until it has come.
             let ahead = topic_oldest_ms > now_ms.saturating_add(wait_ms);
             let due_ms = if enough || ahead { i64::MIN } else { topic_oldest_ms.saturating_add(wait_ms).min(try_ms) };
-            due.push(ConvertDue { topic_id: topic.id, due_ms, backlog });
+            due.push(ConvertDue { topic_id: topic.id, due_ms, backlog, begun });
         }
         drop(view);
         metrics::gauge!("strandline_conversion_backlog_bytes").set(bytes as f64);
@@ -79,6 +82,7 @@ impl Shared {
         let wanted = {
             let view = self.cell.view();
             let Some(topic) = view.topics.get(&topic_id) else { return Ok(false) };
+            self.memory().conversion_begins(topic_id, |known| view.topics.contains_key(known));
             let config = TopicConfig::of(&topic.configs);
             WantedFormats { key: wanted(config.key_format), value: wanted(config.value_format) }
         };

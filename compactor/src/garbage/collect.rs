@@ -7,7 +7,7 @@ use crate::shared::Shared;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use strandline_commands::{CollectGarbage, LeaseKind, Report};
-use strandline_index::Index;
+use strandline_index::{Garbage, Index};
 use strandline_object_store::Purpose;
 use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, Seq, TopicId, limits};
@@ -35,13 +35,28 @@ impl LeftAlone {
     }
 }
 
-/// What may go as far as time says, oldest first, without what is `left` alone.
-pub(crate) fn expired(index: &Index, now_ms: i64, fresh_grace: Duration, sealed_grace: Duration, left: &LeftAlone) -> Expired {
-    let now_ms = now_ms.max(index.cell.now_ms);
+/// Whose grace has passed: what was dropped up to then, or up to there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GraceEnd {
+    /// By the time of day, never by the log's: a clock that was ahead has moved that on at once.
+    since_ms: i64,
+    /// What this node itself had folded a grace ago. What was dropped while the log's time was ahead has that time, to which the time of
+    /// day may not come for long.
+    since: Seq,
+}
+
+impl GraceEnd {
+    fn has_passed(self, garbage: &Garbage) -> bool {
+        garbage.since_ms <= self.since_ms || garbage.since <= self.since
+    }
+}
+
+/// What may go as far as time says, without what is `left` alone.
+pub(crate) fn expired(index: &Index, fresh: GraceEnd, sealed: GraceEnd, left: &LeftAlone) -> Expired {
     let mut found = Expired::default();
     for (path, garbage) in index.garbage.iter().filter(|(path, _)| !left.holds(path)) {
-        let grace = if path.starts_with("bronze/") { sealed_grace } else { fresh_grace };
-        if now_ms.saturating_sub(garbage.since_ms) >= millis(grace) {
+        let grace = if path.starts_with("bronze/") { sealed } else { fresh };
+        if grace.has_passed(garbage) {
             found.paths.push(path.clone());
             found.since = found.since.max(garbage.since);
             if found.paths.len() >= limits::GARBAGE_BATCH {
@@ -61,6 +76,7 @@ impl Shared {
     /// One round over the garbage list. Returns how many objects were deleted. Writes nothing while nothing's grace has passed.
     /// What fails for one object or one topic is left for the next round and reported once the rest is done.
     pub async fn collect_once(&self) -> Result<usize, WorkError> {
+        self.sample_folded();
         let (waiting, bytes) = {
             let view = self.cell.view();
             (view.garbage.len(), view.garbage.values().map(|garbage| garbage.size).sum::<u64>())
@@ -71,12 +87,13 @@ impl Shared {
         let mut left = LeftAlone::default();
         let mut first_error = None;
         loop {
+            let (fresh, sealed) = self.grace_ends();
             let found = {
                 let view = self.cell.view();
                 if view.cell.snapshot.disagreed {
                     return Ok(deleted);
                 }
-                expired(&view, self.now_ms(), self.options.fresh_grace, self.options.sealed_grace, &left)
+                expired(&view, fresh, sealed, &left)
             };
             // When as many could not be deleted as go at once, the store is at fault, not the objects.
             if found.paths.is_empty() || left.paths.len() >= limits::GARBAGE_BATCH {
@@ -121,6 +138,15 @@ impl Shared {
         }
     }
 
+    /// Of what is fresh, and of what is sealed.
+    fn grace_ends(&self) -> (GraceEnd, GraceEnd) {
+        let of = |grace: Duration| GraceEnd {
+            since_ms: self.now_ms().saturating_sub(millis(grace)),
+            since: self.folded_before(grace),
+        };
+        (of(self.options.fresh_grace), of(self.options.sealed_grace))
+    }
+
     /// Says how far this node has folded, if others wait to hear it.
     async fn report(&self, needed: Seq) -> Result<(), WorkError> {
         let said = self.cell.view().nodes.get(&self.cell.incarnation()).map_or(Seq::ZERO, |run| run.folded);
@@ -134,10 +160,8 @@ impl Shared {
 
     /// A node that does not collect says how far it has folded once something on the garbage list waits for it.
     pub async fn report_once(&self) -> Result<(), WorkError> {
-        let waiting = {
-            let view = self.cell.view();
-            expired(&view, self.now_ms(), self.options.fresh_grace, self.options.sealed_grace, &LeftAlone::default()).since
-        };
+        let (fresh, sealed) = self.grace_ends();
+        let waiting = expired(&self.cell.view(), fresh, sealed, &LeftAlone::default()).since;
         if waiting > Seq::ZERO { self.report(waiting).await } else { Ok(()) }
     }
 
@@ -147,5 +171,29 @@ impl Shared {
         let sealed: BTreeSet<&str> = paths.iter().filter_map(|path| path.strip_prefix("bronze/")?.split('/').nth(1)).collect();
         let topics = view.topics.iter().filter(|(id, _)| sealed.contains(id.id8().as_str()));
         topics.map(|(id, topic)| (*id, format!("bronze/{}/{}/", topic.name, id.id8()))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_passes_by_the_time_of_day_or_by_what_was_folded_long_ago() {
+        let mut index = Index::default();
+        // The last one was dropped while the log's time was far ahead, and it still is.
+        for (path, seq, since_ms) in [("wal/a", 5, 1_000), ("bronze/b", 6, 1_000), ("fresh/c", 7, 900_000)] {
+            index.garbage.insert(path.to_owned(), Garbage { since: Seq(seq), since_ms, size: 1 });
+        }
+        index.cell.now_ms = 900_000;
+        let due = |fresh: (i64, u64), sealed: (i64, u64)| {
+            let [fresh, sealed] = [fresh, sealed].map(|(since_ms, seq)| GraceEnd { since_ms, since: Seq(seq) });
+            let Expired { paths, since } = expired(&index, fresh, sealed, &LeftAlone::default());
+            (paths, since.0)
+        };
+        assert_eq!(due((999, 0), (999, 0)), (Vec::new(), 0));
+        assert_eq!(due((1_000, 0), (999, 0)), (vec!["wal/a".to_owned()], 5));
+        assert_eq!(due((999, 6), (999, 5)), (vec!["wal/a".to_owned()], 5));
+        assert_eq!(due((999, 7), (999, 6)), (["bronze/b", "fresh/c", "wal/a"].map(str::to_owned).to_vec(), 7));
     }
 }

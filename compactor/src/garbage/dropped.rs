@@ -53,6 +53,7 @@ impl Shared {
             memory.sealed_changed.remove(&id);
             memory.dropped_marked.remove(&id);
             memory.seal_boundaries.remove(&id);
+            memory.unsealed_since.remove(&id);
             memory.emptied.insert(id, now_ms);
         }
         if forget {

@@ -4,13 +4,14 @@ use crate::error::WorkError;
 use crate::options::millis;
 use crate::shared::Shared;
 use futures::TryStreamExt;
+use std::time::Duration;
 use strandline_commands::{LeaseKind, RaiseHorizon};
 use strandline_index::Index;
 use strandline_object_store::Purpose;
 use strandline_types::mutations::{Rule, holds};
-use strandline_types::{ObjectName, limits};
+use strandline_types::{ObjectName, Seq, limits};
 
-/// Samples of (time, seq) that are kept; enough for a day at one a minute.
+/// Samples of (time, seq) that are kept; enough for a day, the longest grace, at one a minute.
 const SAMPLES: usize = 2_048;
 /// Samples are at least this far apart.
 const SAMPLE_MS: i64 = 30_000;
@@ -35,9 +36,10 @@ pub(crate) fn is_referenced(index: &Index, path: &str, name: ObjectName) -> bool
 }
 
 impl Shared {
-    /// Remembers what was folded when: a horizon is raised to what was folded long ago.
+    /// Remembers what was folded when: a horizon is raised to what was folded long ago, and a grace ends with it. By the time that only
+    /// goes forward, so that a clock that is wrong puts neither off.
     pub fn sample_folded(&self) {
-        let (now_ms, seq) = (self.now_ms(), self.cell.seq());
+        let (now_ms, seq) = (self.steady_ms(), self.cell.seq());
         let mut memory = self.memory();
         if memory
             .folded_at
@@ -51,16 +53,20 @@ impl Shared {
         }
     }
 
+    /// What this node had folded so long ago; nothing if it has not run for so long.
+    pub fn folded_before(&self, age: Duration) -> Seq {
+        let before_ms = self.steady_ms().saturating_sub(millis(age));
+        let memory = self.memory();
+        memory.folded_at.iter().rev().find(|(at_ms, _)| *at_ms <= before_ms).map_or(Seq::ZERO, |(_, seq)| *seq)
+    }
+
     /// Deletes orphans of `wal/` and `fresh/`. Writes nothing if there is none. Returns how many went.
     pub async fn collect_orphans_once(&self) -> Result<usize, WorkError> {
         self.sample_folded();
-        let before_ms = self.now_ms().saturating_sub(millis(self.options.orphan_age));
-        let target = {
-            let memory = self.memory();
-            memory.folded_at.iter().rev().find(|(at_ms, _)| *at_ms <= before_ms).map(|(_, seq)| *seq)
-        };
-        let swept = self.memory().orphans_below;
-        let Some(target) = target.filter(|target| *target > swept) else { return Ok(0) };
+        let target = self.folded_before(self.options.orphan_age);
+        if target <= self.memory().orphans_below {
+            return Ok(0);
+        }
         let mut candidates = Vec::new();
         for folder in ["wal", "fresh"] {
             let mut listed = self.objects.list(Purpose::Sweep, folder);

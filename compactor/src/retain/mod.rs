@@ -3,4 +3,4 @@
 pub(crate) mod plan;
 mod run;
 
-pub(crate) use plan::BronzeRule;
+pub(crate) use plan::{BronzeRule, Rules};

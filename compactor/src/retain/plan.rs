@@ -24,6 +24,16 @@ pub(crate) struct Rules {
     pub retention_bytes: Option<u64>,
 }
 
+impl Rules {
+    /// Those of a topic; none where nothing is deleted.
+    pub fn of(config: &TopicConfig) -> Self {
+        if !config.cleanup.delete {
+            return Self::default();
+        }
+        Self { retention_ms: config.retention_ms, retention_bytes: config.retention_bytes }
+    }
+}
+
 /// Which sealed files leave once nobody can read them through Kafka any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BronzeRule {
@@ -39,6 +49,18 @@ impl BronzeRule {
             _ if !config.cleanup.delete => Self::Keep,
             _ if config.bronze_follows_log => Self::AtOnce,
             kept_ms => kept_ms.map_or(Self::Keep, Self::OlderThan),
+        }
+    }
+
+    /// Whether sealed files stay longer than the log keeps records: then records leave the log only once they are in one.
+    pub fn outlasts(self, rules: Rules) -> bool {
+        match self {
+            Self::Keep => true,
+            Self::AtOnce => false,
+            // By size a record leaves at any age.
+            Self::OlderThan(kept_ms) => {
+                rules.retention_bytes.is_some() || rules.retention_ms.is_some_and(|retention_ms| kept_ms > retention_ms)
+            }
         }
     }
 
@@ -155,6 +177,7 @@ pub(crate) fn time_or(timestamp_ms: i64, came_ms: i64) -> i64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn units(of: &[(i64, u64)]) -> Vec<Unit> {
         (1..).zip(of).map(|(at, (time_ms, bytes))| Unit { end: at * 10, time_ms: *time_ms, bytes: *bytes }).collect()
@@ -181,6 +204,25 @@ mod tests {
         assert_eq!(new_log_start(&units, 0, 30, rules(5), 0), Some(20));
         assert_eq!(new_log_start(&units, 0, 30, rules(0), 0), Some(30));
         assert_eq!(new_log_start(&units, 10, 30, rules(20), 0), None);
+    }
+
+    #[test]
+    fn sealed_files_outlast_a_log_that_lets_go_sooner() {
+        let config = |configs: &[(&str, &str)]| {
+            let configs: BTreeMap<String, String> =
+                configs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            TopicConfig::of(&configs)
+        };
+        let outlasts = |configs: &[(&str, &str)]| {
+            let config = config(configs);
+            BronzeRule::of(&config).outlasts(Rules::of(&config))
+        };
+        let (log, size) = (("retention.ms", "1000"), ("retention.bytes", "5"));
+        let bronze = |value: &'static str| ("strandline.bronze.retention.ms", value);
+        assert!(!outlasts(&[]) && !outlasts(&[log, size]) && !outlasts(&[log, bronze("-2"), size]));
+        assert!(!outlasts(&[log, bronze("1000")]) && outlasts(&[log, bronze("1001")]) && outlasts(&[log, bronze("-1")]));
+        assert!(outlasts(&[log, bronze("1000"), size]), "by size at any age");
+        assert_eq!(Rules::of(&config(&[("cleanup.policy", "compact"), log, size])), Rules::default());
     }
 
     #[test]

@@ -37,19 +37,17 @@ impl Shared {
     async fn retain_topic(&self, topic_id: TopicId) -> Result<(), WorkError> {
         let Some(topic) = self.topic(topic_id) else { return Ok(()) };
         let config = TopicConfig::of(&topic.configs);
-        if config.cleanup.delete {
-            let rules = Rules { retention_ms: config.retention_ms, retention_bytes: config.retention_bytes };
-            self.move_log_starts(&topic, rules).await?;
-        }
+        let (rules, rule) = (Rules::of(&config), BronzeRule::of(&config));
+        self.move_log_starts(&topic, rules, rule.outlasts(rules)).await?;
         drop(topic);
-        let rule = BronzeRule::of(&config);
         if rule != BronzeRule::Keep {
             self.drop_sealed(topic_id, rule).await?;
         }
         self.remove_dropped_rows(topic_id).await
     }
 
-    async fn move_log_starts(&self, topic: &Topic, rules: Rules) -> Result<(), WorkError> {
+    /// Moves log starts by age and size, with `only_sealed` no further than what is sealed: what leaves before that is in no file.
+    async fn move_log_starts(&self, topic: &Topic, rules: Rules, only_sealed: bool) -> Result<(), WorkError> {
         if rules == Rules::default() || topic.partitions.iter().all(|partition| partition.log_start == partition.next_offset) {
             return Ok(());
         }
@@ -64,13 +62,14 @@ impl Shared {
                 by_partition.entry(range.partition).or_default().push(SealedUnit { start: range.start, unit, came_ms });
             }
         }
-        let now_ms = self.latest_ms();
+        let now_ms = self.now_ms();
         let mut commands: Vec<Command> = Vec::new();
         for (number, partition) in (0..).zip(&topic.partitions) {
             let sealed = by_partition.remove(&number).unwrap_or_default();
             let mut units = sealed_units(sealed, partition.log_start, partition.sealed_end);
             units.extend(index_units(topic, partition, number));
-            let limit = partition.last_stable_offset();
+            let sealed_end = if only_sealed { partition.sealed_end } else { i64::MAX };
+            let limit = partition.last_stable_offset().min(sealed_end);
             if let Some(to) = new_log_start(&units, partition.log_start, limit, rules, now_ms) {
                 commands.push(MoveLogStart { topic_id: topic.id.0.to_vec(), partition: number, to }.into());
             }
@@ -84,7 +83,7 @@ impl Shared {
         if topic.partitions.iter().all(|partition| partition.log_start == 0) {
             return Ok(());
         }
-        let now_ms = self.latest_ms();
+        let now_ms = self.now_ms();
         let sealed = self.sealed_files(topic_id).await?;
         let goes = |file: &&NewFile| !topic.plans.contains_key(&file.path) && rule.lets_go(&topic, file, now_ms);
         let gone = sealed.files.values().filter(goes);

@@ -12,11 +12,13 @@ const HOUR_MS: i64 = 3_600_000;
 /// Boundaries of time are spread over this by topic id.
 const SPREAD_MS: i64 = 600_000;
 
-/// What a topic says about sealing.
+/// What a topic says about sealing, and what waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SealTiming {
     /// `strandline.bronze.seal.ms`: divides a day, and replaces hour and day.
     pub interval_ms: Option<i64>,
+    /// Retention waits for a seal (`BronzeRule::outlasts`), and nothing was sealed for `retention.ms`.
+    pub is_waited_for: bool,
     /// A sealed file's aim.
     pub file_bytes: u64,
 }
@@ -28,7 +30,7 @@ pub(crate) enum SealReason {
     Forced,
     /// There is enough for a file.
     Full,
-    /// Its interval has ended.
+    /// Its interval has ended, or retention waits for it.
     Time,
 }
 
@@ -79,6 +81,9 @@ pub(crate) fn seal_due(
         return Some((day, SealReason::Full));
     }
     let oldest_ms = of_day().map(|segment| segment.since_ms).min()?;
+    if timing.is_waited_for {
+        return Some((day, SealReason::Time));
+    }
     let day_start_ms = i64::from(day) * DAY_MS;
     let ended = |interval_ms: i64| {
         let ended_ms = ended_before_ms(topic.id, interval_ms, now_ms);
@@ -219,7 +224,7 @@ pub(crate) mod tests {
         topic
     }
 
-    const TIMING: SealTiming = SealTiming { interval_ms: None, file_bytes: 100 << 20 };
+    const TIMING: SealTiming = SealTiming { interval_ms: None, is_waited_for: false, file_bytes: 100 << 20 };
 
     #[test]
     fn inputs_of_many_partitions_are_chosen_in_time_that_grows_with_the_partitions_alone() {
@@ -249,6 +254,14 @@ pub(crate) mod tests {
         assert_eq!(seal_due(&small, own, 59_999, None, None), None);
         assert_eq!(seal_due(&small, own, 60_000, None, None), Some((0, SealReason::Time)));
         assert_eq!(seal_due(&topic_with(1, &[]), TIMING, DAY_MS, None, Some(&[i64::MAX])), None);
+    }
+
+    #[test]
+    fn what_retention_waits_for_is_sealed() {
+        let small = topic_with(1, &[(0, 1, 1_000, vec![0])]);
+        assert_eq!(seal_due(&small, TIMING, 61_000, None, None), None);
+        let waited_for = SealTiming { is_waited_for: true, ..TIMING };
+        assert_eq!(seal_due(&small, waited_for, 61_000, None, None), Some((0, SealReason::Time)));
     }
 
     #[test]

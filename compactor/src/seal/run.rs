@@ -3,6 +3,8 @@
 use crate::convert::plan::ConversionPlan;
 use crate::error::WorkError;
 use crate::files::{file_ranges, new_file, preference, sent_bytes_of};
+use crate::options::millis;
+use crate::retain::{BronzeRule, Rules};
 use crate::seal::extents::{planned_extents, sent_bytes_of_extents};
 use crate::seal::policy::{SealTiming, boundary_ms, choose_inputs, seal_due};
 use crate::sealed::row_keys;
@@ -72,6 +74,7 @@ impl Shared {
             }
         }
         self.remember_boundary(topic_id);
+        self.memory().unsealed_since.remove(&topic_id);
         Ok(progress)
     }
 
@@ -85,7 +88,22 @@ impl Shared {
     }
 
     fn timing(&self, topic: &Topic) -> SealTiming {
-        SealTiming { interval_ms: TopicConfig::of(&topic.configs).bronze_seal_ms, file_bytes: self.options.sealed_file_bytes }
+        let config = TopicConfig::of(&topic.configs);
+        let rules = Rules::of(&config);
+        // Retention does not look more often than that.
+        let least_ms = millis(self.options.retention_interval);
+        let retention_ms = rules.retention_ms.filter(|_| BronzeRule::of(&config).outlasts(rules));
+        SealTiming {
+            interval_ms: config.bronze_seal_ms,
+            is_waited_for: retention_ms.is_some_and(|retention_ms| self.unsealed_ms(topic.id) > retention_ms.max(least_ms)),
+            file_bytes: self.options.sealed_file_bytes,
+        }
+    }
+
+    /// How long it is that the topic has had fresh files and none was sealed, as far as this run has seen. Merges change nothing about it.
+    fn unsealed_ms(&self, topic_id: TopicId) -> i64 {
+        let since = self.memory().unsealed_since.get(&topic_id).copied();
+        since.map_or(0, |since_ms| self.steady_ms().saturating_sub(since_ms))
     }
 
     fn remember_boundary(&self, topic_id: TopicId) {
@@ -107,8 +125,11 @@ impl Shared {
         // What follows looks at every file of every partition: not while the fold waits for the view.
         let topic = &*self.topic(topic_id)?;
         if topic.fresh.is_empty() {
+            self.memory().unsealed_since.remove(&topic_id);
             return None;
         }
+        let steady_ms = self.steady_ms();
+        self.memory().unsealed_since.entry(topic_id).or_insert(steady_ms);
         let timing = self.timing(topic);
         // Where the index has no room for much more, a seal is what makes some: nothing waits for its hour then.
         let crowded = self.cell.view().fill.file_bytes >= limits::FILES_BYTES / 2;
@@ -289,6 +310,8 @@ impl Shared {
             ingest_day: plan.ingest_day,
             ranges: file_ranges(footer.partitions(), sent),
         };
+        // It is seen, and may not be on disk yet: who put it may have died before. 'Exists already' says that it is.
+        self.objects.put_new_in_parts(Purpose::Seal, path, bytes).await?;
         Ok((file, footer.partitions().to_vec()))
     }
 

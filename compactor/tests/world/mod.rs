@@ -17,7 +17,7 @@ use strandline_compactor::{Compactor, CompactorOptions};
 use strandline_extents::ExtentReader;
 use strandline_index::{BatchOutcome, ExtentPlace, Index, Outcome, decode_snapshot};
 use strandline_object_store::{FaultPlan, Faults, InMemory, Objects, Purpose, RetryPolicy};
-use strandline_runtime::Runtime;
+use strandline_runtime::{Runtime, VirtualClock};
 use strandline_segment_index::{
     MemorySegmentIndex, PutError, PutOutcome, ReadError as IndexReadError, RemoveError, RowKey, SealedRow, SegmentIndex,
 };
@@ -84,6 +84,13 @@ impl World {
             model: BTreeMap::new(),
             produced: 0,
         }
+    }
+
+    /// The same, and the nodes' clock, whose time of day can be set.
+    pub fn with_clock(seed: u64) -> (Self, Arc<VirtualClock>) {
+        let (mut world, clock) = (Self::new(seed), Arc::new(VirtualClock::new(START_MS)));
+        world.runtime.clock = clock.clone();
+        (world, clock)
     }
 
     /// A new run over what is there; the one before is dead.

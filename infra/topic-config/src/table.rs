@@ -102,7 +102,7 @@ pub static DEFINITIONS: &[ConfigDefinition] = &[
     config(names::BRONZE_FRESHNESS_MS, Long, "10000", AtLeast(100), &[],
         "Within this time of its ack a record is a row of a file that the manifest lists. At least 100.").acts(),
     config(names::BRONZE_RETENTION_MS, Long, "-2", AtLeast(-2), &[],
-        "Sealed files that lie wholly below the log start go at this age. -2: at once, with the log (by age, by size, by DeleteRecords). -1: never. Less than `retention.ms` is refused.").acts(),
+        "Sealed files that lie wholly below the log start go at this age. -2: at once, with the log (by age, by size, by DeleteRecords). -1: never. Less than `retention.ms` is refused. Where they stay longer than the log keeps records, age and size take records from the log only once they are sealed, and what is fresh is sealed once nothing was sealed for `retention.ms`, if not before; DeleteRecords takes them at once.").acts(),
     config(names::BRONZE_SEAL_MS, Long, "-1", DividesDayOrAuto(1_000), &[],
         "Files are sealed at multiples of this time; at least 1000, and it must divide a day (86400000). -1: at 128 MiB, or at the end of the UTC hour with at least 8 MiB, else of the UTC day.").acts(),
     config(names::KEY_FORMAT, String, "auto", FORMATS, &[],

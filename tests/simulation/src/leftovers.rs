@@ -104,7 +104,7 @@ async fn find(world: &World, before: &Before, was_taken: bool) -> Result<(), Str
     let oracle = world.core.oracle();
     let index = oracle.index();
     check_snapshots(world, index, &floor, was_taken)?;
-    check_lists(world, index, now_ms)?;
+    check_lists(world, index, before, now_ms)?;
     for object in listed {
         if !was_taken && (object.path.starts_with("index/") || object.path.starts_with("log/")) {
             continue;
@@ -113,7 +113,7 @@ async fn find(world: &World, before: &Before, was_taken: bool) -> Result<(), Str
         if known || index.garbage.contains_key(&object.path) {
             continue;
         }
-        if let Some(what) = left_over(world, index, before, &floor, &object.path) {
+        if let Some(what) = left_over(index, before, &floor, &object.path) {
             return Err(format!("{}: {what}", object.path));
         }
     }
@@ -138,12 +138,14 @@ fn check_snapshots(world: &World, index: &Index, floor: &Floor, was_taken: bool)
     Ok(())
 }
 
-/// The garbage list, and topics that were deleted. Where a clock was ahead, grace ends when the time of day has come there.
-fn check_lists(world: &World, index: &Index, now_ms: i64) -> Result<(), String> {
+/// The garbage list: whatever clocks have said, what was there before the wait is gone, which is longer than any grace. And topics that
+/// were deleted: where a clock was ahead, they are forgotten when the time of day has come there.
+fn check_lists(world: &World, index: &Index, before: &Before, now_ms: i64) -> Result<(), String> {
     let options = &world.shape.compactor;
     for (path, garbage) in &index.garbage {
         let grace = if path.starts_with("bronze/") { options.sealed_grace } else { options.fresh_grace };
-        if now_ms - garbage.since_ms > millis(grace + options.garbage_interval + SLACK) {
+        let is_old = now_ms - garbage.since_ms > millis(grace + options.garbage_interval + SLACK);
+        if is_old || garbage.since <= before.head {
             return Err(format!("{path} has been garbage since {}, {} ms", garbage.since, now_ms - garbage.since_ms));
         }
     }
@@ -156,10 +158,9 @@ fn check_lists(world: &World, index: &Index, now_ms: i64) -> Result<(), String> 
 }
 
 /// Why an object that nothing refers to should not be there, if so.
-fn left_over(world: &World, index: &Index, before: &Before, floor: &Floor, path: &str) -> Option<String> {
+fn left_over(index: &Index, before: &Before, floor: &Floor, path: &str) -> Option<String> {
     let (folder, _) = path.split_once('/').unwrap_or((path, ""));
-    // An orphan is known by what was folded when: a clock that was wrong puts that off.
-    let is_old = |name: ObjectName| name.seq < before.head && !world.shape.skew;
+    let is_old = |name: ObjectName| name.seq < before.head;
     let floor_at = floor.snapshot.as_ref().map_or(Seq::ZERO, |snapshot| snapshot.seq);
     match folder {
         "wal" | "fresh" => {

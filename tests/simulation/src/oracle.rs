@@ -4,9 +4,9 @@ use crate::retention::Retention;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use strandline_commands::{DecodedEntry, decode};
+use strandline_commands::{Command, CommandKind, DecodedEntry, decode};
 use strandline_commit_log::MemoryCommitLog;
-use strandline_index::{ExtentPlace, Folded, Index, digest};
+use strandline_index::{ExtentPlace, Folded, Index, Outcome, digest};
 use strandline_types::{Seq, TopicId, TopicPartition};
 
 /// States that are kept, so that a node that lags can be held against what it must be.
@@ -19,7 +19,7 @@ pub(crate) struct Oracle {
     past: VecDeque<Index>,
     /// Offsets that were ever a hole.
     holes: BTreeMap<TopicPartition, BTreeSet<(i64, i64)>>,
-    /// Files that were ever sealed: whose, and when their newest record is from.
+    /// Files that were ever sealed and that nobody has let go of: whose, and when their newest record is from.
     sealed: BTreeMap<String, (TopicId, i64)>,
     pub retention: Retention,
 }
@@ -71,9 +71,21 @@ impl Oracle {
         let Ok(DecodedEntry::Body(body)) = decode(bytes) else { return Ok(()) };
         for (commit, outcome) in body.commits.iter().zip(&folded.commits) {
             for (command, outcome) in commit.commands.iter().zip(outcome.outcomes.iter().flatten()) {
-                self.retention.folded(&self.index, command, outcome)?;
+                self.retention.folded(self.past.back(), &self.index, command, outcome)?;
+                self.check_drop(command, outcome)?;
             }
         }
+        Ok(())
+    }
+
+    /// A sealed file that is let go is old by then; when it is deleted, the clock may be another one.
+    fn check_drop(&mut self, command: &Command, outcome: &Outcome) -> Result<(), String> {
+        let (Some(CommandKind::DropSealed(command)), Outcome::Done) = (&command.kind, outcome) else { return Ok(()) };
+        let Some(file) = &command.file else { return Ok(()) };
+        if let Some(why) = self.keeps(&file.path, self.retention.latest_ms()) {
+            return Err(format!("entry {}: {} is let go, and {why}", self.index.cell.seq, file.path));
+        }
+        self.sealed.remove(&file.path);
         Ok(())
     }
 
@@ -146,7 +158,7 @@ impl Oracle {
     pub fn keeps(&self, path: &str, now_ms: i64) -> Option<String> {
         let (topic_id, newest_ms) = self.sealed.get(path)?;
         let topic = self.index.topics.get(topic_id)?;
-        self.retention.keeps_sealed(&self.index, topic, *newest_ms, now_ms)
+        self.retention.keeps_sealed(topic, *newest_ms, now_ms)
     }
 
     /// Sealed files that must be there whatever their age is, of one topic or of all.

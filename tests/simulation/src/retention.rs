@@ -23,12 +23,16 @@ struct Batch {
 struct Limits {
     ms: i64,
     bytes: i64,
+    /// Its sealed files stay longer than its log keeps records: nothing leaves that before it is sealed.
+    only_sealed: bool,
 }
 
 impl Limits {
     fn of(topic: &Topic) -> Self {
         let number = |name, default| topic.configs.get(name).and_then(|value: &String| value.parse().ok()).unwrap_or(default);
-        Self { ms: number("retention.ms", WEEK_MS), bytes: number("retention.bytes", -1) }
+        let (ms, bytes, kept_ms) =
+            (number("retention.ms", WEEK_MS), number("retention.bytes", -1), number("strandline.bronze.retention.ms", -2));
+        Self { ms, bytes, only_sealed: kept_ms == -1 || (kept_ms >= 0 && (bytes >= 0 || kept_ms > ms)) }
     }
 
     fn is_old(&self, time_ms: i64, now_ms: i64) -> bool {
@@ -75,17 +79,17 @@ impl Retention {
         }
     }
 
-    /// The latest that a node may have taken the time for: its clock's, or the log's where that is later. (A clock that was ahead leaves
-    /// its time in the log with the first entry that its node appends; until then it counts as it was.)
-    fn latest_ms(&self, index: &Index) -> i64 {
+    /// The latest that a node may have taken the time for: its clock's. Not the log's, in which a clock that was ahead leaves its time. (What
+    /// was asked for by such a clock may be on its way when it is put right: for a while it counts as it was.)
+    pub fn latest_ms(&self) -> i64 {
         let lately =
             self.were_ahead.iter().filter(|(_, until_ms)| self.now_ms - until_ms <= ON_ITS_WAY_MS).map(|(by_ms, _)| *by_ms);
         let ahead_ms = self.ahead_ms.values().copied().chain(lately).max().unwrap_or(0);
-        index.cell.now_ms.max(self.now_ms + ahead_ms)
+        self.now_ms + ahead_ms
     }
 
-    /// A command was folded; `index` is what came out of its entry.
-    pub fn folded(&mut self, index: &Index, command: &Command, outcome: &Outcome) -> Result<(), String> {
+    /// A command was folded; `before` is what its entry found, and `index` what came out of it.
+    pub fn folded(&mut self, before: Option<&Index>, index: &Index, command: &Command, outcome: &Outcome) -> Result<(), String> {
         match (&command.kind, outcome) {
             (Some(CommandKind::Produce(produce)), Outcome::Produced(outcomes)) => self.appended(index, produce, outcomes),
             (Some(CommandKind::MoveLogStart(command)), Outcome::LogStart(to)) => {
@@ -93,7 +97,8 @@ impl Retention {
                 let at = TopicPartition { topic_id, partition: command.partition };
                 let from = self.log_starts.insert(at, *to).unwrap_or(0);
                 if from < *to && !self.asked.contains(&(at, command.to)) {
-                    return self.check_move(index, at, from, *to);
+                    let partition = before.and_then(|index| index.partition(at.topic_id, at.partition));
+                    return self.check_move(index, at, from, *to, partition.map_or(0, |partition| partition.sealed_end));
                 }
             }
             _ => {}
@@ -120,10 +125,17 @@ impl Retention {
         self.batches.get(&at).map_or(0, |batches| batches.range(offset..).map(|(_, batch)| batch.bytes).sum())
     }
 
-    /// Nobody asked for it, so it was retention: nothing goes that is young, unless enough is left without it.
-    fn check_move(&mut self, index: &Index, at: TopicPartition, from: i64, to: i64) -> Result<(), String> {
+    /// Nobody asked for it, so it was retention: nothing goes that is young, unless enough is left without it; and nothing that was to be
+    /// sealed first.
+    fn check_move(&mut self, index: &Index, at: TopicPartition, from: i64, to: i64, sealed_end: i64) -> Result<(), String> {
         let Some(topic) = index.topics.get(&at.topic_id) else { return Ok(()) };
-        let (limits, latest_ms) = (Limits::of(topic), self.latest_ms(index));
+        let (limits, latest_ms) = (Limits::of(topic), self.latest_ms());
+        if limits.only_sealed && to > sealed_end {
+            return Err(format!(
+                "entry {}: retention takes {}-{} [{from}, {to}), sealed up to {sealed_end}, and its sealed files stay longer",
+                index.cell.seq, topic.name, at.partition
+            ));
+        }
         let left = self.bytes_from(at, to);
         let mut taken = self.batches.get(&at).into_iter().flat_map(|batches| batches.range(..to));
         let young = taken.rfind(|(_, batch)| batch.end > from && !limits.is_old(batch.time_ms, latest_ms));
@@ -165,6 +177,9 @@ impl Retention {
     pub fn must_go(&self, index: &Index, at: TopicPartition, unit: Range<i64>, now_ms: i64) -> Option<String> {
         let topic = index.topics.get(&at.topic_id)?;
         let limits = Limits::of(topic);
+        if limits.only_sealed && unit.end > index.partition(at.topic_id, at.partition)?.sealed_end {
+            return None;
+        }
         let batches = self.batches.get(&at)?.range(..unit.end).filter(|(_, batch)| batch.end > unit.start);
         let (start, newest) = batches.max_by_key(|(_, batch)| batch.time_ms)?;
         if limits.is_old(newest.time_ms, now_ms) {
@@ -181,9 +196,9 @@ impl Retention {
     }
 
     /// Why a sealed file of a topic that lives must not go yet, whatever its log start is.
-    pub fn keeps_sealed(&self, index: &Index, topic: &Topic, newest_ms: i64, now_ms: i64) -> Option<String> {
+    pub fn keeps_sealed(&self, topic: &Topic, newest_ms: i64, now_ms: i64) -> Option<String> {
         let kept_ms: i64 = topic.configs.get("strandline.bronze.retention.ms").and_then(|value: &String| value.parse().ok())?;
-        let age_ms = now_ms.max(self.latest_ms(index)) - newest_ms;
+        let age_ms = now_ms.max(self.latest_ms()) - newest_ms;
         match kept_ms {
             -2 => None,
             -1 => Some(format!("{} keeps its sealed files for ever", topic.name)),
