@@ -96,6 +96,32 @@ fn a_poll_that_is_given_up_loses_nothing() {
     });
 }
 
+/// What waits to be sent again is older than what was committed since.
+#[test]
+fn a_commit_that_is_sent_again_takes_back_no_later_one() {
+    simulated(async {
+        let cluster = Cluster::new(1, 1);
+        fill(&cluster, 1, 10).await;
+        let every = Some(Duration::from_secs(1));
+        let options = ConsumerOptions { group: Some("g".into()), auto_commit: every, ..Default::default() };
+        let mut consumer = cluster.client().consumer(options);
+        consumer.assign_topics(&["t"], StartAt::Earliest).await.unwrap();
+        assert_eq!((drain(&mut consumer).await.len(), drain(&mut consumer).await.len()), (10, 0));
+        assert_eq!(cluster.state().committed[&0].last(), Some(&10));
+        // It begins to commit once more, and is refused; somebody who knows better commits meanwhile.
+        cluster.state().commit_faults = vec![ErrorCode::CoordinatorLoadInProgress; 3].into();
+        while cluster.state().commit_faults.len() == 3 {
+            assert!(consumer.poll(Duration::from_millis(1)).await.unwrap().is_empty());
+        }
+        cluster.state().commit_faults.clear();
+        fill(&cluster, 1, 10).await;
+        consumer.commit_offsets([(("t".to_owned(), 0), 20)].into()).await.unwrap();
+        assert_eq!((drain(&mut consumer).await.len(), drain(&mut consumer).await.len()), (10, 0));
+        let committed = cluster.state().committed[&0].clone();
+        assert!(committed.last() == Some(&20) && committed.is_sorted(), "{committed:?}");
+    });
+}
+
 #[test]
 fn seeks_pauses_and_offsets_that_are_gone() {
     simulated(async {

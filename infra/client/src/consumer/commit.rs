@@ -7,10 +7,51 @@ use crate::client::Client;
 use crate::error::{ClientError, Retry};
 use crate::pool::Pool;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One commit; it runs on its own.
+/// The order in which a consumer's commits begin, for each partition. One that began later says how far the consumer is; what waits behind it
+/// to be sent, for the first time or again, would take the group back.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turns(Arc<Mutex<Newest>>);
+
+#[derive(Debug, Default)]
+struct Newest {
+    last: u64,
+    of: BTreeMap<PartitionName, u64>,
+}
+
+/// The turn of one commit.
+pub(super) struct Turn {
+    newest: Arc<Mutex<Newest>>,
+    own: u64,
+}
+
+impl Turns {
+    /// Of a commit of these offsets that begins now.
+    pub(super) fn next(&self, offsets: &BTreeMap<PartitionName, i64>) -> Turn {
+        let mut newest = locked(&self.0);
+        newest.last += 1;
+        let own = newest.last;
+        newest.of.extend(offsets.keys().map(|name| (name.clone(), own)));
+        Turn { newest: self.0.clone(), own }
+    }
+}
+
+impl Turn {
+    /// Takes out what a later commit names.
+    fn retain(&self, offsets: &mut BTreeMap<PartitionName, i64>) {
+        let newest = locked(&self.newest);
+        offsets.retain(|name, _| newest.of.get(name).is_none_or(|of| *of <= self.own));
+    }
+}
+
+fn locked(newest: &Mutex<Newest>) -> MutexGuard<'_, Newest> {
+    newest.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One commit; it runs on its own. Of what a later one names nothing is sent any more.
 pub(super) struct Commit {
+    pub(super) turn: Turn,
     pub(super) client: Client,
     pub(super) pool: Arc<Pool>,
     pub(super) member: Member,
@@ -18,14 +59,20 @@ pub(super) struct Commit {
 }
 
 impl Commit {
-    pub(super) async fn run(self) -> Result<(), ClientError> {
+    pub(super) async fn run(mut self) -> Result<(), ClientError> {
         let Member { group, member_id, group_instance_id, generation } = &self.member;
-        let request = crate::admin::commit_request(group, *generation, member_id, group_instance_id.as_deref(), &self.offsets);
         let timeout = self.client.options().request_timeout;
         let deadline = self.client.now() + timeout;
         let mut backoff = self.client.backoff();
         loop {
-            let result = match coordinator(&self.client, &self.pool, group).await {
+            let connection = coordinator(&self.client, &self.pool, group).await;
+            self.turn.retain(&mut self.offsets);
+            if self.offsets.is_empty() {
+                return Ok(());
+            }
+            let request =
+                crate::admin::commit_request(group, *generation, member_id, group_instance_id.as_deref(), &self.offsets);
+            let result = match connection {
                 Ok(connection) => crate::admin::commit_offsets(&connection, timeout, &request).await,
                 Err(error) => Err(error),
             };
@@ -67,7 +114,8 @@ impl Consumer {
         // Without a membership the group takes commits as long as it has no members.
         let outside = || Member { group: group.clone(), member_id: String::new(), group_instance_id: None, generation: -1 };
         let member = self.group.as_ref().and_then(|group| group.member()).map(|(member, _)| member.clone());
-        Ok(Commit { client: self.client.clone(), pool: self.pool.clone(), member: member.unwrap_or_else(outside), offsets })
+        let (client, pool) = (self.client.clone(), self.pool.clone());
+        Ok(Commit { turn: self.commits.next(&offsets), client, pool, member: member.unwrap_or_else(outside), offsets })
     }
 
     /// Starts a commit when it is time; what was returned by the last poll counts as done.

@@ -147,6 +147,7 @@ impl Consumer {
             member_id: group.member_id.clone(),
             generation: group.generation,
             owned,
+            commits: self.commits.clone(),
             commit,
         };
         group.state = State::Joining(Box::pin(join.run()));

@@ -34,6 +34,7 @@ pub(super) struct Join {
     pub(super) member_id: String,
     pub(super) generation: i32,
     pub(super) owned: Vec<PartitionName>,
+    pub(super) commits: super::commit::Turns,
     /// Offsets to commit before anything is given up.
     pub(super) commit: BTreeMap<PartitionName, i64>,
 }
@@ -79,6 +80,7 @@ impl Join {
             return;
         }
         let commit = super::commit::Commit {
+            turn: self.commits.next(&self.commit),
             client: self.client.clone(),
             pool: self.pool.clone(),
             member: Member {

@@ -126,6 +126,7 @@ pub struct Consumer {
     last_refresh: Duration,
     backoff: Backoff,
     group: Option<Group>,
+    commits: commit::Turns,
     committing: bool,
     last_commit: Duration,
 }
@@ -154,6 +155,7 @@ impl Consumer {
             last_refresh: client.now(),
             backoff: client.backoff(),
             group: None,
+            commits: commit::Turns::default(),
             committing: false,
             last_commit: client.now(),
             client,

@@ -48,6 +48,10 @@ pub struct State {
     pub misleads: bool,
     pub connections: usize,
     pub produce_requests: usize,
+    /// How commits are refused, one after the other.
+    pub commit_faults: VecDeque<ErrorCode>,
+    /// What was committed of each partition, in the order in which it came.
+    pub committed: BTreeMap<i32, Vec<i64>>,
     sequences: Sequences,
     next_producer: i64,
     /// Answered instead of what is right, by API.
@@ -171,6 +175,8 @@ impl Cluster {
             }
             RequestBody::Fetch(request) => Some(encode_response(version, id, &self.fetch(node_id, request).await)),
             RequestBody::ListOffsets(request) => Some(encode_response(version, id, &self.list_offsets(node_id, request))),
+            RequestBody::FindCoordinator(request) => Some(encode_response(version, id, &find_coordinator(request))),
+            RequestBody::OffsetCommit(request) => Some(encode_response(version, id, &self.offset_commit(request))),
             // Not part of this cluster: the client is told so.
             other => {
                 eprintln!("the mock cluster does not speak {}", other.api_key());
@@ -232,6 +238,25 @@ impl Cluster {
             topics: names.into_iter().map(topic).collect(),
             ..Default::default()
         }
+    }
+
+    fn offset_commit(&self, request: OffsetCommitRequest) -> OffsetCommitResponse {
+        let mut state = self.state();
+        let error_code = state.commit_faults.pop_front().unwrap_or(ErrorCode::None).code();
+        let mut response = OffsetCommitResponse::default();
+        for topic in request.topics {
+            let mut answer = offset_commit::OffsetCommitResponseTopic { name: topic.name, ..Default::default() };
+            for partition in topic.partitions {
+                let partition_index = partition.partition_index;
+                if error_code == ErrorCode::None.code() {
+                    state.committed.entry(partition_index).or_default().push(partition.committed_offset);
+                }
+                let answered = offset_commit::OffsetCommitResponsePartition { partition_index, error_code };
+                answer.partitions.push(answered);
+            }
+            response.topics.push(answer);
+        }
+        response
     }
 
     async fn produce(&self, node_id: i32, request: ProduceRequest) -> Option<ProduceResponse> {
@@ -392,5 +417,16 @@ impl Cluster {
             }
         };
         ListOffsetsResponse { topics: request.topics.iter().map(topic).collect(), ..Default::default() }
+    }
+}
+
+fn find_coordinator(request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+    let coordinator = |key| find_coordinator::Coordinator { key, node_id: 1, host: "b1".into(), port: 1, ..Default::default() };
+    FindCoordinatorResponse {
+        node_id: 1,
+        host: "b1".into(),
+        port: 1,
+        coordinators: request.coordinator_keys.into_iter().map(coordinator).collect(),
+        ..Default::default()
     }
 }
