@@ -73,7 +73,7 @@ pub struct Node {
     http: Option<SocketAddr>,
     upkeep: Upkeep,
     // Held until the node is gone.
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// Ends a node's tasks and threads, also where its start fails half-way.
@@ -218,7 +218,7 @@ impl Node {
         let kafka = server
             .listen(socket.listen(BACKLOG).with_context(|| format!("cannot listen on {listen} (the setting `listen`)"))?)?;
         tracing::info!(kafka = %listen, advertised = %address(&advertise), http = %http.map_or_else(|| "none".to_owned(), |http| http.to_string()), data = %parts.settings.data.display(), "serving");
-        Ok(Self { _tasks: tasks, parts, server, kafka, http, upkeep, _folder: folder })
+        Ok(Self { _tasks: tasks, parts, server, kafka, http, upkeep, folder })
     }
 
     /// Where Kafka clients connect.
@@ -266,8 +266,12 @@ impl Node {
         if self.upkeep == Upkeep::Full {
             self.parts.compactor.stop(left().min(Duration::from_secs(5))).await;
         }
-        let _ = tokio::time::timeout(left(), self.parts.cell.stop()).await;
+        let stopped = tokio::time::timeout(left(), self.parts.cell.stop()).await;
         self.parts.runtime.spawner.group().abort_all();
+        if stopped.is_err() {
+            // The log's thread may still be within a write: the folder is this process's until that ends.
+            std::mem::forget(self.folder);
+        }
         tracing::info!("stopped");
     }
 }

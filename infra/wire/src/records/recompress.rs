@@ -36,6 +36,8 @@ pub fn recompress(batch: &[u8], target: Compression, level: Option<i32>, max_byt
     bytes[..BATCH_HEADER_BYTES].copy_from_slice(&header.to_bytes());
     header.crc = checksum(&bytes[CHECKED_FROM..]);
     bytes[..BATCH_HEADER_BYTES].copy_from_slice(&header.to_bytes());
+    // It stays in memory for a while, counted by its length.
+    bytes.shrink_to_fit();
     Ok(Bytes::from(bytes))
 }
 
