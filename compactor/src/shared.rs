@@ -58,7 +58,7 @@ pub(crate) struct Memory {
     pub dropped_up_to: Seq,
     /// Per topic, the boundary of time that its seals were last held against.
     pub seal_boundaries: BTreeMap<TopicId, i64>,
-    /// Per topic, since when there have been fresh files all the time and none of them was sealed, by the time that only goes forward.
+    /// Per topic, since when this node has seen fresh files all the time and sealed none of them, by the time that only goes forward.
     pub unsealed_since: BTreeMap<TopicId, i64>,
     /// Per topic, what its manifests say.
     pub manifests: BTreeMap<TopicId, crate::manifest::Written>,

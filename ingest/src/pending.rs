@@ -124,7 +124,7 @@ impl PendingProduce {
             Some((topic.topic_id, topic.name.clone(), partition.index))
         });
         if let (Some(named), Some(sequence)) = (named, sequence) {
-            self.refused.note(named, sequence, failure);
+            self.refused.note(named, sequence, failure, self.clock.monotonic());
         }
     }
 

@@ -109,14 +109,14 @@ impl Ingest {
         let mut pending = self.pending(version, &request, held_bytes, refused.clone());
         if let Some(failure) = self.refuse(caller, &request) {
             fail_all(&mut pending.response, &failure);
-            refused.note_all(&request, &failure);
+            refused.note_all(&request, &failure, pending.started);
             return pending;
         }
         let view = match self.resolve(version, &request.topic_data).await {
             Ok(view) => view,
             Err(failure) => {
                 fail_all(&mut pending.response, &failure);
-                refused.note_all(&request, &failure);
+                refused.note_all(&request, &failure, pending.started);
                 return pending;
             }
         };
@@ -212,10 +212,13 @@ impl Ingest {
                 let place = (topic_at, partition_at);
                 let sequence = partition.records.as_deref().and_then(Sequence::of);
                 let named = (data.topic_id, data.name.as_str(), partition.index);
-                let knows = |producer: ProducerId| topic.is_some_and(|topic| self.knows(topic.id, partition.index, producer));
-                if let Some(sequence) = sequence
-                    && let Err(failure) = pending.refused.demand_in_order(named, sequence, knows)
-                {
+                let in_order = |pending: &PendingProduce| match sequence {
+                    Some(sequence) => pending.refused.demand_in_order(named, sequence, pending.clock.monotonic(), |producer| {
+                        topic.is_some_and(|topic| self.knows(topic.id, named.2, producer))
+                    }),
+                    None => Ok(()),
+                };
+                if let Err(failure) = in_order(pending) {
                     pending.refuse(place, None, &failure);
                     continue;
                 }
@@ -236,6 +239,11 @@ impl Ingest {
                         continue;
                     }
                 };
+                // The one before it may have been refused while this one was checked.
+                if let Err(failure) = in_order(pending) {
+                    pending.refuse(place, None, &failure);
+                    continue;
+                }
                 let bytes = checked.taken.bytes.len();
                 all.push(checked.taken);
                 if let Some(room) = checked.recompressed {

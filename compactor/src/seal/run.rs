@@ -44,19 +44,24 @@ pub struct SealProgress {
 }
 
 impl Shared {
-    /// Completes what is open, then seals what is due until nothing is; `force`: everything that is there now, file by file, and
-    /// nothing of what comes meanwhile.
+    /// Completes what is open, then seals what is due until nothing is; `force`, and where retention waits: everything that is there now, file
+    /// by file, and nothing of what comes meanwhile.
     pub async fn seal_once(&self, topic_id: TopicId, force: bool) -> Result<SealProgress, WorkError> {
         let _one = self.sealing.lock().await;
         let mut progress = SealProgress::default();
         let ends: Option<Vec<i64>> = {
             let view = self.cell.view();
-            let topic = view.topics.get(&topic_id).filter(|_| force);
+            let topic = view.topics.get(&topic_id).filter(|topic| force || self.timing(topic).is_waited_for);
             topic.map(|topic| topic.partitions.iter().map(|partition| partition.frontier).collect())
         };
         let forced = ends.as_deref();
         if self.open_plan(topic_id).is_none() && self.next_seal(topic_id, forced).is_none() {
             return Ok(progress);
+        }
+        if !force && forced.is_some() {
+            // Also if another node has the lease, or this does not succeed: what is planned by then is completed with the next look.
+            let steady_ms = self.steady_ms();
+            self.memory().unsealed_since.insert(topic_id, steady_ms);
         }
         let lease = self.lease(LeaseKind::Seal, &topic_id.0).await?;
         let mut cut_again = !holds(Rule::C4);
