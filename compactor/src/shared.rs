@@ -94,11 +94,10 @@ impl Memory {
         self.sealed_changed.insert(topic_id, self.sealed_changes);
     }
 
-    /// A conversion of the topic begins. Topics that are gone are forgotten.
-    pub fn conversion_begins(&mut self, topic_id: TopicId, exists: impl Fn(&TopicId) -> bool) {
+    /// A conversion of the topic begins.
+    pub fn conversion_begins(&mut self, topic_id: TopicId) {
         self.conversions += 1;
         self.conversions_begun.insert(topic_id, self.conversions);
-        self.conversions_begun.retain(|known, _| exists(known));
     }
 }
 

@@ -115,15 +115,13 @@ pub(crate) fn fail_all(response: &mut ProduceResponse, failure: &Failure) {
 }
 
 impl PendingProduce {
-    /// Fails a batch; what its producer sent behind it does not overtake it.
+    /// Fails a batch. With a sequence it may come again, and what its producer sent behind it does not overtake it.
     pub(crate) fn refuse(&mut self, place: Place, sequence: Option<Sequence>, failure: &Failure) {
         fail(&mut self.response, place, failure);
-        let topic = self.response.responses.get(place.0);
-        let named = topic.and_then(|topic| {
-            let partition = topic.partition_responses.get(place.1)?;
-            Some((topic.topic_id, topic.name.clone(), partition.index))
-        });
-        if let (Some(named), Some(sequence)) = (named, sequence) {
+        let Some(sequence) = sequence else { return };
+        let Some(topic) = self.response.responses.get(place.0) else { return };
+        if let Some(partition) = topic.partition_responses.get(place.1) {
+            let named = (topic.topic_id, topic.name.clone(), partition.index);
             self.refused.note(named, sequence, failure, self.clock.monotonic());
         }
     }
@@ -138,26 +136,22 @@ impl PendingProduce {
     /// cell's driver it hears so only once the disk has answered that.
     pub async fn answer(mut self) -> ProduceAnswer {
         for committing in std::mem::take(&mut self.committing) {
-            match self.in_time(committing.reply).await {
+            let result = self.in_time(committing.reply).await;
+            // Surely not committed.
+            let is_refused = matches!(&result, Some(Err(SubmitError::Full { .. } | SubmitError::QueueFull)));
+            let failure = match result {
                 Some(Ok(submitted)) => {
                     let mut outcomes = submitted.outcomes.into_iter();
                     for sent in committing.batches {
                         self.fill(&sent, batch_outcome(outcomes.next()));
                     }
+                    continue;
                 }
-                // Surely not committed.
-                Some(Err(error @ (SubmitError::Full { .. } | SubmitError::QueueFull))) => {
-                    let failure = Failure::of_submit(&error);
-                    committing.batches.iter().for_each(|sent| self.refuse(sent.place, sent.sequence, &failure));
-                }
-                Some(Err(error)) => {
-                    let failure = Failure::of_submit(&error);
-                    committing.batches.iter().for_each(|sent| fail(&mut self.response, sent.place, &failure));
-                }
-                None => {
-                    let failure = Failure::in_doubt();
-                    committing.batches.iter().for_each(|sent| fail(&mut self.response, sent.place, &failure));
-                }
+                Some(Err(error)) => Failure::of_submit(&error),
+                None => Failure::in_doubt(),
+            };
+            for sent in committing.batches {
+                self.refuse(sent.place, sent.sequence.filter(|_| is_refused), &failure);
             }
         }
         for buffered in std::mem::take(&mut self.buffered) {

@@ -107,20 +107,17 @@ impl Ingest {
     ) -> PendingProduce {
         self.0.instruments.requests.increment(1);
         let mut pending = self.pending(version, &request, held_bytes, refused.clone());
-        if let Some(failure) = self.refuse(caller, &request) {
-            fail_all(&mut pending.response, &failure);
-            refused.note_all(&request, &failure, pending.started);
-            return pending;
-        }
-        let view = match self.resolve(version, &request.topic_data).await {
-            Ok(view) => view,
+        let resolved = match self.refuse(caller, &request) {
+            Some(failure) => Err(failure),
+            None => self.resolve(version, &request.topic_data).await,
+        };
+        match resolved {
+            Ok(view) => self.check(version, request.topic_data, &view, urgent, &mut pending).await,
             Err(failure) => {
                 fail_all(&mut pending.response, &failure);
                 refused.note_all(&request, &failure, pending.started);
-                return pending;
             }
-        };
-        self.check(version, request.topic_data, &view, urgent, &mut pending).await;
+        }
         pending
     }
 

@@ -20,7 +20,7 @@ const COMES_WITHIN: Duration = Duration::from_secs(330);
 /// Where a batch stands in what its producer sends to a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sequence {
-    producer_id: i64,
+    producer_id: ProducerId,
     epoch: i32,
     first: i32,
 }
@@ -29,24 +29,27 @@ impl Sequence {
     /// Of what came for a partition; None if that is no batch of an idempotent producer.
     pub(crate) fn of(records: &[u8]) -> Option<Self> {
         let header = BatchHeader::parse(records).ok()?;
-        let own = Self { producer_id: header.producer_id, epoch: header.producer_epoch.into(), first: header.base_sequence };
-        (own.producer_id >= 0).then_some(own)
+        Self::new(header.producer_id, header.producer_epoch.into(), header.base_sequence)
     }
 
     /// Of a batch that was taken.
     pub(crate) fn of_batch(batch: &Batch) -> Option<Self> {
-        let own = Self { producer_id: batch.producer_id, epoch: batch.producer_epoch, first: batch.base_sequence };
-        (own.producer_id >= 0).then_some(own)
+        Self::new(batch.producer_id, batch.producer_epoch, batch.base_sequence)
+    }
+
+    fn new(producer_id: ProducerId, epoch: i32, first: i32) -> Option<Self> {
+        (producer_id >= 0).then_some(Self { producer_id, epoch, first })
     }
 }
 
 /// A partition as the connection's requests name it.
 type Named = (TopicId, String, i32);
 
-/// What was refused of a connection's requests for want of room, of time, or of a topic that may still come. Where a partition knows nothing of a producer, the fold takes
-/// whatever sequence comes first, as Kafka does; what was sent behind a refused batch would be taken then, and the refused one never again.
+/// What was refused of a connection's requests for want of room, of time, or of a topic that may still come. Where a partition knows nothing
+/// of a producer, the fold takes whatever sequence comes first, as Kafka does; what was sent behind a refused batch would be taken then, and
+/// the refused one never again.
 #[derive(Debug, Default)]
-pub(crate) struct Refused(Mutex<BTreeMap<(Named, i64), Noted>>);
+pub(crate) struct Refused(Mutex<BTreeMap<(Named, ProducerId), Noted>>);
 
 #[derive(Debug)]
 struct Noted {

@@ -11,6 +11,7 @@
 //! - hold bytes without a bound: answers, sessions, footers, read-ahead and searches for times each have theirs in `limits` (I11).
 
 mod answer;
+mod byte_room;
 mod chunks;
 mod error;
 mod fetch;
@@ -29,7 +30,6 @@ mod rebuild;
 mod resolve;
 mod room;
 mod rope;
-mod search_room;
 mod serve;
 mod session;
 mod timestamps;

@@ -1,13 +1,13 @@
 //! The reader and what it is made of.
 
 use crate::answer::copy_left;
+use crate::byte_room::ByteRoom;
 use crate::error::{Reports, ServeError};
 use crate::footers::Footers;
 use crate::history::History;
 use crate::pages::Pages;
 use crate::plan::{Isolation, NoPlan, Plan, plan};
 use crate::room::AnswerRoom;
-use crate::search_room::SearchRoom;
 use crate::session::{ConnectionId, SessionCache};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,8 +74,8 @@ pub(crate) struct Shared {
     pub(crate) answers: AnswerRoom,
     pub(crate) reports: Reports,
     pub(crate) read_ahead: Arc<Semaphore>,
-    /// Room for extents that are looked into for times.
-    pub(crate) time_searches: SearchRoom,
+    /// Room for extents that are looked into for times: their bytes, and what comes out of their compressed batches.
+    pub(crate) time_searches: ByteRoom,
 }
 
 impl Reader {
@@ -89,7 +89,7 @@ impl Reader {
         let answers = AnswerRoom::new(options.answers_bytes);
         let reports = Reports::new(cell.runtime().clock.clone());
         let read_ahead = Arc::new(Semaphore::new(options.read_ahead));
-        let time_searches = SearchRoom::new(options.time_search_bytes);
+        let time_searches = ByteRoom::new(options.time_search_bytes, || metrics::gauge!("strandline_time_search_bytes"));
         Self {
             shared: Arc::new(Shared {
                 options,

@@ -5,18 +5,16 @@
 //! client holds, too. Whoever sends the answers looks at [`AnswerRoom::is_short`], and closes connections that take
 //! nothing while it says so.
 
-use std::sync::Arc;
+use crate::byte_room::ByteRoom;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use strandline_runtime::Held;
 use strandline_types::limits;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// All the room.
 #[derive(Debug)]
 pub(crate) struct AnswerRoom {
-    free: Arc<Semaphore>,
-    total: usize,
+    room: ByteRoom,
     waiting: AtomicUsize,
 }
 
@@ -25,74 +23,54 @@ pub(crate) type Room = Held;
 
 impl AnswerRoom {
     pub(crate) fn new(bytes: usize) -> Self {
-        let total = bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Self { free: Arc::new(Semaphore::new(total)), total, waiting: AtomicUsize::new(0) }
+        let room = ByteRoom::new(bytes, || metrics::gauge!("strandline_fetch_answers_bytes"));
+        Self { room, waiting: AtomicUsize::new(0) }
     }
 
     /// Others wait, or will soon.
     pub(crate) fn is_short(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0 || self.free.available_permits() < self.total / 2
+        self.waiting.load(Ordering::Relaxed) > 0 || self.room.free() < self.room.total() / 2
     }
 
     /// Room for an answer: for `wanted` bytes if that is a fair part, else for fewer, but not for fewer than `least`.
     /// None if there was none within `patience`.
     pub(crate) async fn take(&self, wanted: usize, least: usize, patience: Duration) -> Option<Room> {
-        let free = self.free.available_permits();
+        let free = self.room.free();
         let fair = (free / limits::FETCH_ANSWER_SHARE).max(limits::FETCH_ANSWER_LEAST_BYTES);
-        let bytes = wanted.min(fair).max(least).clamp(1, self.total);
-        if let Some(room) = self.try_take(bytes) {
+        let bytes = wanted.min(fair).max(least).clamp(1, self.room.total());
+        if let Some(room) = self.room.try_take(bytes) {
             return Some(room);
         }
         // What is left will do for something.
-        let left = self.free.available_permits().min(bytes);
+        let left = self.room.free().min(bytes);
         if left >= least.max(USEFUL_BYTES)
-            && let Some(room) = self.try_take(left)
+            && let Some(room) = self.room.try_take(left)
         {
             return Some(room);
         }
-        let bytes = bytes.min(limits::FETCH_ANSWER_LEAST_BYTES).max(least).clamp(1, self.total);
+        let bytes = bytes.min(limits::FETCH_ANSWER_LEAST_BYTES).max(least).max(1);
         let _counted = Waiting::new(&self.waiting);
-        let permit = self.free.clone().acquire_many_owned(permits(bytes));
-        let permit = tokio::time::timeout(patience, permit).await.ok()?.ok()?;
-        Some(room(permit))
+        self.room.take(bytes, patience).await
     }
 
     /// Room for exactly so many bytes (at most all), if there is some right now and nobody waits.
     pub(crate) fn hold(&self, bytes: usize) -> Option<Room> {
-        if self.waiting.load(Ordering::Relaxed) > 0 { None } else { self.try_take(bytes.min(self.total)) }
+        if self.waiting.load(Ordering::Relaxed) > 0 { None } else { self.room.try_take(bytes) }
     }
 
     /// More room for the same answer, if there is some right now.
     pub(crate) fn grow(&self, room: &mut Room, bytes: usize) -> bool {
-        let more = bytes.min(self.total).saturating_sub(room.bytes());
-        if more == 0 {
-            return true;
-        }
-        let Ok(taken) = self.free.clone().try_acquire_many_owned(permits(more)) else { return false };
-        room.grow(taken);
-        true
+        self.room.grow(room, bytes)
     }
 
     #[cfg(test)]
     pub(crate) fn free(&self) -> usize {
-        self.free.available_permits()
-    }
-
-    fn try_take(&self, bytes: usize) -> Option<Room> {
-        self.free.clone().try_acquire_many_owned(permits(bytes)).ok().map(room)
+        self.room.free()
     }
 }
 
 /// Less is not worth an answer, if more can be had by waiting.
 const USEFUL_BYTES: usize = 64 << 10;
-
-fn permits(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-fn room(permit: OwnedSemaphorePermit) -> Room {
-    Held::new(permit, metrics::gauge!("strandline_fetch_answers_bytes"))
-}
 
 struct Waiting<'a>(&'a AtomicUsize);
 

@@ -239,14 +239,15 @@ impl Shared {
         found.map_err(|error| SourceError::of_batch("an extent", &error))
     }
 
-    /// The bytes of an extent, with room for them and for what comes out of one of its batches, which are looked into one by one.
+    /// The bytes of an extent, with room for them and for what comes out of one of its batches, which are looked into one by one. Who needs more
+    /// than was taken gets it at once or gives all of it back first: nobody waits while holding some, so nobody waits for ever.
     async fn bytes_to_search(&self, extent: &Extent) -> Result<(Bytes, Held), SourceError> {
         let no_room = || {
             let reason = "others were looked into all the time".to_owned();
             SourceError::Unavailable { object: "an extent".to_owned(), reason }
         };
         let length = usize::try_from(extent.length).unwrap_or(usize::MAX);
-        let mut room = self.time_searches.take(length).await.ok_or_else(no_room)?;
+        let mut room = self.time_searches.take(length, limits::REQUEST_WAIT).await.ok_or_else(no_room)?;
         let bytes = self.extents.bytes(extent).await?;
         // Whether more comes out of them shows only now. Were the most taken before, an extent that is slow to read would keep all others
         // waiting.
@@ -256,7 +257,7 @@ impl Shared {
             return Ok((bytes, room));
         }
         drop((bytes, room));
-        let room = self.time_searches.take(most).await.ok_or_else(no_room)?;
+        let room = self.time_searches.take(most, limits::REQUEST_WAIT).await.ok_or_else(no_room)?;
         Ok((self.extents.bytes(extent).await?, room))
     }
 }
@@ -306,6 +307,9 @@ fn largest_hot<'a>(extents: impl Iterator<Item = &'a Extent>, range: &Range<i64>
     }
     Next::Hot(best, partial)
 }
+
+// There is room for the largest extent, of one batch.
+const _: () = assert!(limits::TIME_SEARCH_BYTES >= limits::BATCH_BYTES + limits::DECOMPRESSED_BATCH_BYTES);
 
 /// Whether more may come out of one of these batches than it has.
 fn is_compressed(batches: &[u8]) -> Result<bool, BatchError> {

@@ -82,7 +82,7 @@ impl Shared {
         let wanted = {
             let view = self.cell.view();
             let Some(topic) = view.topics.get(&topic_id) else { return Ok(false) };
-            self.memory().conversion_begins(topic_id, |known| view.topics.contains_key(known));
+            self.memory().conversion_begins(topic_id);
             let config = TopicConfig::of(&topic.configs);
             WantedFormats { key: wanted(config.key_format), value: wanted(config.value_format) }
         };

@@ -54,6 +54,7 @@ impl Shared {
             memory.dropped_marked.remove(&id);
             memory.seal_boundaries.remove(&id);
             memory.unsealed_since.remove(&id);
+            memory.conversions_begun.remove(&id);
             memory.emptied.insert(id, now_ms);
         }
         if forget {

@@ -314,9 +314,7 @@ impl Driver {
     /// What waits behind batches that are refused must not overtake them: a producer of which its partition knows nothing yet would be told that
     /// the later ones are there, and never be rid of the earlier.
     fn refuse_queued_batches(&mut self, error: &SubmitError) {
-        while let Ok(request) = self.requests.try_recv() {
-            self.take(request);
-        }
+        self.take_all();
         for queued in std::mem::take(&mut self.queue) {
             let is_produce = |command: &Command| matches!(command.kind, Some(CommandKind::Produce(_)));
             if queued.submission.commands.iter().any(is_produce) {
@@ -381,9 +379,7 @@ impl Driver {
                     if !holds(Rule::A8) {
                         return self.believe(at, &bytes);
                     }
-                    while let Ok(request) = self.requests.try_recv() {
-                        self.take(request);
-                    }
+                    self.take_all();
                     if !holds(Rule::A17) && !self.queue.is_empty() && aside.is_none() {
                         let next = self.pack();
                         aside = self.unresolved.replace(next);

@@ -15,6 +15,7 @@ const GROUPS_AT_ONCE: usize = 1_000;
 impl Shared {
     /// Deletes offsets that were not committed again for the retention: of topics that a group with members reads no more, and of groups that
     /// never had members. (The others expire as a whole, once they have had no members for so long.)
+    ///
     /// Looks at the groups behind `after`, and gives back the last of them; none once it is through.
     pub(crate) async fn expire_offsets(&self, after: Option<String>, now_ms: i64, retention_ms: i64) -> Option<String> {
         let is_old = |offset: &GroupOffset| offset.committed_ms.saturating_add(retention_ms) <= now_ms;

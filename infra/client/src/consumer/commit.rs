@@ -22,31 +22,31 @@ struct Newest {
 
 /// The turn of one commit.
 pub(super) struct Turn {
-    newest: Arc<Mutex<Newest>>,
+    all: Turns,
     own: u64,
 }
 
 impl Turns {
+    fn newest(&self) -> MutexGuard<'_, Newest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Of a commit of these offsets that begins now.
     pub(super) fn next(&self, offsets: &BTreeMap<PartitionName, i64>) -> Turn {
-        let mut newest = locked(&self.0);
+        let mut newest = self.newest();
         newest.last += 1;
         let own = newest.last;
         newest.of.extend(offsets.keys().map(|name| (name.clone(), own)));
-        Turn { newest: self.0.clone(), own }
+        Turn { all: self.clone(), own }
     }
 }
 
 impl Turn {
     /// Takes out what a later commit names.
     fn retain(&self, offsets: &mut BTreeMap<PartitionName, i64>) {
-        let newest = locked(&self.newest);
+        let newest = self.all.newest();
         offsets.retain(|name, _| newest.of.get(name).is_none_or(|of| *of <= self.own));
     }
-}
-
-fn locked(newest: &Mutex<Newest>) -> MutexGuard<'_, Newest> {
-    newest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One commit; it runs on its own. Of what a later one names nothing is sent any more.
@@ -70,10 +70,12 @@ impl Commit {
             if self.offsets.is_empty() {
                 return Ok(());
             }
-            let request =
-                crate::admin::commit_request(group, *generation, member_id, group_instance_id.as_deref(), &self.offsets);
             let result = match connection {
-                Ok(connection) => crate::admin::commit_offsets(&connection, timeout, &request).await,
+                Ok(connection) => {
+                    let instance = group_instance_id.as_deref();
+                    let request = crate::admin::commit_request(group, *generation, member_id, instance, &self.offsets);
+                    crate::admin::commit_offsets(&connection, timeout, &request).await
+                }
                 Err(error) => Err(error),
             };
             match result {

@@ -148,12 +148,13 @@ impl Shared {
             match allowed {
                 Err(ErrorCode::RebalanceInProgress) => return Err(ErrorCode::RebalanceInProgress.into()),
                 Err(no) => return Err(self.confirm_no(&request.group_id, no).await.into()),
-                Ok(assigns_itself) if assigns_itself => {
+                // It assigns itself.
+                Ok(true) => {
                     command.generation = -1;
                     command.member_id.clear();
                     command.group_instance_id = None;
                 }
-                Ok(_) => {}
+                Ok(false) => {}
             }
             match self.submit(command.clone()).await? {
                 Outcome::Offsets { unknown } => {
