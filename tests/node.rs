@@ -155,9 +155,9 @@ async fn a_start_that_fails_half_way_keeps_nothing_of_the_folder() {
         Node::start(NodeOptions { settings, ..NodeOptions::default() }).await
     };
     // Found when the rows are made, with the cell at work.
+    start().await.unwrap().stop().await;
+    std::fs::remove_file(folder.path().join("segment-index.redb")).unwrap();
     let no_folder = folder.path().join("store/bronze");
-    std::fs::write(folder.path().join("format"), "1\n").unwrap();
-    std::fs::create_dir(folder.path().join("store")).unwrap();
     std::os::unix::fs::symlink("bronze", &no_folder).unwrap();
     let error = start().await.err().unwrap();
     assert!(format!("{error:#}").starts_with("the segment index"), "{error:#}");
@@ -197,6 +197,32 @@ async fn a_client_of_the_http_side_that_stays_keeps_nothing_of_a_node_that_stopp
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{} still hold its parts", parts.strong_count());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_asked_to_stop_says_that_it_does_not_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = alone(Settings { data: folder.path().to_owned(), ..Settings::default() });
+    let settings = Settings { http: Some("127.0.0.1:0".to_owned()), ..settings };
+    let node = Node::start(NodeOptions { settings, ..NodeOptions::default() }).await.unwrap();
+    let address = node.http_address().unwrap();
+    let ready = async || {
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        String::from_utf8(answer.to_vec()).unwrap()
+    };
+    assert_eq!(ready().await, "HTTP/1.1 200");
+    // As `stop` does first, and while it waits for what is in flight.
+    node.parts().draining.cancel();
+    assert_eq!(ready().await, "HTTP/1.1 503");
+    node.stop().await;
+    let node = start(folder.path()).await;
+    let draining = node.parts().draining.clone();
+    assert!(!draining.is_cancelled());
+    node.stop().await;
+    assert!(draining.is_cancelled());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -173,6 +173,13 @@ impl WorkError {
             Self::Refused(Refusal::Limit { .. }) => Retry::Later,
             Self::Refused(_) | Self::Overtaken { .. } => Retry::LookAgain,
             Self::Put(PutNewError::Taken { .. }) | Self::Write { .. } | Self::Snapshot { .. } => Retry::Alarm,
+            // Not allowed, or not what this store does: people have to change that.
+            Self::Put(PutNewError::Refused { .. })
+            | Self::Replace(PutReplaceError::Refused { .. })
+            | Self::Get(GetError::Refused { .. })
+            | Self::Head(HeadError::Refused { .. })
+            | Self::Delete(DeleteError::Refused { .. })
+            | Self::List(ListError::Refused { .. }) => Retry::Alarm,
             Self::SegmentIndex { retriable: false, .. } | Self::LogRead(ReadError::Corrupt { .. }) => Retry::Alarm,
             Self::Floor(FloorError::Conflict { .. }) => Retry::LookAgain,
             _ => Retry::Later,

@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub extents: ExtentReader,
     /// Conversions do not run.
     pub conversion_paused: std::sync::atomic::AtomicBool,
+    /// Time of day and steady time when this node began.
+    began_ms: (i64, i64),
     /// What conversions, merges and seals may hold, all together.
     pub work_memory: WorkMemory,
     memory: Mutex<Memory>,
@@ -112,6 +114,10 @@ impl Shared {
         Self {
             conversion_paused: std::sync::atomic::AtomicBool::new(options.conversion_paused),
             options,
+            began_ms: {
+                let clock = &cell.runtime().clock;
+                (clock.now_ms(), millis(clock.monotonic()))
+            },
             cell,
             objects,
             segment_index,
@@ -135,6 +141,12 @@ impl Shared {
     /// take what is young.
     pub fn now_ms(&self) -> i64 {
         self.cell.runtime().clock.now_ms()
+    }
+
+    /// The time of day, but never further than this node has run since its start: a step of the clock ends no grace.
+    pub fn unhurried_ms(&self) -> i64 {
+        let (now_ms, steady_ms) = self.began_ms;
+        self.now_ms().min(now_ms.saturating_add(self.steady_ms().saturating_sub(steady_ms)))
     }
 
     /// The time that only goes forward, in milliseconds: what waits and retries go by, so that a clock that was wrong for a

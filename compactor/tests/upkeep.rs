@@ -12,7 +12,7 @@ use strandline_cell::Submission;
 use strandline_commands::{AgreeSnapshot, DeleteTopic, MoveLogStart, WroteSnapshot};
 use strandline_commit_log::{CommitLog, Tail};
 use strandline_compactor::{LogCopy, LogCopyName, Retry, WorkError};
-use strandline_index::{ExtentPlace, Index, digest};
+use strandline_index::{ExtentPlace, Index};
 use strandline_object_store::{Effect, Fault, Operation, Purpose};
 use strandline_segment_index::SegmentIndex;
 use strandline_types::{Seq, TopicId, TopicPartition};
@@ -337,6 +337,10 @@ async fn a_clock_that_was_ahead_neither_ends_a_grace_nor_puts_it_off() {
     }
     world.runtime.sleep(Duration::from_secs(13 * 60 - 1)).await;
     assert_eq!(node.compactor.collect_once().await.unwrap(), 0);
+    // This node's own, while it looks.
+    clock.set_skew_ms(10 * 86_400_000);
+    assert_eq!(node.compactor.collect_once().await.unwrap(), 0);
+    clock.set_skew_ms(0);
     world.runtime.sleep(Duration::from_secs(62)).await;
     assert_eq!(node.compactor.collect_once().await.unwrap(), garbage, "a minute after another, and each had its grace");
     world.check(&node, false).await;
@@ -674,7 +678,6 @@ async fn a_paused_conversion_waits_and_one_topic_in_trouble_does_not_stop_anothe
     world.faults.clear();
     world.runtime.sleep(Duration::from_secs(70)).await;
     assert_eq!(node.cell.view().topics[&bad].partitions[0].frontier, 2);
-    assert_ne!(digest(&node.cell.view()), [0; 32]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -81,9 +81,10 @@ async fn health(State(parts): State<Arc<Parts>>) -> String {
     format!("alive\n{}", disagreement.unwrap_or_default())
 }
 
-/// Serves: the cell is folded and joined (a node that is not does not listen), and has not failed since.
+/// Serves: the cell is folded and joined (a node that is not does not listen), has not failed since, and is not asked to stop.
 async fn ready(State(parts): State<Arc<Parts>>) -> impl IntoResponse {
-    if parts.cell.is_stopped() { (StatusCode::SERVICE_UNAVAILABLE, "not serving\n") } else { (StatusCode::OK, "serving\n") }
+    let is_over = parts.cell.is_stopped() || parts.draining.is_cancelled();
+    if is_over { (StatusCode::SERVICE_UNAVAILABLE, "not serving\n") } else { (StatusCode::OK, "serving\n") }
 }
 
 async fn status(State(parts): State<Arc<Parts>>) -> Json<NodeStatus> {

@@ -111,6 +111,8 @@ pub struct Parts {
     pub compactor: Compactor,
     /// Metrics.
     pub metrics: Metrics,
+    /// Once it is cancelled, no new request of a Kafka client is taken.
+    pub draining: CancellationToken,
     /// Once it is cancelled, no request of the HTTP side goes on.
     pub ending: CancellationToken,
 }
@@ -202,6 +204,7 @@ impl Node {
             groups: groups.clone(),
             compactor,
             metrics,
+            draining: CancellationToken::new(),
             ending,
         });
         let http = match http_socket {
@@ -257,6 +260,7 @@ impl Node {
         let clock = self.parts.runtime.clock.clone();
         let until = clock.monotonic() + limits::SHUTDOWN;
         let left = || until.saturating_sub(clock.monotonic());
+        self.parts.draining.cancel();
         self.server.drain(left().min(Duration::from_secs(8))).await;
         // Where the disk stands still, what is not done in time is what a crash would leave.
         let _ = tokio::time::timeout(left(), self.parts.ingest.drain()).await;

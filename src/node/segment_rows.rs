@@ -12,7 +12,7 @@ use strandline_cell::Cell;
 use strandline_index::SealedObject;
 use strandline_object_store::{GetError, ListError, Objects, Purpose, PutReplaceError};
 use strandline_segment_index::{PutError, ReadError, RedbSegmentIndex, SealedRow, SegmentIndex, for_each};
-use strandline_types::{Seq, TopicId, TopicPartition};
+use strandline_types::{Seq, TopicId, TopicPartition, limits};
 
 /// Why the rows could not be made: the store or the table fails. Never because of what a file holds.
 #[derive(Debug, thiserror::Error)]
@@ -176,8 +176,8 @@ async fn expire_manifest(cell: &Cell, objects: &Objects, topic_id: TopicId) -> R
     Ok(())
 }
 
-/// The rows of one file, from its footer. What the footer does not tell: the bytes as sent, which are taken as the
-/// partition's share of the file's size; and the CRC, which is that of the bytes that are there.
+/// The rows of one file, from its footer. What the footer does not tell: the bytes as sent, which are taken as the partition's share of the
+/// file's size, by the bytes of its records (retention by size deletes by it); and the CRC, which is that of the bytes that are there.
 ///
 /// # Errors
 /// The file's name is not ours.
@@ -188,6 +188,11 @@ pub fn rows_of_footer(footer: &SegmentFooter, path: &str, crc32c: u32) -> Result
         false => 0,
     };
     let size = footer.file_bytes();
+    let record_bytes = footer.record_bytes();
+    let weight = |partition: i32, rows: u64| {
+        record_bytes.get(&partition).copied().unwrap_or(0).saturating_add(rows.saturating_mul(limits::ROW_WEIGHT))
+    };
+    let whole = footer.partitions().iter().fold(0, |sum: u64, part| sum.saturating_add(weight(part.partition, part.rows)));
     let mut first_row = 0;
     let rows = footer.partitions().iter().map(|partition| {
         let at = first_row;
@@ -206,7 +211,7 @@ pub fn rows_of_footer(footer: &SegmentFooter, path: &str, crc32c: u32) -> Result
             min_timestamp_ms: partition.timestamps.map_or(-1, |timestamps| timestamps.min_ms),
             max_timestamp_ms: partition.timestamps.map_or(-1, |timestamps| timestamps.max_ms),
             max_timestamp_offset: partition.timestamps.map_or(-1, |timestamps| timestamps.max_offset),
-            sent_bytes: share(size, partition.rows, footer.rows()),
+            sent_bytes: share(size, weight(partition.partition, partition.rows), whole),
             sealed_seq: Seq::ZERO,
         }
     });
@@ -231,6 +236,49 @@ async fn rows_of_file(objects: &Objects, topic_id: TopicId, path: &str) -> Resul
     Ok(rows_of_footer(&footer, path, strandline_object_store::crc32c(&pieces))?)
 }
 
-fn share(size: u64, rows: u64, of: u64) -> u64 {
-    if of == 0 { 0 } else { u64::try_from(u128::from(size) * u128::from(rows) / u128::from(of)).unwrap_or(size) }
+fn share(size: u64, part: u64, whole: u64) -> u64 {
+    if whole == 0 { 0 } else { u64::try_from(u128::from(size) * u128::from(part) / u128::from(whole)).unwrap_or(size) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strandline_bronze::{CoveredRange, Preference, SegmentSpec, SegmentWriter};
+    use strandline_types::{RecordRef, TimestampType};
+
+    #[test]
+    fn many_small_records_do_not_count_as_much_as_few_large_ones() {
+        let topic_id = TopicId([7; 16]);
+        let rows = [(0, 10_usize, 20_000), (1, 1_000, 10)];
+        let covered = rows.map(|(partition, rows, _)| CoveredRange { partition, start: 0, end: rows as i64 });
+        let path = "fresh/t/0/1-2-3.parquet".to_owned();
+        let mut writer = SegmentWriter::new(SegmentSpec {
+            topic: "t".to_owned(),
+            topic_id,
+            covered: covered.to_vec(),
+            plan: path.clone(),
+            key: Preference::Text,
+            value: Preference::Text,
+        })
+        .unwrap();
+        for (partition, rows, bytes) in rows {
+            for offset in 0..rows as i64 {
+                let value = vec![b'a'; bytes];
+                let timestamp_type = TimestampType::Create;
+                let record = RecordRef { offset, timestamp_ms: 1, timestamp_type, key: None, value: Some(&value), headers: &[] };
+                writer.push(partition, 1, &record).unwrap();
+            }
+        }
+        let written = writer.finish().unwrap();
+        let bytes = Bytes::from(written.bytes.concat());
+        let footer = SegmentFooter::parse(&path, bytes.len() as u64, &bytes).unwrap();
+        assert_eq!(footer.record_bytes().into_iter().collect::<Vec<_>>(), [(0, 200_000), (1, 10_000)]);
+        let rows = rows_of_footer(&footer, &path, written.crc32c).unwrap();
+        let [large, small] = [rows[0].sent_bytes, rows[1].sent_bytes];
+        assert!(
+            large > 7 * small && small > 0 && large + small <= written.file_bytes,
+            "{large} and {small} of {}",
+            written.file_bytes
+        );
+    }
 }

@@ -38,7 +38,7 @@ impl LeftAlone {
 /// Whose grace has passed: what was dropped up to then, or up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GraceEnd {
-    /// By the time of day, never by the log's: a clock that was ahead has moved that on at once.
+    /// By the time of day, which a step of the clock does not hurry, and never by the log's: a clock that was ahead has moved that on at once.
     since_ms: i64,
     /// What this node itself had folded a grace ago. What was dropped while the log's time was ahead has that time, to which the time of
     /// day may not come for long.
@@ -141,7 +141,7 @@ impl Shared {
     /// Of what is fresh, and of what is sealed.
     fn grace_ends(&self) -> (GraceEnd, GraceEnd) {
         let of = |grace: Duration| GraceEnd {
-            since_ms: self.now_ms().saturating_sub(millis(grace)),
+            since_ms: self.unhurried_ms().saturating_sub(millis(grace)),
             since: self.folded_before(grace),
         };
         (of(self.options.fresh_grace), of(self.options.sealed_grace))

@@ -19,6 +19,7 @@ use parquet::file::metadata::{
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::Length;
 use parquet::file::statistics::Statistics;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -195,6 +196,16 @@ impl SegmentFooter {
     pub fn partition(&self, partition: i32) -> Option<&PartitionSummary> {
         let summaries = self.partitions();
         summaries.binary_search_by_key(&partition, |summary| summary.partition).ok().map(|at| &summaries[at])
+    }
+
+    /// Key, value and header bytes of the records, by partition; without a record there is none.
+    pub fn record_bytes(&self) -> BTreeMap<i32, u64> {
+        let mut all = BTreeMap::new();
+        for run in self.runs() {
+            let bytes: &mut u64 = all.entry(run.partition).or_default();
+            *bytes = bytes.saturating_add(run.bytes);
+        }
+        all
     }
 
     /// Row groups.

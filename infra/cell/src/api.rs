@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
-use strandline_commands::{Command, NewObject, Role};
+use strandline_commands::{Command, CommandKind, NewObject, Role};
 use strandline_commit_log::CommitLog;
 use strandline_index::{FOLD_VERSION, Index, Outcome};
 use strandline_runtime::{Held, Runtime};
@@ -48,6 +48,11 @@ impl Submission {
     /// What rides inline of it.
     pub(crate) fn payload_bytes(&self) -> usize {
         self.payload.iter().map(Bytes::len).sum()
+    }
+
+    /// Has batches for the log, inline or in an object.
+    pub(crate) fn produces(&self) -> bool {
+        self.commands.iter().any(|command| matches!(command.kind, Some(CommandKind::Produce(_))))
     }
 
     /// What its commands take in an entry. Goes through all of them: not to be asked for again and again.
@@ -193,6 +198,8 @@ pub(crate) struct Shared {
     pub(crate) objects_named: AtomicU64,
     pub(crate) stopped: CancellationToken,
     pub(crate) no_room: AtomicBool,
+    /// How often batches were refused for want of room.
+    pub(crate) refusals: AtomicU64,
     pub(crate) sole: bool,
     pub(crate) recent: Recent,
     pub(crate) beside: Arc<Beside>,
@@ -202,6 +209,8 @@ pub(crate) struct Queued {
     pub(crate) submission: Submission,
     /// Of its commands, as the entry will have them.
     pub(crate) command_bytes: usize,
+    /// How often batches had been refused when it was handed in.
+    pub(crate) refusals: u64,
     pub(crate) reply: oneshot::Sender<Result<Submitted, SubmitError>>,
     pub(crate) _room: Held,
 }
@@ -302,6 +311,7 @@ impl Cell {
 
     /// The same, for who has waited before: it gives up at that time of the clock that only goes forward.
     pub async fn enqueue_until(&self, submission: Submission, deadline: Duration) -> Result<Reply, SubmitError> {
+        let refusals = self.shared.refusals.load(Ordering::Acquire);
         let commands = submission.command_bytes();
         // Roughly what it takes in memory and in the log.
         let bytes = submission.payload_bytes() + commands + SUBMISSION_OVERHEAD_BYTES;
@@ -316,7 +326,7 @@ impl Cell {
             let room = self.shared.queue.clone().acquire_many_owned(permits).await.map_err(|_| SubmitError::Stopped)?;
             let room = Held::new(room, metrics::gauge!("strandline_commit_queue_bytes"));
             let (reply, receiver) = oneshot::channel();
-            let queued = Queued { submission, command_bytes: commands, reply, _room: room };
+            let queued = Queued { submission, command_bytes: commands, refusals, reply, _room: room };
             self.shared.requests.send(Request::Submit(queued)).await.map_err(|_| SubmitError::Stopped)?;
             Ok(receiver)
         };

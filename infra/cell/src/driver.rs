@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use strandline_commands::{Command, CommandKind, Commit, CreateCell, EntryBody, Join, Leave, encode};
+use strandline_commands::{Commit, CreateCell, EntryBody, Join, Leave, encode};
 use strandline_commit_log::{AppendError, CommitLog, Entry, Payload, ReadError, Row, Tail};
 use strandline_index::{FoldError, Index};
 use strandline_runtime::Runtime;
@@ -44,6 +44,8 @@ enum Halt {
 }
 
 const READ_BYTES: usize = 4 << 20;
+/// A node whose joins were folded, and after which it was no member, so many times gives up.
+const JOINS_REFUSED: u32 = 3;
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -93,7 +95,7 @@ impl Driver {
         }
         let nonce = runtime.random.id().to_vec();
         let began = runtime.clock.monotonic();
-        let mut tries = 0_u32;
+        let (mut tries, mut refused) = (0_u32, 0_u32);
         let mut n = 0;
         let incarnation = loop {
             if let Some((earlier, last_n)) = earlier_run(&index, &options).filter(|_| !holds(Rule::A7)) {
@@ -102,7 +104,9 @@ impl Driver {
             }
             let entry = join_entry(&runtime, &index, &options, &nonce, fold_version)?;
             let at = index.cell.seq.next();
-            match log.append(at, entry).await {
+            let appended = log.append(at, entry).await;
+            let is_ours = appended.is_ok();
+            match appended {
                 // The index holds more than the log: it has lost its end.
                 Err(AppendError::Gap { next, .. }) if next < at => return Err(StartError::Cut { next, index: index.cell.seq }),
                 Ok(()) | Err(AppendError::Conflict { .. } | AppendError::Gap { .. }) => {}
@@ -127,8 +131,15 @@ impl Driver {
                 None if index.cell.seq >= at && index.cell.fold_version > fold_version => {
                     return Err(StartError::Refused { reason: "the cell's fold version is newer than this build".to_owned() });
                 }
+                // Another node may have put it out at once; not again and again.
+                None if is_ours && index.cell.seq >= at && refused >= JOINS_REFUSED => {
+                    return Err(StartError::Refused {
+                        reason: "the fold does not take its join; are there too many nodes?".to_owned(),
+                    });
+                }
                 None => {
                     tries = tries.saturating_add(1);
+                    refused += u32::from(is_ours && index.cell.seq >= at);
                     let wait = 1 + runtime.random.below(20_u64 << tries.min(6));
                     runtime.sleep(Duration::from_millis(wait)).await;
                 }
@@ -148,6 +159,7 @@ impl Driver {
             objects_named: AtomicU64::new(0),
             stopped: CancellationToken::new(),
             no_room: AtomicBool::new(false),
+            refusals: AtomicU64::new(0),
             sole: options.join.sole,
             recent: Recent::default(),
             beside: Arc::new(Beside::default()),
@@ -305,6 +317,13 @@ impl Driver {
 
     fn take(&mut self, request: Request) {
         match request {
+            // It waited for room that a refusal has made, and is behind what was refused.
+            Request::Submit(queued)
+                if queued.refusals != self.shared.refusals.load(Ordering::Relaxed) && queued.submission.produces() =>
+            {
+                let reason = "what came before it was refused".to_owned();
+                let _ = queued.reply.send(Err(SubmitError::Full { reason }));
+            }
             Request::Submit(queued) => self.queue.push_back(queued),
             Request::Barrier(reply) => self.barriers.push(reply),
             Request::Stop(reply) => self.stops.push(reply),
@@ -314,10 +333,10 @@ impl Driver {
     /// What waits behind batches that are refused must not overtake them: a producer of which its partition knows nothing yet would be told that
     /// the later ones are there, and never be rid of the earlier.
     fn refuse_queued_batches(&mut self, error: &SubmitError) {
+        self.shared.refusals.fetch_add(1, Ordering::Release);
         self.take_all();
         for queued in std::mem::take(&mut self.queue) {
-            let is_produce = |command: &Command| matches!(command.kind, Some(CommandKind::Produce(_)));
-            if queued.submission.commands.iter().any(is_produce) {
+            if queued.submission.produces() {
                 let _ = queued.reply.send(Err(error.clone()));
             } else {
                 self.queue.push_back(queued);

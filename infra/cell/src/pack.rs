@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 /// Who waits for which part of a commit's outcomes.
 pub(crate) struct Waiter {
     pub(crate) commands: usize,
-    /// Carries record bytes: the first to be refused when there is no room.
+    /// Has batches, inline or in an object: refused when there is no room, so that none overtakes another.
     pub(crate) produces: bool,
     reply: oneshot::Sender<Result<Submitted, SubmitError>>,
     _room: Held,
@@ -107,8 +107,8 @@ impl Packed {
 
     fn add(&mut self, queued: Queued) {
         let Queued { submission, reply, _room, .. } = queued;
+        let produces = submission.produces();
         let Submission { commands, payload, objects } = submission;
-        let produces = !payload.is_empty();
         self.waiters.push(Waiter { commands: commands.len(), produces, reply, _room });
         let objects_before = u32::try_from(self.objects.len()).unwrap_or(u32::MAX);
         for mut command in commands {
@@ -160,7 +160,7 @@ impl Packed {
         }
     }
 
-    /// No room: refuses those that carry bytes, and keeps the rest to be tried again. Positions of what is left do not
+    /// No room: refuses those that have batches, and keeps the rest to be tried again. Positions of what is left do not
     /// change, since it has no bytes; object numbers stay, since objects stay.
     pub(crate) fn without_payload(self, error: &SubmitError) -> Self {
         let mut kept = Self { objects: self.objects, ..Self::default() };
@@ -208,7 +208,7 @@ mod tests {
             let (reply, _) = oneshot::channel();
             let room = std::sync::Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
             let _room = Held::new(room, metrics::Gauge::noop());
-            packed.add(Queued { submission, command_bytes: 0, reply, _room });
+            packed.add(Queued { submission, command_bytes: 0, refusals: 0, reply, _room });
         }
         packed
     }

@@ -12,7 +12,7 @@ use strandline_commit_log::memory::AppendFault;
 use strandline_commit_log::{CommitLog, Entry, MemoryCommitLog, Payload};
 use strandline_index::{FoldError, Index, Outcome};
 use strandline_runtime::Runtime;
-use strandline_types::{ChainHash, Seq};
+use strandline_types::{ChainHash, Seq, limits};
 
 const START_MS: i64 = 1_790_000_000_000;
 const POLL: Duration = Duration::from_secs(1);
@@ -261,4 +261,16 @@ async fn a_log_that_lost_its_end_is_not_joined() {
     let error = tokio::time::timeout(Duration::from_secs(60), started).await.unwrap().err();
     let index = living.before.cell.seq;
     assert!(matches!(error, Some(StartError::Cut { next: Seq(1), index: at }) if at == index), "{error:?}");
+}
+
+/// It would append joins for ever, and say nothing.
+#[tokio::test(start_paused = true)]
+async fn a_join_that_the_fold_refuses_ends() {
+    let runtime = Runtime::simulated(7, START_MS);
+    let log: Arc<dyn CommitLog> = Arc::new(MemoryCommitLog::new(runtime.clone()));
+    let mut options = options(true);
+    options.join.zone = "z".repeat(limits::NODE_ZONE_BYTES + 1);
+    let started = Cell::start(runtime, log, Index::default(), options);
+    let error = tokio::time::timeout(Duration::from_secs(60), started).await.unwrap().err();
+    assert!(matches!(error, Some(StartError::Refused { .. })), "{error:?}");
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_cell::{BarrierError, Cell, CellOptions, JoinAs, Submission, SubmitError};
-use strandline_commands::{Batch, CreateTopic, DeclareGone, Produce, RaiseFoldVersion, Role};
+use strandline_commands::{Batch, CommandKind, CreateTopic, DeclareGone, NewObject, Produce, RaiseFoldVersion, Role};
 use strandline_commit_log::memory::{AppendFault, FaultRates};
 use strandline_commit_log::{CommitLog, MemoryCommitLog};
 use strandline_index::{BatchOutcome, FOLD_VERSION, Index, Outcome, Refusal, digest};
@@ -192,6 +192,46 @@ async fn without_room_produce_is_refused_and_commands_go_on() {
     assert!(!cell.out_of_room());
     let later = cell.submit(produce(1, 0, vec![batch(-1, -1, 1, b"x")], b"x")).await.unwrap();
     assert_eq!(base_offset(&later.outcomes[0]), 0);
+}
+
+/// Whose partition knows nothing of the producer takes any sequence: what comes later must not be there without what was refused.
+#[tokio::test(start_paused = true)]
+async fn nothing_overtakes_a_batch_for_which_there_was_no_room() {
+    let runtime = Runtime::simulated(5, START_MS);
+    let log = MemoryCommitLog::new(runtime.clone());
+    let cell = node(&runtime, &log, true, 9092).await;
+    cell.submit(topic(1, "a", 1)).await.unwrap();
+    let is_full = |result: &Result<_, SubmitError>| matches!(result, Err(SubmitError::Full { .. }));
+    // In one commit with it, in an object.
+    log.faults().on_append(1, AppendFault::Full);
+    let first = cell.enqueue(produce(1, 0, vec![batch(7, 0, 1, b"x")], b"x")).await.unwrap();
+    let name = cell.name_object();
+    let mut later = produce(1, 0, vec![batch(7, 1, 1, b"x")], b"");
+    later.payload.clear();
+    later.objects.push(NewObject { path: format!("wal/{name}"), size: 100, crc32c: 1 });
+    for command in &mut later.commands {
+        let Some(CommandKind::Produce(produce)) = &mut command.kind else { panic!("{command:?}") };
+        produce.object = 1;
+    }
+    let later = cell.enqueue(later).await.unwrap();
+    let (first, later) = (first.await.unwrap(), later.await.unwrap());
+    assert!(is_full(&first.map(drop)) && is_full(&later.map(drop)));
+    // Waiting for room in the queue meanwhile.
+    let large = |sequence, bytes: usize| {
+        let of = Batch { length: bytes as u32, ..batch(8, sequence, 1, b"") };
+        let mut large = produce(1, 0, vec![of], b"");
+        large.payload = vec![Bytes::from(vec![b'x'; bytes])];
+        large
+    };
+    log.faults().on_append(1, AppendFault::Full);
+    let most = limits::COMMIT_QUEUE_BYTES / 2 - (1 << 20);
+    let first = cell.enqueue(large(0, most)).await.unwrap();
+    let second = cell.enqueue(large(1, most)).await.unwrap();
+    let third = cell.enqueue(large(2, 4 << 20)).await.unwrap();
+    for reply in [first, second, third] {
+        assert!(is_full(&reply.await.unwrap().map(drop)));
+    }
+    assert_eq!(base_offset(&cell.submit(large(0, 1 << 20)).await.unwrap().outcomes[0]), 0);
 }
 
 #[tokio::test(start_paused = true)]

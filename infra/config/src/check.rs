@@ -1,7 +1,7 @@
 //! What no single value's type says: addresses, bounds, and values that do not go together.
 
 use crate::load::{ConfigFileError, Loaded};
-use strandline_types::limits::PARTITIONS_PER_TOPIC;
+use strandline_types::limits::{NODE_HOST_BYTES, NODE_ZONE_BYTES, PARTITIONS_PER_TOPIC};
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
@@ -35,6 +35,18 @@ pub(crate) fn check(loaded: &Loaded) -> Result<(), ConfigFileError> {
             "advertise",
             format!("the setting `advertise` is `{advertise}`, to which no client can connect: name this machine and its port"),
         );
+    }
+    let advertised = settings.advertise.as_ref().unwrap_or(listen);
+    if host_and_port(advertised).is_some_and(|(host, _)| host.len() > NODE_HOST_BYTES) {
+        let key = if settings.advertise.is_some() { "advertise" } else { "listen" };
+        return wrong(
+            key,
+            format!("the setting `{key}` has a host of more than {NODE_HOST_BYTES} bytes, which no host's name has"),
+        );
+    }
+    if settings.zone.len() > NODE_ZONE_BYTES {
+        let bytes = settings.zone.len();
+        return wrong("zone", format!("the setting `zone` has {bytes} bytes, and a zone's name has {NODE_ZONE_BYTES} at most"));
     }
     if let Some(http) = &settings.http
         && overlap(http, listen)
@@ -122,10 +134,24 @@ fn bad_directive(filter: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use crate::{Flag, load};
+    use strandline_types::limits::{NODE_HOST_BYTES, NODE_ZONE_BYTES};
 
     fn refusal(flags: &[(&'static str, &str)]) -> Option<String> {
         let flags: Vec<Flag> = flags.iter().map(|(key, value)| Flag { name: key, key, value: (*value).to_owned() }).collect();
         load(None, std::iter::empty(), &flags).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_that_the_cell_would_refuse_are_refused_here() {
+        for (key, most) in [("zone", NODE_ZONE_BYTES), ("advertise", NODE_HOST_BYTES)] {
+            let of = |bytes: usize| match key {
+                "zone" => "z".repeat(bytes),
+                _ => format!("{}:9092", "h".repeat(bytes)),
+            };
+            assert_eq!(refusal(&[(key, of(most).as_str())]), None);
+            let error = refusal(&[(key, of(most + 1).as_str())]).unwrap_or_default();
+            assert!(error.starts_with(&format!("flag --{key}: ")) && error.contains(&most.to_string()), "{error}");
+        }
     }
 
     #[test]

@@ -41,6 +41,18 @@ pub const RECORD_HEADERS: usize = 65_536;
 pub const RECORD_HEADERS_READ: usize = 1_048_576;
 /// Largest topic name, Kafka's own.
 pub const TOPIC_NAME_BYTES: usize = 249;
+/// Longest value of a configuration, Kafka's own: older answers have no place for a longer text and would cut it.
+pub const CONFIG_VALUE_BYTES: usize = i16::MAX as usize;
+/// Topics of one CreateTopics request. Kafka bounds their partitions instead, by less than one topic may have here.
+pub const CREATED_TOPICS: usize = 10_000;
+/// Topics that one Metadata request creates by mention; clients ask again for the others.
+pub const MENTIONED_TOPICS: usize = 4_096;
+/// Memory that the configurations of one DescribeConfigs answer may take: those of some 12,000 topics, without documentation.
+pub const DESCRIBED_CONFIG_BYTES: usize = 64 * MIB;
+/// Longest name of a node's host, that of the DNS.
+pub const NODE_HOST_BYTES: usize = 255;
+/// Longest name of a node's zone.
+pub const NODE_ZONE_BYTES: usize = 249;
 
 // The commit log.
 

@@ -19,17 +19,20 @@ impl Shared {
     /// Looks at the groups behind `after`, and gives back the last of them; none once it is through.
     pub(crate) async fn expire_offsets(&self, after: Option<String>, now_ms: i64, retention_ms: i64) -> Option<String> {
         let is_old = |offset: &GroupOffset| offset.committed_ms.saturating_add(retention_ms) <= now_ms;
-        let (names, last) = {
+        let (looked_at, last) = {
             let index = self.cell.view();
             let behind = (after.as_ref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-            let looked_at = || index.groups.range::<String, _>(behind).take(GROUPS_AT_ONCE);
-            let with_old = looked_at().filter(|(name, group)| {
+            let groups: Vec<_> = index.groups.range::<String, _>(behind).take(GROUPS_AT_ONCE).collect();
+            let last = groups.get(GROUPS_AT_ONCE - 1).map(|(name, _)| (*name).clone());
+            let ours = groups.into_iter().filter(|(name, group)| {
                 let goes_on = !group.is_empty() || group.protocol_type.is_empty();
-                goes_on && group.offsets.values().any(is_old) && self.coordinates_in(&index, name)
+                goes_on && self.coordinates_in(&index, name)
             });
-            let names: Vec<String> = with_old.map(|(name, _)| name.clone()).collect();
-            (names, looked_at().nth(GROUPS_AT_ONCE - 1).map(|(name, _)| name.clone()))
+            (ours.map(|(name, group)| (name.clone(), group.clone())).collect::<Vec<_>>(), last)
         };
+        // Their offsets may be many: the fold does not wait for this.
+        let with_old = looked_at.into_iter().filter(|(_, group)| group.offsets.values().any(is_old));
+        let names: Vec<String> = with_old.map(|(name, _)| name).collect();
         for name in names {
             match self.expire_offsets_of(&name, is_old).await {
                 Ok(0) => {}

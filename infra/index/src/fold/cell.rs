@@ -14,10 +14,6 @@ use strandline_types::{Incarnation, LeaseNumber, NodeId, Seq, limits};
 /// The newest rules that this build folds by.
 pub const FOLD_VERSION: u32 = 2;
 
-/// The longest name of a host, that of the DNS.
-const HOST_BYTES: usize = 255;
-/// The longest name of a zone.
-const ZONE_BYTES: usize = 249;
 /// The longest nonce of a join.
 const NONCE_BYTES: usize = 64;
 /// The most roles of a node.
@@ -49,7 +45,8 @@ impl Index {
             if !free && self.slots.len() >= limits::NODES {
                 return Err(Refusal::Limit { what: "nodes" });
             }
-            if command.host.len() > HOST_BYTES || command.zone.len() > ZONE_BYTES || command.nonce.len() > NONCE_BYTES {
+            let (host, zone) = (command.host.len(), command.zone.len());
+            if host > limits::NODE_HOST_BYTES || zone > limits::NODE_ZONE_BYTES || command.nonce.len() > NONCE_BYTES {
                 return Err(Refusal::Malformed { what: "a node's host, zone or nonce is too long" });
             }
             if command.roles.len() > ROLES {
