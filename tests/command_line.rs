@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a test waits for another process
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use strandline_client::{Client, ClientOptions};
+use strandline_runtime::Runtime;
 
 fn strandline(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strandline"));
@@ -39,8 +43,17 @@ impl Drop for Running {
     }
 }
 
+/// Each is given once, and none is among those that the system gives to connections.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(101);
+    loop {
+        let number = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % 18_000;
+        let port = 12_000 + number as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn get(http: &str, path: &str) -> Option<String> {
@@ -141,13 +154,106 @@ fn a_member_that_is_asked_to_stop_leaves_its_group() {
         run(&["group", "describe", "g"]).contains("1 member,")
     };
     assert!((0..100).any(|turn| has_joined(&turn)));
-    let described = run(&["group", "describe", "g"]);
-    assert!(described.contains("lag in all: -"), "{described}");
-    let pid = member.0.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    // Where it begins is known to the group before anything came: what comes while nobody reads is read later.
+    let begins = |_: &u32| {
+        std::thread::sleep(Duration::from_millis(100));
+        run(&["group", "describe", "g"]).contains("lag in all: 0")
+    };
+    assert!((0..100).any(|turn| begins(&turn)), "{}", run(&["group", "describe", "g"]));
+    signal(&member.0, "-TERM");
     assert_eq!(ends_within(&mut member.0, Duration::from_secs(10)), Some(0));
     let left = run(&["group", "describe", "g"]);
     assert!(!left.contains("1 member"), "{left}");
+    send(&kafka, "t", "1\n2\n3\n");
+    let read = strandline(&["consume", "t", "--group", "g", "--max", "3", "--idle", "20s", "-b", &kafka]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&read.stdout), "1\n2\n3\n", "{}", text(&read));
+}
+
+/// Lines as records.
+fn send(kafka: &str, topic: &str, lines: &str) {
+    let mut produce = strandline(&["produce", topic, "--quiet", "-b", kafka]).stdin(Stdio::piped()).spawn().unwrap();
+    produce.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    assert!(produce.wait().unwrap().success());
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn what_could_not_be_printed_is_not_committed() {
+    let (_node, _data, kafka, _) = node(&["--set", "group_initial_rebalance_delay_ms=0"]);
+    let run = |args: &[&str]| text(&strandline(args).args(["-b", &kafka]).output().unwrap());
+    run(&["topic", "create", "t", "--partitions", "1"]);
+    send(&kafka, "t", "1\n2\n3\n");
+    let args = ["consume", "t", "--group", "g", "--from-beginning", "-b", &kafka];
+    let mut member = Running(strandline(&args).stdout(Stdio::piped()).spawn().unwrap());
+    let mut printed = BufReader::new(member.0.stdout.take().unwrap());
+    let mut line = String::new();
+    for _ in 0..3 {
+        assert!(printed.read_line(&mut line).unwrap() > 0);
+    }
+    assert_eq!(line, "1\n2\n3\n");
+    drop(printed);
+    send(&kafka, "t", &"more\n".repeat(100));
+    assert_eq!(ends_within(&mut member.0, Duration::from_secs(20)), Some(0));
+    let read = strandline(&["consume", "t", "--group", "g", "--max", "100", "--idle", "20s", "-b", &kafka]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&read.stdout), "more\n".repeat(100), "{}", text(&read));
+}
+
+#[test]
+fn a_record_that_is_refused_is_said_though_no_other_line_comes() {
+    let (_node, _data, kafka, _) = node(&[]);
+    assert!(
+        strandline(&["topic", "create", "t", "--config", "max.message.bytes=200", "-b", &kafka])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    let mut produce = strandline(&["produce", "t", "-b", &kafka]);
+    let mut produce = Running(produce.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = produce.0.stdin.take().unwrap();
+    lines.write_all(format!("{}\n", "x".repeat(1_000)).as_bytes()).unwrap();
+    assert_eq!(ends_within(&mut produce.0, Duration::from_secs(20)), Some(1));
+    let mut said = String::new();
+    produce.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("MESSAGE_TOO_LARGE") && said.contains("max.message.bytes"), "{said}");
+    drop(lines);
+}
+
+#[test]
+fn a_producer_that_goes_slowly_stops_when_it_is_asked_to() {
+    let (_node, data, kafka, _) = node(&[]);
+    assert!(strandline(&["topic", "create", "t", "-b", &kafka]).output().unwrap().status.success());
+    let file = data.path().join("lines");
+    std::fs::write(&file, "line\n".repeat(10_000)).unwrap();
+    let mut produce = strandline(&["produce", "t", "--rate", "50", "--file", file.to_str().unwrap(), "-b", &kafka]);
+    let mut produce = Running(produce.stderr(Stdio::piped()).spawn().unwrap());
+    std::thread::sleep(Duration::from_secs(2));
+    signal(&produce.0, "-INT");
+    assert_eq!(ends_within(&mut produce.0, Duration::from_secs(4)), Some(0));
+    let mut said = String::new();
+    produce.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("delivered in"), "{said}");
+}
+
+#[test]
+fn offsets_from_the_end_begin_with_the_first_there_is() {
+    let (_node, _data, kafka, _) = node(&[]);
+    let created = strandline(&["topic", "create", "t", "--partitions", "1", "-b", &kafka]).output().unwrap();
+    assert!(created.status.success());
+    send(&kafka, "t", "1\n2\n3\n");
+    let gone = async {
+        let client = Client::tcp(Runtime::system(), ClientOptions::new(&kafka)).unwrap();
+        client.admin().delete_records(BTreeMap::from([(("t".to_owned(), 0), 1)])).await.unwrap()
+    };
+    let gone = tokio::runtime::Runtime::new().unwrap().block_on(gone);
+    assert!(gone.values().all(Result::is_ok), "{gone:?}");
+    for (from, expected) in [("-1", "3\n"), ("-100", "2\n3\n")] {
+        let read = strandline(&["consume", "t", "--from-offset", from, "--exit-at-end", "-b", &kafka]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&read.stdout), expected, "{}", text(&read));
+    }
 }
 
 #[test]
@@ -161,7 +267,6 @@ fn a_producer_that_gets_nothing_through_says_why_and_can_be_stopped() {
     let length = produce.0.stderr.as_mut().unwrap().read(&mut said).unwrap();
     let said = String::from_utf8_lossy(&said[..length]);
     assert!(said.contains("KAFKA_STORAGE_ERROR") && said.contains("trying again"), "{said}");
-    let pid = produce.0.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    signal(&produce.0, "-TERM");
     assert_eq!(ends_within(&mut produce.0, Duration::from_secs(20)), Some(1));
 }

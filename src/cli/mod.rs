@@ -87,8 +87,11 @@ fn explained(error: &anyhow::Error) -> String {
 
 /// Runs a command that speaks Kafka.
 fn talk(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
-    small_runtime()?.block_on(command)?;
-    Ok(ExitCode::SUCCESS)
+    let runtime = small_runtime()?;
+    let done = runtime.block_on(command);
+    // A read of a terminal cannot be called off, and nothing waits for it.
+    runtime.shutdown_background();
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// A runtime for a command that talks to a node.

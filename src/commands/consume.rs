@@ -3,13 +3,15 @@
 use super::format::Format;
 use super::parse::{self, Moment};
 use super::{BootstrapArgs, explain, is_broken_pipe};
+use crate::output::remark;
 use crate::signals::stop_signal;
 use anyhow::{Context as _, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
-use strandline_client::{Client, Consumer, ConsumerOptions, Fetched, Isolation, PartitionName, StartAt};
+use strandline_client::{Client, Consumer, ConsumerOptions, Fetched, Isolation, OffsetAt, PartitionName, StartAt};
+use strandline_wire::ErrorCode;
 
 /// Prints records.
 #[derive(Debug, clap::Args)]
@@ -126,13 +128,17 @@ async fn begin(
     let ends_needed = args.exit_at_end || args.from_offset.is_some_and(|offset| offset < 0);
     let mut ends: BTreeMap<PartitionName, i64> = BTreeMap::new();
     if ends_needed {
-        let wanted = partitions.iter().map(|name| (name.clone(), strandline_client::OffsetAt::Latest)).collect();
-        for (name, listed) in client.admin().list_offsets(wanted, isolation).await.map_err(explain)? {
-            ends.insert(name, listed.map_err(explain)?.offset.unwrap_or(0));
-        }
+        ends = offsets_at(client, &partitions, OffsetAt::Latest, isolation).await?;
+    }
+    let mut firsts: BTreeMap<PartitionName, i64> = BTreeMap::new();
+    if args.from_offset.is_some_and(|offset| offset < 0) {
+        firsts = offsets_at(client, &partitions, OffsetAt::Earliest, isolation).await?;
     }
     let start = |name: &PartitionName| match (args.from_offset, args.from_time) {
-        (Some(offset), _) if offset < 0 => StartAt::Offset((ends.get(name).copied().unwrap_or(0) + offset).max(0)),
+        (Some(offset), _) if offset < 0 => {
+            let [first, end] = [&firsts, &ends].map(|offsets| offsets.get(name).copied().unwrap_or(0));
+            StartAt::Offset(end.saturating_add(offset).max(first))
+        }
         (Some(offset), _) => StartAt::Offset(offset),
         (_, Some(moment)) => StartAt::Timestamp(moment.timestamp_ms(client.runtime().clock.now_ms())),
         _ if args.from_beginning => StartAt::Earliest,
@@ -143,11 +149,24 @@ async fn begin(
     Ok(args.exit_at_end.then_some(ends))
 }
 
+async fn offsets_at(
+    client: &Client,
+    partitions: &BTreeSet<PartitionName>,
+    at: OffsetAt,
+    isolation: Isolation,
+) -> anyhow::Result<BTreeMap<PartitionName, i64>> {
+    let wanted = partitions.iter().map(|name| (name.clone(), at)).collect();
+    let listed = client.admin().list_offsets(wanted, isolation).await.map_err(explain)?;
+    listed.into_iter().map(|(name, listed)| Ok((name, listed.map_err(explain)?.offset.unwrap_or(0)))).collect()
+}
+
 /// How far printing went.
 struct Printed {
     count: u64,
-    /// Per partition, the next offset.
+    /// Per partition, the next offset behind what was printed since the last commit.
     next: BTreeMap<PartitionName, i64>,
+    /// What the group knows.
+    committed: BTreeMap<PartitionName, i64>,
     pipe_is_gone: bool,
 }
 
@@ -158,7 +177,7 @@ async fn print_all(
     ends: Option<BTreeMap<PartitionName, i64>>,
 ) -> anyhow::Result<()> {
     const POLL: Duration = Duration::from_millis(500);
-    let mut printed = Printed { count: 0, next: BTreeMap::new(), pipe_is_gone: false };
+    let mut printed = Printed { count: 0, next: BTreeMap::new(), committed: BTreeMap::new(), pipe_is_gone: false };
     let mut idle = Duration::ZERO;
     let mut stop = std::pin::pin!(stop_signal()?);
     loop {
@@ -168,17 +187,45 @@ async fn print_all(
         };
         idle = if fetched.is_empty() { idle + POLL } else { Duration::ZERO };
         print(&fetched, format, args.max, &mut printed)?;
-        if args.group.is_some() && !printed.next.is_empty() {
-            // What was printed, not what was fetched: --max may end in the middle of it.
-            consumer.commit_offsets(std::mem::take(&mut printed.next)).await.map_err(explain)?;
+        if printed.pipe_is_gone {
+            // What came with this poll was not printed, or not all of it.
+            return Ok(());
+        }
+        if args.group.is_some() {
+            commit(consumer, &mut printed).await?;
         }
         let is_done = args.max.is_some_and(|max| printed.count >= max)
             || args.idle.is_some_and(|longest| idle >= longest)
             || ends.as_ref().is_some_and(|ends| is_at(consumer, ends));
-        if is_done || printed.pipe_is_gone {
+        if is_done {
             return Ok(());
         }
     }
+}
+
+/// Tells the group what was printed, and where it began with a partition of which nothing came yet: whoever reads on goes on there.
+async fn commit(consumer: &mut Consumer, printed: &mut Printed) -> anyhow::Result<()> {
+    let positions = consumer.progress().into_iter().filter_map(|(name, progress)| Some((name, progress.position?)));
+    let mut offsets: BTreeMap<PartitionName, i64> = positions.collect();
+    // What was printed, not what was fetched: --max may end in the middle of it.
+    offsets.extend(std::mem::take(&mut printed.next));
+    // While it joins again it reads on, and commits once it is back.
+    if offsets.is_empty() || offsets == printed.committed || consumer.generation().is_none() {
+        return Ok(());
+    }
+    match consumer.commit_offsets(offsets.clone()).await {
+        Ok(()) => printed.committed = offsets,
+        Err(error) if is_out_of_group(error.code()) => {
+            remark!("strandline: {error}: the group has gone on without this member, what it printed last may be read again");
+        }
+        Err(error) => return Err(explain(error)),
+    }
+    Ok(())
+}
+
+/// Others may read its partitions by now, and it joins again.
+fn is_out_of_group(code: Option<ErrorCode>) -> bool {
+    matches!(code, Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::RebalanceInProgress))
 }
 
 fn is_at(consumer: &Consumer, ends: &BTreeMap<PartitionName, i64>) -> bool {

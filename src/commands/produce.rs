@@ -145,11 +145,7 @@ pub async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     };
     if !args.quiet {
         let seconds = (runtime.clock.monotonic() - started).as_secs_f64();
-        remark!("{} delivered in {seconds:.1} s", counted(sent.count, "record"));
-    }
-    if sent.interrupted {
-        // A read of a terminal cannot be called off, and the runtime would wait for it.
-        std::process::exit(0);
+        remark!("{} delivered in {seconds:.1} s", counted(sent, "record"));
     }
     Ok(())
 }
@@ -202,32 +198,29 @@ fn read_lines(file: Option<&std::path::Path>, lines: &Lines) -> anyhow::Result<(
     }
 }
 
-/// How sending ended.
-struct Sent {
-    count: u64,
-    interrupted: bool,
-}
-
+/// Sends what comes until there is no more, or until a signal; returns how many records were delivered.
 async fn send_lines(
     args: &ProduceArgs,
     producer: &Producer,
     runtime: &Runtime,
     mut input: mpsc::Receiver<anyhow::Result<Vec<u8>>>,
-) -> anyhow::Result<Sent> {
+) -> anyhow::Result<u64> {
     let separator = args.key_separator.as_deref().map(parse::unescape);
     let headers: Vec<HeaderRef<'_>> =
         args.headers.iter().map(|(key, value)| HeaderRef { key, value: Some(value.as_bytes()) }).collect();
     let mut deliveries: VecDeque<Delivery> = VecDeque::new();
-    let mut sent = Sent { count: 0, interrupted: false };
+    let mut sent = 0;
     let started = runtime.clock.monotonic();
     let mut stop = std::pin::pin!(stop_signal()?);
-    loop {
+    'sending: loop {
         let chunk = tokio::select! {
             chunk = input.recv() => chunk,
-            () = &mut stop => {
-                sent.interrupted = true;
-                None
+            // What is refused is said at once, also while no line comes.
+            () = answered(deliveries.front()) => {
+                check_front(&mut deliveries).await?;
+                continue;
             }
+            () = &mut stop => break,
         };
         let Some(chunk) = chunk.transpose()? else { break };
         for line in chunk.split_inclusive(|byte| *byte == b'\n') {
@@ -244,10 +237,14 @@ async fn send_lines(
                 timestamp_ms: None,
             };
             deliveries.push_back(producer.send(record).await.map_err(explain)?);
-            sent.count += 1;
+            sent += 1;
             check_front(&mut deliveries).await?;
             if let Some(rate) = args.rate {
-                pace(runtime, started, sent.count, rate).await;
+                tokio::select! {
+                    biased;
+                    () = &mut stop => break 'sending,
+                    () = pace(runtime, started, sent, rate) => {}
+                }
             }
         }
     }
@@ -256,6 +253,14 @@ async fn send_lines(
         delivery.wait().await.map_err(explain)?;
     }
     Ok(sent)
+}
+
+/// Waits until it is known what became of a record; for ever where there is none.
+async fn answered(delivery: Option<&Delivery>) {
+    match delivery {
+        Some(delivery) => delivery.known().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Looks at what is delivered already; waits only when very much is not.

@@ -217,12 +217,15 @@ impl Client {
         Err(ClientError::NoBroker { addresses: addresses.join(", "), last: Box::new(last) })
     }
 
-    /// A connection to the broker that takes changes of topics.
-    pub(crate) async fn controller(&self) -> Result<Arc<Connection>, ClientError> {
-        let mut cluster = self.known();
-        if cluster.brokers.is_empty() {
-            cluster = self.ask(Some(&[])).await?.0;
-        }
+    /// A connection to the broker that takes changes of topics, which is asked for anew where the `last` error asks for that.
+    pub(crate) async fn controller(&self, last: Option<Retry>) -> Result<Arc<Connection>, ClientError> {
+        let known = self.known();
+        let cluster = match last {
+            _ if known.brokers.is_empty() => self.ask(Some(&[])).await?.0,
+            // Where nobody can be asked it may be back soon.
+            Some(Retry::Elsewhere) => self.ask(Some(&[])).await.map_or(known, |(cluster, _)| cluster),
+            _ => known,
+        };
         match cluster.brokers.get(&cluster.controller_id) {
             Some(broker) => Ok(self.connection(broker).await?),
             None => self.any_connection().await,

@@ -28,27 +28,63 @@ const SOON: Duration = Duration::from_secs(1);
 /// An address that a broker names and that is not reached for so long is not going to be.
 const UNREACHABLE: Duration = Duration::from_secs(3);
 
-/// The kinds of error that were tried again: when first, and whether that was said.
+/// No wait between two tries of one outage is as long, unless the options say otherwise; how long a try takes comes on top.
+const OVER: Duration = Duration::from_secs(10);
+
+/// The kinds of error that were tried again.
 #[derive(Debug, Default)]
-pub(crate) struct Tried(BTreeMap<String, (Duration, bool)>);
+pub(crate) struct Tried(BTreeMap<String, Outage>);
+
+/// One kind of error, from when it came up after all was well.
+#[derive(Debug, Clone, Copy)]
+struct Outage {
+    first: Duration,
+    last: Duration,
+    said: bool,
+}
 
 impl Client {
-    /// Notes an error that is going to be tried again; returns since how long its kind comes up.
+    /// Notes an error that is going to be tried again; returns since how long its kind comes up, in this outage.
     pub(crate) fn retried(&self, error: &ClientError) -> Duration {
         let error = self.explained(error.clone());
         let now = self.now();
+        let over = self.over_after(&error);
         let (since, say) = {
             let mut tried = self.tried().lock().unwrap_or_else(PoisonError::into_inner);
-            let (first, said) = tried.0.entry(kind(&error)).or_insert((now, false));
-            let since = now.saturating_sub(*first);
+            let begun = Outage { first: now, last: now, said: false };
+            let outage = tried.0.entry(kind(&error)).or_insert(begun);
+            if now.saturating_sub(outage.last) > over {
+                *outage = begun;
+            }
+            outage.last = now;
+            let since = now.saturating_sub(outage.first);
             // A timeout was long in coming.
             let is_late = since >= SOON || matches!(error, ClientError::Connection(ConnectionError::TimedOut { .. }));
-            (since, is_late && !std::mem::replace(said, *said || is_late))
+            let say = is_late && !outage.said;
+            outage.said |= is_late;
+            (since, say)
         };
         if say {
             self.tell(&format!("{error}; trying again"));
         }
         since
+    }
+
+    /// An outage is over if its kind of error did not come up for so long. Longer than two tries of one are ever apart, or one
+    /// whose tries take long would begin anew with each, and never be said.
+    fn over_after(&self, error: &ClientError) -> Duration {
+        let options = self.options();
+        let longest_try = match error {
+            ClientError::Connection(ConnectionError::TimedOut { after, .. }) => *after,
+            // One address after the other, of each a connection and its versions.
+            ClientError::NoBroker { addresses, .. } => {
+                let steps = addresses.split(", ").count().saturating_mul(2);
+                options.connect_timeout.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
+            }
+            _ => Duration::ZERO,
+        };
+        let longest_wait = options.backoff_longest.saturating_mul(2);
+        OVER.max(longest_wait).saturating_add(longest_try.max(options.request_timeout))
     }
 
     /// As [`Self::retried`]; false where trying is of no use: the error is what to say.

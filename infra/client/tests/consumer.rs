@@ -6,26 +6,10 @@ mod support;
 use bytes::Bytes;
 use std::time::Duration;
 use strandline_client::{
-    Client, ClientError, ClientOptions, ConnectionError, Consumer, ConsumerOptions, OffsetAt, ProducerOptions, ProducerRecord,
-    Retry, StartAt,
+    Client, ClientError, ClientOptions, ConnectionError, Consumer, ConsumerOptions, OffsetAt, Retry, StartAt,
 };
 use strandline_wire::ErrorCode;
-use support::{Cluster, Fault};
-
-fn simulated<F: Future>(run: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(run)
-}
-
-async fn fill(cluster: &Cluster, partitions: i32, records: i32) {
-    let producer = cluster.client().producer(ProducerOptions { batch_bytes: 200, ..Default::default() });
-    for number in 0..records {
-        let value = number.to_string();
-        let partition = Some(number % partitions);
-        let record = ProducerRecord { topic: "t", partition, value: Some(value.as_bytes()), ..Default::default() };
-        drop(producer.send(record).await.unwrap());
-    }
-    producer.close().await.unwrap();
-}
+use support::{Cluster, Fault, fill, simulated};
 
 /// What comes until nothing more does.
 async fn drain(consumer: &mut Consumer) -> Vec<(i32, i64)> {
@@ -93,6 +77,64 @@ fn a_poll_that_is_given_up_loses_nothing() {
         seen.sort_unstable();
         let expected: Vec<(i32, i64)> = (0..2).flat_map(|partition| (0..25).map(move |offset| (partition, offset))).collect();
         assert_eq!(seen, expected);
+    });
+}
+
+#[test]
+fn a_damaged_partition_costs_the_others_nothing_and_is_said() {
+    simulated(async {
+        let cluster = Cluster::new(1, 3);
+        fill(&cluster, 3, 900).await;
+        {
+            // Partition 0 has the same leader.
+            let mut state = cluster.state();
+            let batch = &mut state.topics.get_mut("t").unwrap().1[2].1[0];
+            let mut damaged = batch.to_vec();
+            *damaged.last_mut().unwrap() ^= 1;
+            *batch = damaged.into();
+        }
+        let mut consumer = cluster.client().consumer(ConsumerOptions::default());
+        consumer.assign_topics(&["t"], StartAt::Earliest).await.unwrap();
+        let mut seen = Vec::new();
+        let mut failed = Vec::new();
+        for round in 0..100 {
+            match consumer.poll(Duration::from_millis(100)).await {
+                Ok(fetched) => seen.extend(fetched.records().unwrap().iter().map(|record| (record.partition, record.offset))),
+                Err(error) => {
+                    assert!(matches!(error, ClientError::Batch { .. }), "{error}");
+                    failed.push(round);
+                }
+            }
+        }
+        for (partition, count) in [(0, 300), (1, 300), (2, 0)] {
+            let offsets: Vec<i64> = seen.iter().filter(|seen| seen.0 == partition).map(|seen| seen.1).collect();
+            assert_eq!(offsets, (0..count).collect::<Vec<i64>>(), "partition {partition}");
+        }
+        // While the others still bring records, too, and again and again.
+        assert!(failed.len() > 10 && failed[0] < 6, "{failed:?}");
+        assert_eq!(consumer.progress()[&("t".to_owned(), 2)].position, Some(0));
+    });
+}
+
+#[test]
+fn an_error_that_was_kept_back_is_not_said_of_what_is_read_elsewhere_by_then() {
+    simulated(async {
+        let cluster = Cluster::new(1, 3);
+        fill(&cluster, 3, 90).await;
+        // They have the same leader, and there is no such offset in the second.
+        let [good, bad] = [0, 2].map(|partition| ("t".to_owned(), partition));
+        let options = ConsumerOptions { start: StartAt::Fail, ..Default::default() };
+        let mut consumer = cluster.client().consumer(options.clone());
+        consumer.assign([(good.clone(), StartAt::Offset(0)), (bad.clone(), StartAt::Offset(99))]);
+        assert!(!consumer.poll(Duration::from_secs(1)).await.unwrap().is_empty());
+        let error = consumer.poll(Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::OffsetOutOfRange));
+        let mut consumer = cluster.client().consumer(options);
+        consumer.assign([(good, StartAt::Offset(0)), (bad.clone(), StartAt::Offset(99))]);
+        assert!(!consumer.poll(Duration::from_secs(1)).await.unwrap().is_empty());
+        consumer.seek(&bad, StartAt::Offset(25)).unwrap();
+        let seen = drain(&mut consumer).await;
+        assert!(seen.iter().filter(|seen| seen.0 == 2).map(|seen| seen.1).eq(25..30), "{seen:?}");
     });
 }
 

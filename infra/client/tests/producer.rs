@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 use strandline_client::{Acks, ClientError, Compression, Delivery, ProducerOptions, ProducerRecord};
 use strandline_wire::ErrorCode;
-use support::{Cluster, Fault};
+use support::{Cluster, Fault, simulated};
 
 /// One record a batch, so that many requests are under way.
 fn options() -> ProducerOptions {
@@ -42,10 +42,6 @@ async fn run_with(seed: u64, faults: Vec<Fault>, partitions: usize, records: usi
     }
     producer.close().await.unwrap();
     cluster
-}
-
-fn simulated<F: Future>(run: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(run)
 }
 
 fn faults() -> impl Strategy<Value = Vec<Fault>> {

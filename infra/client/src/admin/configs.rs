@@ -2,7 +2,7 @@
 
 use super::Admin;
 use crate::connection::Connection;
-use crate::error::{ClientError, check};
+use crate::error::{ClientError, Retry, check};
 use std::sync::Arc;
 use strandline_wire::messages::describe_configs::DescribeConfigsResource;
 use strandline_wire::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
@@ -98,9 +98,10 @@ impl Admin {
             include_synonyms: false,
             include_documentation: true,
         };
+        let request = &request;
         self.client()
-            .retrying("describing configs", |_| async {
-                let response = self.config_home(resource).await?.call(&request).await?;
+            .retrying("describing configs", move |last| async move {
+                let response = self.config_home(resource, last).await?.call(request).await?;
                 let result = response.results.into_iter().next().ok_or_else(|| ClientError::Missing(resource.what()))?;
                 check(result.error_code, || resource.what(), result.error_message)?;
                 Ok(result
@@ -129,9 +130,10 @@ impl Admin {
             resources: vec![AlterConfigsResource { resource_type, resource_name, configs }],
             validate_only: false,
         };
+        let request = &request;
         self.client()
-            .retrying("changing configs", |_| async {
-                let response = self.config_home(resource).await?.call(&request).await?;
+            .retrying("changing configs", move |last| async move {
+                let response = self.config_home(resource, last).await?.call(request).await?;
                 let result = response.responses.into_iter().next().ok_or_else(|| ClientError::Missing(resource.what()))?;
                 check(result.error_code, || resource.what(), result.error_message)
             })
@@ -139,8 +141,8 @@ impl Admin {
     }
 
     /// Who knows a resource's configs: a broker its own, the controller those of topics.
-    async fn config_home(&self, resource: &Resource) -> Result<Arc<Connection>, ClientError> {
-        let Resource::Broker(id) = resource else { return self.client().controller().await };
+    async fn config_home(&self, resource: &Resource, last: Option<Retry>) -> Result<Arc<Connection>, ClientError> {
+        let Resource::Broker(id) = resource else { return self.client().controller(last).await };
         let cluster = self.client().cluster().await?;
         match cluster.brokers.get(id) {
             Some(broker) => self.client().connection(broker).await,

@@ -6,6 +6,7 @@ use crate::error::{ClientError, check};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use strandline_types::TopicId;
+use strandline_wire::ErrorCode;
 use strandline_wire::messages::create_partitions::CreatePartitionsTopic;
 use strandline_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use strandline_wire::messages::delete_topics::DeleteTopicState;
@@ -81,9 +82,14 @@ impl Admin {
     ) -> Result<Vec<Result<CreatedTopic, ClientError>>, ClientError> {
         let request =
             CreateTopicsRequest { topics: topics.iter().map(creatable).collect(), timeout_ms: self.timeout_ms(), validate_only };
+        let request = &request;
         let response = self
             .client()
-            .retrying("creating topics", |_| async { Ok(self.client().controller().await?.call(&request).await?) })
+            .retrying("creating topics", move |last| async move {
+                let response = self.client().controller(last).await?.call(request).await?;
+                demand_controller(response.topics.iter().map(|topic| topic.error_code))?;
+                Ok(response)
+            })
             .await?;
         Ok(response
             .topics
@@ -122,9 +128,14 @@ impl Admin {
             topic_names: names.iter().map(|name| (*name).to_owned()).collect(),
             timeout_ms: self.timeout_ms(),
         };
+        let request = &request;
         let response = self
             .client()
-            .retrying("deleting topics", |_| async { Ok(self.client().controller().await?.call(&request).await?) })
+            .retrying("deleting topics", move |last| async move {
+                let response = self.client().controller(last).await?.call(request).await?;
+                demand_controller(response.responses.iter().map(|topic| topic.error_code))?;
+                Ok(response)
+            })
             .await?;
         Ok(response
             .responses
@@ -148,9 +159,14 @@ impl Admin {
             validate_only: false,
         };
         let what = || format!("topic \"{topic}\"");
+        let request = &request;
         let response = self
             .client()
-            .retrying("adding partitions", |_| async { Ok(self.client().controller().await?.call(&request).await?) })
+            .retrying("adding partitions", move |last| async move {
+                let response = self.client().controller(last).await?.call(request).await?;
+                demand_controller(response.results.iter().map(|topic| topic.error_code))?;
+                Ok(response)
+            })
             .await?;
         let result = response.results.into_iter().next().ok_or_else(|| ClientError::Missing(what()))?;
         check(result.error_code, what, result.error_message)
@@ -159,6 +175,14 @@ impl Admin {
     pub(super) fn timeout_ms(&self) -> i32 {
         i32::try_from(self.client().options().request_timeout.as_millis()).unwrap_or(i32::MAX)
     }
+}
+
+/// An error where all of it was refused because another broker takes changes of topics by now. Nothing of it is done, so it
+/// can be asked for again, there.
+fn demand_controller(codes: impl Iterator<Item = i16>) -> Result<(), ClientError> {
+    let mut codes = codes.peekable();
+    let is_elsewhere = codes.peek().is_some() && codes.all(|code| code == ErrorCode::NotController.code());
+    if is_elsewhere { Err(ClientError::broker("changes of topics", ErrorCode::NotController, None)) } else { Ok(()) }
 }
 
 fn creatable(topic: &NewTopic) -> CreatableTopic {

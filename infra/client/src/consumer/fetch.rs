@@ -32,6 +32,13 @@ struct Asked {
     offset: i64,
 }
 
+/// The error of one partition, whose answer brought records of others: the next poll returns it.
+pub(super) struct Failed {
+    name: PartitionName,
+    epoch: u64,
+    error: ClientError,
+}
+
 pub(super) struct FetchDone {
     node_id: i32,
     asked: Vec<Asked>,
@@ -139,6 +146,7 @@ impl Consumer {
             }
         };
         let mut fetched = Fetched::default();
+        let mut failed = None;
         for topic in response.responses {
             for data in topic.partitions {
                 let asked = asked.iter().find(|asked| {
@@ -146,12 +154,28 @@ impl Consumer {
                         if topic.topic.is_empty() { asked.topic_id == topic.topic_id } else { asked.name.0 == topic.topic };
                     same_topic && asked.name.1 == data.partition_index
                 });
-                if let Some(asked) = asked {
-                    self.partition_fetched(asked, data, now, &mut fetched)?;
+                if let Some(asked) = asked
+                    && let Err(error) = self.partition_fetched(asked, data, now, &mut fetched)
+                {
+                    failed.get_or_insert(Failed { name: asked.name.clone(), epoch: asked.epoch, error });
                 }
             }
         }
-        Ok(fetched)
+        match failed {
+            None => Ok(fetched),
+            Some(failed) if fetched.partitions.is_empty() => Err(failed.error),
+            // The positions of the others have moved behind what is here: it would not come again.
+            Some(failed) => {
+                self.failed = Some(failed);
+                Ok(fetched)
+            }
+        }
+    }
+
+    /// The error that was kept back, unless its partition is read elsewhere by now, or not at all.
+    pub(super) fn take_failed(&mut self) -> Option<ClientError> {
+        let Failed { name, epoch, error } = self.failed.take()?;
+        self.positions.get(&name).filter(|position| position.epoch == epoch).map(|_| error)
     }
 
     fn partition_fetched(

@@ -3,22 +3,27 @@
 use super::Consumer;
 use super::assignor::Assignor;
 use super::heartbeat::{Change, Member, Pulse, beat};
-use super::join::{Join, Joined};
+use super::join::{Join, Joined, MemberId};
 use super::position::Position;
 use crate::admin::PartitionName;
-use crate::connection::Connection;
-use crate::error::ClientError;
+use crate::client::Client;
+use crate::error::{ClientError, Retry, check};
+use crate::wait::within;
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strandline_runtime::TaskGroup;
+use strandline_wire::ErrorCode;
 use strandline_wire::messages::LeaveGroupRequest;
 use strandline_wire::messages::leave_group::MemberIdentity;
+
+/// How often leaving is tried: what finds the coordinator and what leads to it may both be gone, unnoticed.
+const LEAVE_TRIES: usize = 3;
 
 pub(super) struct Group {
     id: String,
     topics: BTreeSet<String>,
-    member_id: String,
+    member_id: MemberId,
     generation: i32,
     state: State,
     pulse: Arc<Pulse>,
@@ -33,7 +38,6 @@ enum State {
     Arrived(Box<Result<Joined, ClientError>>),
     In {
         member: Member,
-        connection: Arc<Connection>,
         heartbeats: Heartbeats,
     },
 }
@@ -52,7 +56,7 @@ impl Group {
         Self {
             id,
             topics,
-            member_id: String::new(),
+            member_id: MemberId::default(),
             generation: -1,
             state: State::Out,
             pulse: Arc::default(),
@@ -65,14 +69,15 @@ impl Group {
     }
 
     /// The membership, while there is one.
-    pub(super) fn member(&self) -> Option<(&Member, &Arc<Connection>)> {
+    pub(super) fn member(&self) -> Option<&Member> {
         match &self.state {
-            State::In { member, connection, .. } => Some((member, connection)),
+            State::In { member, .. } => Some(member),
             _ => None,
         }
     }
 
-    /// Waits until there is something for [`Consumer::drive_group`] to do.
+    /// Waits until there is something for [`Consumer::drive_group`] to do. Given up half-way it loses nothing: a join goes
+    /// on where it was, and a notice that nobody took stays.
     pub(super) async fn changed(group: Option<&mut Group>) {
         let Some(group) = group else { return std::future::pending().await };
         match &mut group.state {
@@ -94,7 +99,7 @@ impl Consumer {
 
     /// The generation of its membership, while it has one.
     pub fn generation(&self) -> Option<i32> {
-        Some(self.group.as_ref()?.member()?.0.generation)
+        Some(self.group.as_ref()?.member()?.generation)
     }
 
     /// Joins, joins again, or takes an assignment in, without waiting.
@@ -106,8 +111,8 @@ impl Consumer {
             State::Joining(join) => group.state = State::Joining(join),
             State::Arrived(result) => return result.and_then(|joined| self.take_in(joined)),
             State::Out => self.rejoin(BTreeMap::new()),
-            State::In { member, connection, heartbeats } => match group.pulse.take() {
-                None => group.state = State::In { member, connection, heartbeats },
+            State::In { member, heartbeats } => match group.pulse.take() {
+                None => group.state = State::In { member, heartbeats },
                 Some(Change::Rebalance) => {
                     let commit = self.positions_to_commit();
                     self.rejoin(commit);
@@ -147,6 +152,7 @@ impl Consumer {
             member_id: group.member_id.clone(),
             generation: group.generation,
             owned,
+            lost: false,
             commits: self.commits.clone(),
             commit,
         };
@@ -154,7 +160,11 @@ impl Consumer {
     }
 
     fn take_in(&mut self, joined: Joined) -> Result<(), ClientError> {
-        let Joined { member, connection, assignment, partitions } = joined;
+        let Joined { member, connection, assignment, partitions, lost } = joined;
+        if lost {
+            // As in `Change::Lost`: others may have read these, and have committed further.
+            self.positions.clear();
+        }
         let owned: BTreeSet<PartitionName> = self.positions.keys().cloned().collect();
         let gives_up = owned.difference(&assignment).next().is_some();
         // A cooperative member went on reading while it joined: what it gives up is committed as far as it came.
@@ -167,7 +177,6 @@ impl Consumer {
         }
         let Some(group) = &mut self.group else { return Ok(()) };
         tracing::debug!(group = group.id, generation = member.generation, partitions = assignment.len(), "joined");
-        group.member_id.clone_from(&member.member_id);
         group.generation = member.generation;
         group.partitions = partitions;
         if gives_up {
@@ -178,16 +187,9 @@ impl Consumer {
         let spawner = self.client.runtime().spawner.new_group();
         spawner.spawn(
             "client heartbeats",
-            beat(
-                self.client.clone(),
-                self.pool.clone(),
-                self.options.clone(),
-                member.clone(),
-                connection.clone(),
-                group.pulse.clone(),
-            ),
+            beat(self.client.clone(), self.pool.clone(), self.options.clone(), member.clone(), connection, group.pulse.clone()),
         );
-        group.state = State::In { member, connection, heartbeats: Heartbeats(spawner.group().clone()) };
+        group.state = State::In { member, heartbeats: Heartbeats(spawner.group().clone()) };
         Ok(())
     }
 
@@ -202,30 +204,24 @@ impl Consumer {
         }
     }
 
-    /// Leaves its group, if it has one, so that others need not wait for its session to end. Positions are committed
-    /// before that with automatic commits. A static member stays: it is expected back.
+    /// Leaves its group, if it has one or is about to join it, so that others need not wait for its session to end. Positions
+    /// are committed before that with automatic commits. A static member stays: it is expected back.
     ///
     /// # Errors
     /// The offsets could not be committed, or the group could not be left; it is out of the group sooner or later.
     pub async fn close(mut self) -> Result<(), ClientError> {
         let committed = if self.options.auto_commit.is_some() && self.group_is_joined() { self.commit().await } else { Ok(()) };
-        let Some(group) = self.group.take() else { return committed };
-        let State::In { member, connection, heartbeats } = group.state else { return committed };
-        drop(heartbeats);
-        if member.group_instance_id.is_some() {
+        let Some(Group { id, member_id, state, .. }) = self.group.take() else { return committed };
+        // Ends heartbeats, and a join.
+        drop(state);
+        let member_id = member_id.get();
+        if self.options.group_instance_id.is_some() || member_id.is_empty() {
             return committed;
         }
-        let request = LeaveGroupRequest {
-            group_id: member.group.clone(),
-            member_id: member.member_id.clone(),
-            members: vec![MemberIdentity {
-                member_id: member.member_id,
-                group_instance_id: None,
-                reason: Some("the consumer is closed".into()),
-            }],
-        };
-        connection.call(&request).await?;
-        committed
+        let after = self.client.options().request_timeout;
+        let left = within(self.client.runtime(), after, leave(&self.client, &id, &member_id)).await;
+        let late = || Err(ClientError::TimedOut { what: format!("leaving group \"{id}\""), after, last: None });
+        committed.and(left.unwrap_or_else(late))
     }
 
     fn group_is_joined(&self) -> bool {
@@ -238,4 +234,40 @@ impl Consumer {
         let known = self.positions.iter().filter_map(|(name, position)| Some((name.clone(), position.offset?)));
         known.collect()
     }
+}
+
+/// Tells the coordinator, which is found anew: the one that was joined may have been started again since, or be another.
+async fn leave(client: &Client, group: &str, member_id: &str) -> Result<(), ClientError> {
+    let request = LeaveGroupRequest {
+        group_id: group.to_owned(),
+        member_id: member_id.to_owned(),
+        members: vec![MemberIdentity {
+            member_id: member_id.to_owned(),
+            group_instance_id: None,
+            reason: Some("the consumer is closed".into()),
+        }],
+    };
+    let mut backoff = client.backoff();
+    let mut tries = 1;
+    loop {
+        match leave_once(client, &request).await {
+            // It is out already, maybe by a try whose answer was lost.
+            Err(error) if error.code() == Some(ErrorCode::UnknownMemberId) => return Ok(()),
+            Err(error) if error.retry() != Retry::Never && tries < LEAVE_TRIES => {
+                tracing::debug!(group, %error, "leaving again");
+                client.runtime().sleep(backoff.next(client.runtime())).await;
+                tries += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn leave_once(client: &Client, request: &LeaveGroupRequest) -> Result<(), ClientError> {
+    let broker = client.find_coordinator(&request.group_id).await?;
+    // Not over the member's own connection: a join may still be waiting on that, and the answer would wait behind it.
+    let response = client.connection(&broker).await?.call(request).await?;
+    let what = || format!("group \"{}\"", request.group_id);
+    check(response.error_code, what, None)?;
+    response.members.iter().try_for_each(|member| check(member.error_code, what, None))
 }

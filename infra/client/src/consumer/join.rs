@@ -10,7 +10,7 @@ use crate::error::{ClientError, Retry, check};
 use crate::pool::Pool;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::consumer_protocol::{
@@ -24,6 +24,25 @@ const PROTOCOL_TYPE: &str = "consumer";
 /// The version in which assignments are written; all clients read it.
 const ASSIGNMENT_VERSION: i16 = 1;
 
+/// The id that the group gave, empty before; shared with the join, which may be given up just after it got one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MemberId(Arc<Mutex<String>>);
+
+impl MemberId {
+    pub(super) fn get(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, id: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = id.to_owned();
+    }
+
+    /// As somebody new.
+    pub(super) fn clear(&self) {
+        self.set("");
+    }
+}
+
 /// What a join needs; it runs on its own.
 pub(super) struct Join {
     pub(super) client: Client,
@@ -31,9 +50,11 @@ pub(super) struct Join {
     pub(super) options: Arc<ConsumerOptions>,
     pub(super) group: String,
     pub(super) topics: BTreeSet<String>,
-    pub(super) member_id: String,
+    pub(super) member_id: MemberId,
     pub(super) generation: i32,
     pub(super) owned: Vec<PartitionName>,
+    /// The group put this member out since the join began.
+    pub(super) lost: bool,
     pub(super) commits: super::commit::Turns,
     /// Offsets to commit before anything is given up.
     pub(super) commit: BTreeMap<PartitionName, i64>,
@@ -46,6 +67,8 @@ pub(super) struct Joined {
     pub(super) assignment: BTreeSet<PartitionName>,
     /// Partitions of each topic, as the assignment's makers may have seen them.
     pub(super) partitions: BTreeMap<String, usize>,
+    /// It joined as somebody new: others may have read what it had.
+    pub(super) lost: bool,
 }
 
 impl Join {
@@ -65,6 +88,7 @@ impl Join {
                     self.member_id.clear();
                     self.owned.clear();
                     self.generation = -1;
+                    self.lost = true;
                 }
                 _ if error.retry() == Retry::Never => return Err(error),
                 _ => {}
@@ -76,7 +100,8 @@ impl Join {
     }
 
     async fn commit_before(&mut self) {
-        if self.commit.is_empty() || self.member_id.is_empty() {
+        let member_id = self.member_id.get();
+        if self.commit.is_empty() || member_id.is_empty() {
             return;
         }
         let commit = super::commit::Commit {
@@ -85,7 +110,7 @@ impl Join {
             pool: self.pool.clone(),
             member: Member {
                 group: self.group.clone(),
-                member_id: self.member_id.clone(),
+                member_id,
                 group_instance_id: self.options.group_instance_id.clone(),
                 generation: self.generation,
             },
@@ -128,6 +153,7 @@ impl Join {
             connection,
             assignment,
             partitions: partitions.into_iter().map(|(topic, count)| (topic, count.max(0) as usize)).collect(),
+            lost: self.lost,
         })
     }
 
@@ -140,7 +166,7 @@ impl Join {
             group_id: self.group.clone(),
             session_timeout_ms: milliseconds(self.options.session_timeout),
             rebalance_timeout_ms: milliseconds(self.options.rebalance_timeout),
-            member_id: self.member_id.clone(),
+            member_id: self.member_id.get(),
             group_instance_id: self.options.group_instance_id.clone(),
             protocol_type: PROTOCOL_TYPE.into(),
             protocols: self.options.assignors.iter().map(protocol).collect(),
@@ -148,7 +174,7 @@ impl Join {
         };
         let response = connection.call_capped(i16::MAX, self.rebalance_wait(), &request).await?;
         if !response.member_id.is_empty() {
-            self.member_id.clone_from(&response.member_id);
+            self.member_id.set(&response.member_id);
         }
         check(response.error_code, || format!("group \"{}\"", self.group), None)?;
         Ok(response)

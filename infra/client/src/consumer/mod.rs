@@ -22,7 +22,7 @@ use crate::client::Client;
 use crate::error::ClientError;
 use crate::pool::Pool;
 use crate::wait::Backoff;
-use fetch::{FetchDone, Node};
+use fetch::{Failed, FetchDone, Node};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -117,6 +117,7 @@ pub struct Consumer {
     /// Counts assignments and seeks, so that answers to what was asked before them are recognised.
     epoch: u64,
     nodes: BTreeMap<i32, Node>,
+    failed: Option<Failed>,
     running: FuturesUnordered<BoxFuture<'static, Event>>,
     resolving: bool,
     resolve_not_before: Duration,
@@ -146,6 +147,7 @@ impl Consumer {
             positions: BTreeMap::new(),
             epoch: 0,
             nodes: BTreeMap::new(),
+            failed: None,
             running: FuturesUnordered::new(),
             resolving: false,
             resolve_not_before: Duration::ZERO,
@@ -227,12 +229,16 @@ impl Consumer {
     ///
     /// # Errors
     /// What trying again does not help against: an offset that is gone with [`StartAt::Fail`], a membership that was
-    /// fenced, a damaged batch. A topic that is gone brings nothing, until it is there again.
+    /// fenced, a damaged batch. A topic that is gone brings nothing, until it is there again. The error of one partition
+    /// costs the others nothing: what came with it is returned first, and the error by the next poll.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Fetched, ClientError> {
         let deadline = self.client.now() + timeout;
         self.auto_commit();
         loop {
             self.drive_group()?;
+            if let Some(error) = self.take_failed() {
+                return Err(error);
+            }
             self.start();
             let now = self.client.now();
             let wait = deadline.saturating_sub(now).min(self.next_due(now));
@@ -240,6 +246,8 @@ impl Consumer {
             let runtime = self.client.runtime().clone();
             tokio::select! {
                 biased;
+                // First: with two brokers there may always be an answer, and a join would never go on.
+                () = Group::changed(self.group.as_mut()) => {}
                 Some(event) = self.running.next(), if has_running => {
                     let fetched = self.handle(event)?;
                     if !fetched.is_empty() {
@@ -247,7 +255,6 @@ impl Consumer {
                         return Ok(fetched);
                     }
                 }
-                () = Group::changed(self.group.as_mut()) => {}
                 () = runtime.sleep(wait) => {
                     if self.client.now() >= deadline {
                         return Ok(Fetched::default());

@@ -57,18 +57,22 @@ impl Consumer {
             }
         };
         self.backoff.reset();
+        // One without an offset keeps no other from its own.
+        let mut failed = None;
         for Resolved { name, epoch, offset } in resolved {
             let Some(position) = self.positions.get_mut(&name).filter(|position| position.epoch == epoch) else { continue };
             match offset {
                 Ok(offset) => position.offset = Some(offset),
-                Err(error) if error.retry() == Retry::Never => return Err(error),
+                Err(error) if error.retry() == Retry::Never => {
+                    failed.get_or_insert(error);
+                }
                 Err(error) => {
                     self.client.retried(&error);
                     self.resolve_not_before = now + self.client.options().backoff_longest;
                 }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }
 

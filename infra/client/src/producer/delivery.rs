@@ -77,6 +77,11 @@ impl Delivery {
         self.answer(self.completion.wait().await)
     }
 
+    /// Waits until [`Self::now`] has something.
+    pub async fn known(&self) {
+        self.completion.wait().await;
+    }
+
     /// What is known now; `None` while it is on its way.
     pub fn now(&self) -> Option<Result<Acknowledged, ClientError>> {
         self.completion.result.get().map(|result| self.answer(result))

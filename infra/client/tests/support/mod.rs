@@ -1,13 +1,16 @@
 //! A small cluster in memory on a simulated network: what a client may rely on, and the faults that it must live with.
 #![allow(clippy::unwrap_used, missing_docs, dead_code)]
 
+mod group;
+mod topics;
+
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use strandline_client::{Client, ClientOptions, Connect, Stream};
+use strandline_client::{Client, ClientOptions, Connect, ProducerOptions, ProducerRecord, Stream};
 use strandline_runtime::Runtime;
 use strandline_types::TopicId;
 use strandline_wire::frame::{encode_response, split_frame};
@@ -15,6 +18,7 @@ use strandline_wire::messages::*;
 use strandline_wire::records::{BatchHeader, split_batches};
 use strandline_wire::{ApiKey, ErrorCode, Frame, Reader, RequestHeader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio_util::sync::CancellationToken;
 
 /// What happens to one Produce request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,14 @@ pub struct State {
     pub commit_faults: VecDeque<ErrorCode>,
     /// What was committed of each partition, in the order in which it came.
     pub committed: BTreeMap<i32, Vec<i64>>,
+    /// The only group, whatever its name.
+    pub group: group::Group,
+    /// Who takes changes of topics.
+    pub controller: i32,
+    /// Ports at which nobody is at the moment.
+    pub down: BTreeSet<u16>,
+    /// Ends all connections there are.
+    end: CancellationToken,
     sequences: Sequences,
     next_producer: i64,
     /// Answered instead of what is right, by API.
@@ -70,13 +82,19 @@ impl Connect for Cluster {
     fn connect(&self, _host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         let cluster = self.clone();
         Box::pin(async move {
-            if port > 2 {
+            if port > 2 || cluster.state().down.contains(&port) {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
             let (ours, theirs) = tokio::io::duplex(64 << 10);
             cluster.state().connections += 1;
-            let serving = cluster.clone();
-            cluster.runtime.spawner.spawn("mock broker", async move { serving.serve(i32::from(port), theirs).await });
+            let (serving, end) = (cluster.clone(), cluster.state().end.clone());
+            cluster.runtime.spawner.spawn("mock broker", async move {
+                tokio::select! {
+                    biased;
+                    () = end.cancelled() => {}
+                    () = serving.serve(i32::from(port), theirs) => {}
+                }
+            });
             Ok(Box::new(ours) as Box<dyn Stream>)
         })
     }
@@ -85,7 +103,7 @@ impl Connect for Cluster {
 impl Cluster {
     /// Two brokers and a topic of some partitions.
     pub fn new(seed: u64, partitions: usize) -> Self {
-        let state = State { api_versions: 4, ..State::default() };
+        let state = State { api_versions: 4, controller: 1, ..State::default() };
         let cluster = Self { runtime: Runtime::simulated(seed, 1_700_000_000_000), state: Arc::new(Mutex::new(state)) };
         let logs = (0..partitions).map(|partition| (partition as i32 % 2 + 1, Vec::new())).collect();
         cluster.state().topics.insert("t".into(), (TopicId([7; 16]), logs));
@@ -94,6 +112,11 @@ impl Cluster {
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// All connections end, as they do when brokers are started again.
+    pub fn restart(&self) {
+        std::mem::take(&mut self.state().end).cancel();
     }
 
     pub fn client(&self) -> Client {
@@ -177,6 +200,32 @@ impl Cluster {
             RequestBody::ListOffsets(request) => Some(encode_response(version, id, &self.list_offsets(node_id, request))),
             RequestBody::FindCoordinator(request) => Some(encode_response(version, id, &find_coordinator(request))),
             RequestBody::OffsetCommit(request) => Some(encode_response(version, id, &self.offset_commit(request))),
+            RequestBody::OffsetFetch(request) => Some(encode_response(version, id, &self.offset_fetch(request))),
+            RequestBody::JoinGroup(request) => {
+                let answer = self.state().group.join(request);
+                or_silence(version, id, answer).await
+            }
+            RequestBody::SyncGroup(request) => {
+                let answer = self.state().group.sync(request);
+                Some(encode_response(version, id, &answer))
+            }
+            RequestBody::Heartbeat(request) => {
+                let answer = self.state().group.heartbeat(&request);
+                Some(encode_response(version, id, &answer))
+            }
+            RequestBody::LeaveGroup(request) => {
+                let answer = self.state().group.leave(request);
+                or_silence(version, id, answer).await
+            }
+            RequestBody::CreateTopics(request) => Some(encode_response(version, id, &self.create_topics(node_id, request))),
+            RequestBody::DeleteTopics(request) => Some(encode_response(version, id, &self.delete_topics(node_id, request))),
+            RequestBody::CreatePartitions(request) => {
+                Some(encode_response(version, id, &self.create_partitions(node_id, request)))
+            }
+            RequestBody::IncrementalAlterConfigs(request) => {
+                Some(encode_response(version, id, &self.alter_configs(node_id, request)))
+            }
+            RequestBody::DescribeConfigs(request) => Some(encode_response(version, id, &self.describe_configs(node_id, request))),
             // Not part of this cluster: the client is told so.
             other => {
                 eprintln!("the mock cluster does not speak {}", other.api_key());
@@ -234,7 +283,7 @@ impl Cluster {
         };
         MetadataResponse {
             brokers: vec![broker(1), broker(2)],
-            controller_id: 1,
+            controller_id: state.controller,
             topics: names.into_iter().map(topic).collect(),
             ..Default::default()
         }
@@ -242,7 +291,13 @@ impl Cluster {
 
     fn offset_commit(&self, request: OffsetCommitRequest) -> OffsetCommitResponse {
         let mut state = self.state();
-        let error_code = state.commit_faults.pop_front().unwrap_or(ErrorCode::None).code();
+        let code = match state.commit_faults.pop_front() {
+            Some(code) => code,
+            // Without a membership.
+            None if request.member_id.is_empty() => ErrorCode::None,
+            None => state.group.member_code(&request.member_id),
+        };
+        let error_code = code.code();
         let mut response = OffsetCommitResponse::default();
         for topic in request.topics {
             let mut answer = offset_commit::OffsetCommitResponseTopic { name: topic.name, ..Default::default() };
@@ -257,6 +312,26 @@ impl Cluster {
             response.topics.push(answer);
         }
         response
+    }
+
+    fn offset_fetch(&self, request: OffsetFetchRequest) -> OffsetFetchResponse {
+        let state = self.state();
+        let partition = |partition_index: i32| offset_fetch::OffsetFetchResponsePartitions {
+            partition_index,
+            committed_offset: state.committed.get(&partition_index).and_then(|offsets| offsets.last()).copied().unwrap_or(-1),
+            ..Default::default()
+        };
+        let topic = |topic: offset_fetch::OffsetFetchRequestTopics| offset_fetch::OffsetFetchResponseTopics {
+            name: topic.name,
+            partitions: topic.partition_indexes.into_iter().map(partition).collect(),
+            ..Default::default()
+        };
+        let group = |group: offset_fetch::OffsetFetchRequestGroup| offset_fetch::OffsetFetchResponseGroup {
+            group_id: group.group_id,
+            topics: group.topics.unwrap_or_default().into_iter().map(topic).collect(),
+            ..Default::default()
+        };
+        OffsetFetchResponse { groups: request.groups.into_iter().map(group).collect(), ..Default::default() }
     }
 
     async fn produce(&self, node_id: i32, request: ProduceRequest) -> Option<ProduceResponse> {
@@ -429,4 +504,28 @@ fn find_coordinator(request: FindCoordinatorRequest) -> FindCoordinatorResponse 
         coordinators: request.coordinator_keys.into_iter().map(coordinator).collect(),
         ..Default::default()
     }
+}
+
+/// The answer, or none for as long as the connection lasts.
+async fn or_silence<M: Message>(version: i16, id: i32, answer: Option<M>) -> Option<Frame> {
+    match answer {
+        Some(answer) => Some(encode_response(version, id, &answer)),
+        None => std::future::pending().await,
+    }
+}
+
+pub fn simulated<F: Future>(run: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(run)
+}
+
+/// Writes numbers to the partitions by turns, about a dozen a batch.
+pub async fn fill(cluster: &Cluster, partitions: i32, records: i32) {
+    let producer = cluster.client().producer(ProducerOptions { batch_bytes: 200, ..Default::default() });
+    for number in 0..records {
+        let value = number.to_string();
+        let partition = Some(number % partitions);
+        let record = ProducerRecord { topic: "t", partition, value: Some(value.as_bytes()), ..Default::default() };
+        drop(producer.send(record).await.unwrap());
+    }
+    producer.close().await.unwrap();
 }
