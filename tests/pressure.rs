@@ -16,14 +16,19 @@ use strandline_runtime::{Clock, Runtime, SystemClock};
 use strandline_telemetry::resident_bytes;
 use strandline_types::limits;
 use strandline_wire::ErrorCode;
+use strandline_wire::frame::decode_response;
+use strandline_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use strandline_wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use strandline_wire::messages::fetch::FetchRequest;
-use strandline_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use strandline_wire::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+use strandline_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use strandline_wire::messages::offset_fetch::OffsetFetchRequestGroup;
 use strandline_wire::messages::produce::ProduceRequest;
 use strandline_wire::messages::{DescribeGroupsRequest, OffsetFetchRequest};
 use strandline_wire::records::{BATCH_HEADER_BYTES, Compression, split_batches};
-use support::raw::{Raw, batch, fetch, produce};
+use support::raw::{Raw, batch, fetch, frame, next_frame, produce};
 use support::start_with;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
@@ -207,6 +212,8 @@ async fn a_consumer_that_takes_its_time_is_not_in_the_way_of_producers() {
         sender.0.write_all(&[0; 64 << 10]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    let early = tokio::time::timeout(Duration::from_millis(10), waits.0.readable()).await;
+    assert!(early.is_err(), "it was answered while another one had all the room");
     drop(sender);
     assert_eq!(waits.receive::<ProduceRequest>(9).await.responses[0].partition_responses[0].error_code, 0);
     let answer = slow.receive::<FetchRequest>(11).await;
@@ -330,5 +337,81 @@ async fn what_a_small_request_names_again_and_again_is_answered_once() {
     assert_eq!(raw.receive::<OffsetFetchRequest>(8).await.groups.len(), 1);
     let grown = resident_bytes().unwrap().saturating_sub(before);
     assert!(grown < 64 * MIB as u64, "{} MiB", grown >> 20);
+    node.stop().await;
+}
+
+/// What each of them could cost: a list that is compared with itself, topics with all their configurations, and names that are
+/// compared with those of all topics while nothing is folded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_names_very_much_keeps_nobody_waiting_and_memory_stays_bounded() {
+    const NAMES: usize = 200_000;
+    const OLD: usize = 10_000;
+    let _one = ONE_AT_A_TIME.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let node = start(data.path()).await;
+    topic(&node, "quick", 1).await;
+    let (mut asker, mut quick) = (Raw::connect(node.kafka_address()).await, Raw::connect(node.kafka_address()).await);
+    let create = |names: Vec<String>, validate_only| {
+        let topic = |name| CreatableTopic { name, num_partitions: 1, replication_factor: 1, ..CreatableTopic::default() };
+        let topics = names.into_iter().map(topic).collect();
+        CreateTopicsRequest { topics, validate_only, ..CreateTopicsRequest::default() }
+    };
+    asker.send(4, &create((0..OLD).map(|number| format!("old.{number}")).collect(), false)).await;
+    let created = asker.receive::<CreateTopicsRequest>(4).await;
+    assert!(created.topics.len() == OLD && created.topics.iter().all(|topic| topic.error_code == 0));
+    let append = AlterableConfig {
+        name: "leader.replication.throttled.replicas".to_owned(),
+        config_operation: 2,
+        value: Some((0..NAMES).map(|number| format!("{number}:1")).collect::<Vec<_>>().join(",")),
+    };
+    let resource = AlterConfigsResource { resource_type: 2, resource_name: "quick".to_owned(), configs: vec![append] };
+    let append = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let named = |number| MetadataRequestTopic { name: Some(format!("new.{number}")), ..MetadataRequestTopic::default() };
+    let mention = MetadataRequest {
+        topics: Some((0..NAMES).map(named).collect()),
+        allow_auto_topic_creation: true,
+        ..MetadataRequest::default()
+    };
+    let create = create((0..NAMES).map(|number| format!("topic-{number}")).collect(), true);
+    // Made before and read afterwards, so that it is the node alone that is measured.
+    let requests = [frame(1, 1, &append), frame(7, 2, &create), frame(9, 3, &mention)];
+    let small = batch(&[7; 100], 10, Compression::Lz4);
+    let before = resident_bytes().unwrap();
+    let (began, mut times, mut most) = (now(), Vec::new(), 0);
+    let ask = async {
+        let mut answers = Vec::new();
+        for request in &requests {
+            asker.0.write_all(request).await.unwrap();
+            answers.push(next_frame(&mut asker.0).await);
+        }
+        answers
+    };
+    tokio::pin!(ask);
+    let mut answers = loop {
+        tokio::select! {
+            biased;
+            answers = &mut ask => break answers.into_iter(),
+            () = async {
+                let sent = now();
+                quick.send(9, &produce("quick", 0..1, &small)).await;
+                assert_eq!(quick.receive::<ProduceRequest>(9).await.responses[0].partition_responses[0].error_code, 0);
+                times.push(now() - sent);
+                most = most.max(resident_bytes().unwrap());
+            } => {}
+        }
+    };
+    let (took, count, slow) = (now() - began, times.len(), p99(times));
+    let grown = most.saturating_sub(before) / MIB as u64;
+    println!("they took {took:?}; beside them {count} small requests, p99 {slow:?}; memory grew by {grown} MiB");
+    let (_, appended) = decode_response::<IncrementalAlterConfigsResponse>(1, answers.next().unwrap()).unwrap();
+    assert_eq!(ErrorCode::from_code(appended.responses[0].error_code), ErrorCode::InvalidConfig);
+    let (_, created) = decode_response::<CreateTopicsResponse>(7, answers.next().unwrap()).unwrap();
+    let refused = created.topics.iter().filter(|topic| ErrorCode::from_code(topic.error_code) == ErrorCode::PolicyViolation);
+    assert_eq!((created.topics.len(), refused.count()), (NAMES, NAMES));
+    let (_, mentioned) = decode_response::<MetadataResponse>(9, answers.next().unwrap()).unwrap();
+    assert_eq!(mentioned.topics.iter().filter(|topic| topic.error_code == 0).count(), 4_096);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(slow < Duration::from_millis(250), "{slow:?}");
+    assert!(grown < 300, "{grown} MiB");
     node.stop().await;
 }

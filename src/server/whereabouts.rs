@@ -1,17 +1,20 @@
 //! Where a connection is served.
 
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_cell::{Beside, Place};
 use strandline_runtime::Spawner;
 use strandline_types::limits;
-use strandline_wire::ApiKey;
+use strandline_wire::{ApiKey, Reader, RequestHeader};
 
 /// A mean follows the last requests: so many of them make it what they are.
 const MEAN_OF: usize = 8;
 /// Who had to go since there was no time does not come again for so many requests; the next time twice as many, and so on.
 const LEAST_AWAY: u32 = 256;
 const MOST_AWAY: u32 = 1 << 16;
+/// A Metadata request of more bytes names so many topics that the log would wait for its answer.
+const METADATA_BYTES: usize = 4 << 10;
 
 /// Where a connection is served, and by what that is decided. Most are served on the node's workers. Producers with small requests are
 /// served on the thread that writes the log, as far as that has time ([`strandline_cell::Beside`]).
@@ -60,6 +63,11 @@ impl Whereabouts {
         }
         let is_produce = match api_of(frame) {
             Some(ApiKey::Produce) => true,
+            // Producers ask for them now and then, and may come back: only this one is not for that thread.
+            Some(ApiKey::Metadata) if self.place.is_some() && asks_for_many_topics(frame) => {
+                self.leaves = true;
+                return true;
+            }
             // What a producer asks for now and then.
             Some(ApiKey::ApiVersions | ApiKey::Metadata | ApiKey::InitProducerId) => false,
             // What reads records or waits for others is not for that thread.
@@ -108,9 +116,29 @@ fn api_of(frame: &[u8]) -> Option<ApiKey> {
     ApiKey::from_code(i16::from_be_bytes(*key))
 }
 
+/// Whether a Metadata request names many topics, or wants all.
+fn asks_for_many_topics(frame: &[u8]) -> bool {
+    frame.len() > METADATA_BYTES || asks_for_all_topics(frame) == Some(true)
+}
+
+/// None where it does not decode.
+fn asks_for_all_topics(frame: &[u8]) -> Option<bool> {
+    let mut reader = Reader::new(Bytes::copy_from_slice(frame));
+    let header = RequestHeader::decode(&mut reader).ok()?;
+    if header.api_key.range().is_flexible(header.api_version) {
+        return Some(reader.unsigned_varint().ok()? == 0);
+    }
+    let count = reader.i32().ok()?;
+    // The first version has no null: there an empty list is all of them.
+    Some(if header.api_version == 0 { count == 0 } else { count < 0 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strandline_wire::frame::encode_request;
+    use strandline_wire::messages::MetadataRequest;
+    use strandline_wire::messages::metadata::MetadataRequestTopic;
 
     const SMALL_BYTES: usize = 1 << 10;
     const LARGE_BYTES: usize = limits::LOG_THREAD_LEAVE_BYTES * 2;
@@ -138,6 +166,8 @@ mod tests {
         fn asks(&mut self, api: ApiKey, bytes: usize) -> bool {
             let mut frame = vec![0; bytes];
             frame[..2].copy_from_slice(&api.code().to_be_bytes());
+            // Of version 1, in which zeros are a Metadata request for no topic.
+            frame[3] = 1;
             self.now += MOMENT;
             let moves = self.whereabouts.moves_for(&frame, &self.beside, || self.now);
             if moves {
@@ -175,6 +205,35 @@ mod tests {
         for api in [ApiKey::Produce, ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::ApiVersions] {
             assert!(!scene.asks(api, SMALL_BYTES) && scene.is_there());
         }
+    }
+
+    #[test]
+    fn a_question_about_many_topics_is_answered_elsewhere_and_the_producer_comes_back() {
+        let topic = |number: usize| {
+            let name = Some(format!("topic-{number}"));
+            MetadataRequestTopic { name, ..MetadataRequestTopic::default() }
+        };
+        let some = |count: usize| -> Option<Vec<MetadataRequestTopic>> { Some((0..count).map(topic).collect()) };
+        for version in [0, 1, 8, 9, 13] {
+            for (topics, leaves) in [(some(1), false), (some(0), version == 0), (None, true), (some(1_000), true)] {
+                let mut scene = Scene::new(Whereabouts::anywhere());
+                scene.enters();
+                let request = MetadataRequest { topics, ..MetadataRequest::default() };
+                let frame = encode_request(version, 7, Some("producer"), &request).into_bytes().slice(4..);
+                let moves = scene.whereabouts.moves_for(&frame, &scene.beside, || scene.now);
+                assert_eq!(moves, leaves, "{} bytes of version {version}", frame.len());
+                if leaves {
+                    scene.whereabouts.arrived();
+                    assert!(!scene.is_there());
+                    scene.busy(0);
+                    scene.enters();
+                }
+            }
+        }
+        // Where it is served already, nothing is looked into.
+        let mut scene = Scene::new(Whereabouts::anywhere());
+        assert!(!scene.asks(ApiKey::Metadata, 2 * METADATA_BYTES));
+        scene.enters();
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Why a configuration is refused.
 
+use strandline_types::limits::CONFIG_VALUE_BYTES;
+
 /// Why a configuration is refused: INVALID_CONFIG, with this text for the client. Never worth a retry. Texts are Kafka's
 /// own where Kafka has one, for tools that show or match them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +21,14 @@ pub enum ConfigError {
         value: String,
         /// What it must be.
         reason: String,
+    },
+    /// More bytes than any value may have.
+    #[error("The value for configuration {name} has {bytes} bytes; a value has {max} at most", max = CONFIG_VALUE_BYTES)]
+    TooLong {
+        /// Which.
+        name: String,
+        /// How many were given.
+        bytes: usize,
     },
     /// A list with an empty element.
     #[error("Configuration '{name}' values must not be empty.")]

@@ -3,7 +3,8 @@
 use crate::definition::ConfigType;
 use crate::error::ConfigError;
 use crate::table::definition;
-use crate::value::split;
+use crate::value::{check_length, split};
+use std::collections::BTreeSet;
 
 fn check_list(name: &str) -> Result<(), ConfigError> {
     let definition = definition(name).ok_or_else(|| ConfigError::Unknown { name: name.to_owned() })?;
@@ -18,15 +19,13 @@ pub fn elements(value: &str) -> String {
 /// The list with the elements of `added` that it lacks.
 ///
 /// # Errors
-/// An unknown name, or one that is not a list. The result is not validated yet.
+/// An unknown name, or one that is not a list, or more than a value may have. The result is not validated yet.
 pub fn append(name: &str, current: &str, added: &str) -> Result<String, ConfigError> {
     check_list(name)?;
+    check_length(name, added)?;
     let mut elements = split(current);
-    for element in split(added) {
-        if !elements.contains(&element) {
-            elements.push(element);
-        }
-    }
+    let mut known: BTreeSet<&str> = elements.iter().copied().collect();
+    elements.extend(split(added).into_iter().filter(|&element| known.insert(element)));
     Ok(elements.join(","))
 }
 
@@ -36,13 +35,18 @@ pub fn append(name: &str, current: &str, added: &str) -> Result<String, ConfigEr
 /// As [`append`].
 pub fn subtract(name: &str, current: &str, removed: &str) -> Result<String, ConfigError> {
     check_list(name)?;
-    let removed = split(removed);
+    check_length(name, removed)?;
+    let removed: BTreeSet<&str> = split(removed).into_iter().collect();
     Ok(split(current).into_iter().filter(|element| !removed.contains(element)).collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::normalize;
+    use strandline_types::limits::CONFIG_VALUE_BYTES;
+
+    const REPLICAS: &str = "leader.replication.throttled.replicas";
 
     #[test]
     fn elements_are_those_that_are_checked() {
@@ -59,5 +63,24 @@ mod tests {
         assert_eq!(subtract("cleanup.policy", "delete", "delete").as_deref(), Ok(""));
         assert!(matches!(append("retention.ms", "1", "2"), Err(ConfigError::NotAList { .. })));
         assert!(matches!(subtract("nope", "1", "2"), Err(ConfigError::Unknown { .. })));
+        assert_eq!(append(REPLICAS, "0:1,0:1", "1:1,0:1,1:1").as_deref(), Ok("0:1,0:1,1:1"), "what was there twice stays so");
+        assert_eq!(subtract(REPLICAS, "0:1,1:1,0:1", "0:1").as_deref(), Ok("1:1"));
+    }
+
+    #[test]
+    fn a_value_has_a_bound_given_and_as_a_result() {
+        let longest = vec!["0:1"; CONFIG_VALUE_BYTES.div_ceil(4)].join(",");
+        let longer = format!("{longest},");
+        assert_eq!(longest.len(), CONFIG_VALUE_BYTES);
+        let refused = Err(ConfigError::TooLong { name: REPLICAS.to_owned(), bytes: CONFIG_VALUE_BYTES + 1 });
+        assert_eq!(append(REPLICAS, "", &longest).as_deref(), Ok("0:1"));
+        assert_eq!(subtract(REPLICAS, "0:1,1:1", &longest).as_deref(), Ok("1:1"));
+        assert_eq!(normalize(REPLICAS, &longest).as_ref(), Ok(&longest));
+        assert_eq!(append(REPLICAS, "", &longer), refused);
+        assert_eq!(subtract(REPLICAS, "", &longer), refused);
+        assert_eq!(normalize(REPLICAS, &longer), refused);
+        let elements = |from: usize| (from..from + 3_000).map(|n| format!("{n}:1")).collect::<Vec<_>>().join(",");
+        let both = append(REPLICAS, &elements(10_000), &elements(20_000)).unwrap();
+        assert!(matches!(normalize(REPLICAS, &both), Err(ConfigError::TooLong { .. })), "a value like any other");
     }
 }

@@ -104,7 +104,7 @@ pub static DEFINITIONS: &[ConfigDefinition] = &[
     config(names::BRONZE_RETENTION_MS, Long, "-2", AtLeast(-2), &[],
         "Sealed files that lie wholly below the log start go at this age. -2: at once, with the log (by age, by size, by DeleteRecords). -1: never. Less than `retention.ms` is refused. Where they stay longer than the log keeps records, age and size take records from the log only once they are sealed, and what is fresh is sealed once nothing was sealed for `retention.ms`, if not before; DeleteRecords takes them at once.").acts(),
     config(names::BRONZE_SEAL_MS, Long, "-1", DividesDayOrAuto(1_000), &[],
-        "Files are sealed at multiples of this time; at least 1000, and it must divide a day (86400000). -1: at 128 MiB, or at the end of the UTC hour with at least 8 MiB, else of the UTC day.").acts(),
+        "Files are sealed at multiples of this time; at least 1000, and it must divide a day (86400000). -1: at 128 MiB, or at the end of the UTC hour with at least 8 MiB, else of the UTC day. Where `strandline.bronze.retention.ms` outlasts `retention.ms`, whatever has waited for the latter is sealed, too.").acts(),
     config(names::KEY_FORMAT, String, "auto", FORMATS, &[],
         "Whether keys are kept in the `text` or the `binary` column. Read once, at the topic's first conversion (seconds after its first record); set afterwards it is kept and reported, and changes nothing. `auto` is `text` if all of the first records (1,024 at most) are text, else `binary`, and either holds for all that come later.").acts(),
     config(names::LATENCY, String, "standard", OneOf(&["standard", "express", "relaxed"]), &[],

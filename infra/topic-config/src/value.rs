@@ -3,6 +3,7 @@
 use crate::definition::{ConfigDefinition, ConfigType, Rule};
 use crate::error::ConfigError;
 use crate::table::definition;
+use strandline_types::limits::CONFIG_VALUE_BYTES;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -20,6 +21,7 @@ pub fn validate(name: &str, value: &str) -> Result<(), ConfigError> {
 /// As [`validate`].
 pub fn normalize(name: &str, value: &str) -> Result<String, ConfigError> {
     let definition = definition(name).ok_or_else(|| ConfigError::Unknown { name: name.to_owned() })?;
+    check_length(name, value)?;
     let trimmed = trim(value);
     match definition.kind {
         ConfigType::Boolean => match trimmed {
@@ -36,6 +38,15 @@ pub fn normalize(name: &str, value: &str) -> Result<String, ConfigError> {
             one_of(definition, trimmed)?;
             Ok(trimmed.to_owned())
         }
+    }
+}
+
+/// Whether a value is short enough to be looked into.
+pub(crate) fn check_length(name: &str, value: &str) -> Result<(), ConfigError> {
+    if value.len() > CONFIG_VALUE_BYTES {
+        Err(ConfigError::TooLong { name: name.to_owned(), bytes: value.len() })
+    } else {
+        Ok(())
     }
 }
 

@@ -1,13 +1,14 @@
 //! The handlers' common ground.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use strandline_cell::{Cell, Submission};
 use strandline_commands::Command;
 use strandline_errors::KafkaError;
-use strandline_index::{Index, Outcome, Topic};
+use strandline_index::{Index, Outcome, Refusal, Topic};
 use strandline_segment_index::SegmentIndex;
 use strandline_topic_config::BrokerSettings;
-use strandline_types::TopicId;
+use strandline_types::{TopicId, limits};
 use strandline_wire::ErrorCode;
 
 /// How full the disk is.
@@ -61,6 +62,17 @@ impl Refused {
     }
 }
 
+/// Takes out what a request names more than once, and gives each of those names once. Which of them is meant is not known, so that
+/// none is done.
+pub(crate) fn take_doubled<T, K: Ord + Clone>(items: &mut Vec<T>, key: impl Fn(&T) -> K) -> BTreeSet<K> {
+    let mut seen = BTreeSet::new();
+    let doubled: BTreeSet<K> = items.iter().map(&key).filter(|named| !seen.insert(named.clone())).collect();
+    if !doubled.is_empty() {
+        items.retain(|item| !doubled.contains(&key(item)));
+    }
+    doubled
+}
+
 impl Cluster {
     /// Handlers over this cell.
     pub fn new(options: ClusterOptions, cell: Cell, segment_index: Arc<dyn SegmentIndex>) -> Self {
@@ -73,14 +85,20 @@ impl Cluster {
         if all_known { Ok(()) } else { self.cell.barrier().await.map_err(|error| Refused::of(&error)) }
     }
 
-    /// The same for topics by name.
-    pub(crate) async fn fresh_for_names<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), Refused> {
-        self.fresh_unless(|index| names.clone().all(|name| index.names.contains_key(name))).await
+    /// The same for a topic by its name.
+    pub(crate) async fn fresh_for_name(&self, name: &str) -> Result<(), Refused> {
+        self.fresh_unless(|index| index.names.contains_key(name)).await
     }
 
     /// The topic of that name, shared with the index.
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
         self.cell.view().topic_by_name(name).cloned()
+    }
+
+    /// Whether the cell has room for so many partitions more. So says the fold; this is for who only asks what it would say.
+    pub(crate) fn room_for_partitions(&self, more: u64) -> Result<(), Refused> {
+        let count = self.cell.view().partition_count.saturating_add(more);
+        if count > limits::PARTITIONS as u64 { Err(Refused::of(&Refusal::Limit { what: "partitions" })) } else { Ok(()) }
     }
 
     /// Commits commands; one result each.

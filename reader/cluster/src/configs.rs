@@ -1,13 +1,13 @@
 //! DescribeConfigs, AlterConfigs, IncrementalAlterConfigs.
 
 use crate::Cluster;
-use crate::cluster::Refused;
+use crate::cluster::{Refused, take_doubled};
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_commands::{ConfigChange, ConfigOperation, ConfigureTopic};
 use strandline_topic_config::{
     ConfigError, append, broker_configs, definition, describe, effective, elements, normalize, subtract, validate_all,
 };
-use strandline_types::Caller;
+use strandline_types::{Caller, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
@@ -21,12 +21,16 @@ const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
+/// A name, what to do, and what with.
+type Item = (String, ConfigOperation, Option<String>);
+
 /// One resource whose configuration is to change.
 struct Change {
     resource_type: i8,
     name: String,
     replace_all: bool,
-    items: Vec<(String, ConfigOperation, Option<String>)>,
+    /// Refused where one of them is nothing that can be done.
+    items: Result<Vec<Item>, Refused>,
 }
 
 impl Cluster {
@@ -40,15 +44,22 @@ impl Cluster {
         let mut results = Vec::new();
         // Each once: a small request cannot have one resource's configs answered a thousand times.
         let mut seen = BTreeSet::new();
+        let mut room = limits::DESCRIBED_CONFIG_BYTES;
         for resource in &request.resources {
             if !seen.insert((resource.resource_type, &resource.resource_name)) {
                 continue;
             }
-            let described = self.describe_resource(resource, request.include_synonyms, request.include_documentation).await;
+            let described = if room == 0 {
+                let message = "The answer is full: ask for the configurations of fewer resources at once.";
+                Err(Refused::new(ErrorCode::PolicyViolation, message))
+            } else {
+                self.describe_resource(resource, request.include_synonyms, request.include_documentation).await
+            };
             let (code, error_message, configs) = match described {
                 Ok(configs) => (ErrorCode::None, None, configs),
                 Err(refused) => (refused.code, Some(refused.message), Vec::new()),
             };
+            room = room.saturating_sub(configs.iter().map(memory_bytes).sum());
             results.push(DescribeConfigsResult {
                 error_code: code.code(),
                 error_message,
@@ -71,7 +82,7 @@ impl Cluster {
         };
         match resource.resource_type {
             TOPIC => {
-                self.fresh_for_names(std::iter::once(resource.resource_name.as_str())).await?;
+                self.fresh_for_name(&resource.resource_name).await?;
                 let topic = self.topic(&resource.resource_name).ok_or_else(Refused::unknown_topic)?;
                 let described =
                     describe(&topic.configs).into_iter().filter(|config| wanted(config.definition.name)).map(|config| {
@@ -133,7 +144,7 @@ impl Cluster {
             resource_type: resource.resource_type,
             name: resource.resource_name,
             replace_all: true,
-            items: resource.configs.into_iter().map(|config| (config.name, ConfigOperation::Set, config.value)).collect(),
+            items: Ok(resource.configs.into_iter().map(|config| (config.name, ConfigOperation::Set, config.value)).collect()),
         });
         let results = self.change(changes.collect(), request.validate_only).await;
         let responses =
@@ -153,25 +164,14 @@ impl Cluster {
         _version: i16,
         request: incremental_alter_configs::IncrementalAlterConfigsRequest,
     ) -> incremental_alter_configs::IncrementalAlterConfigsResponse {
-        let mut changes = Vec::new();
-        let mut responses = Vec::new();
-        for resource in request.resources {
-            let mut items = Vec::new();
-            let mut wrong = None;
-            for config in resource.configs {
-                match ConfigOperation::try_from(i32::from(config.config_operation)) {
-                    Ok(operation) => items.push((config.name, operation, config.value)),
-                    Err(_) => wrong = Some(format!("Unknown config operation {} for {}", config.config_operation, config.name)),
-                }
-            }
-            let (resource_type, name) = (resource.resource_type, resource.resource_name);
-            match wrong {
-                Some(message) => responses.push((resource_type, name, Some(Refused::new(ErrorCode::InvalidRequest, message)))),
-                None => changes.push(Change { resource_type, name, replace_all: false, items }),
-            }
-        }
-        responses.extend(self.change(changes, request.validate_only).await);
-        let responses = responses.into_iter().map(|(resource_type, resource_name, refused)| {
+        let changes = request.resources.into_iter().map(|resource| Change {
+            resource_type: resource.resource_type,
+            name: resource.resource_name,
+            replace_all: false,
+            items: resource.configs.into_iter().map(item).collect(),
+        });
+        let results = self.change(changes.collect(), request.validate_only).await;
+        let responses = results.into_iter().map(|(resource_type, resource_name, refused)| {
             incremental_alter_configs::AlterConfigsResourceResponse {
                 error_code: refused.as_ref().map_or(ErrorCode::None, |refused| refused.code).code(),
                 error_message: refused.map(|refused| refused.message),
@@ -182,10 +182,15 @@ impl Cluster {
         incremental_alter_configs::IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() }
     }
 
-    async fn change(&self, changes: Vec<Change>, validate_only: bool) -> Vec<(i8, String, Option<Refused>)> {
+    async fn change(&self, mut changes: Vec<Change>, validate_only: bool) -> Vec<(i8, String, Option<Refused>)> {
+        let doubled = take_doubled(&mut changes, |change| (change.resource_type, change.name.clone()));
+        let twice = |(resource_type, name)| {
+            let refused = Refused::new(ErrorCode::InvalidRequest, "The resource is named more than once.");
+            (resource_type, name, Some(refused))
+        };
+        let mut results: Vec<_> = doubled.into_iter().map(twice).collect();
         // A name may be another topic's by now.
         let fresh = self.cell.barrier().await.map_err(|error| Refused::of(&error));
-        let mut results = Vec::new();
         let (mut accepted, mut commands) = (Vec::new(), Vec::new());
         for change in changes {
             match fresh.clone().and_then(|()| self.check_change(&change)) {
@@ -222,13 +227,13 @@ impl Cluster {
                 ));
             }
         }
+        let items = change.items.as_ref().map_err(Refused::clone)?;
         let topic = self.topic(&change.name).ok_or_else(Refused::unknown_topic)?;
         let mut seen = BTreeSet::new();
-        if let Some((name, ..)) = change.items.iter().find(|(name, ..)| !seen.insert(name.as_str())) {
+        if let Some((name, ..)) = items.iter().find(|(name, ..)| !seen.insert(name.as_str())) {
             return Err(Refused::new(ErrorCode::InvalidRequest, format!("Error due to duplicate config keys: {name}")));
         }
-        let nulls: Vec<&str> = change
-            .items
+        let nulls: Vec<&str> = items
             .iter()
             .filter(|(_, operation, value)| *operation != ConfigOperation::Delete && value.is_none())
             .map(|(name, ..)| name.as_str())
@@ -240,7 +245,7 @@ impl Cluster {
         }
         let mut result = if change.replace_all { BTreeMap::new() } else { topic.configs.clone() };
         let mut commands = Vec::new();
-        for (name, operation, value) in &change.items {
+        for (name, operation, value) in items {
             let value = value.as_deref().unwrap_or_default();
             let default = definition(name).and_then(|definition| definition.default).unwrap_or_default().to_owned();
             let current = effective(&topic.configs, name).unwrap_or_default();
@@ -252,10 +257,10 @@ impl Cluster {
                     value
                 }
                 ConfigOperation::Delete => {
-                    if definition(name).is_none() {
-                        return Err(refuse(ConfigError::Unknown { name: name.clone() }));
+                    // As Kafka: what is not there is gone already, also where nothing of that name could be.
+                    if result.remove(name).is_none() && definition(name).is_none() {
+                        continue;
                     }
-                    result.remove(name);
                     String::new()
                 }
                 ConfigOperation::Append => {
@@ -272,4 +277,22 @@ impl Cluster {
         validate_all(&result).map_err(|error| Refused::config(&error))?;
         Ok(ConfigureTopic { topic_id: topic.id.0.to_vec(), replace_all: change.replace_all, changes: commands })
     }
+}
+
+fn item(config: incremental_alter_configs::AlterableConfig) -> Result<Item, Refused> {
+    match ConfigOperation::try_from(i32::from(config.config_operation)) {
+        Ok(operation) => Ok((config.name, operation, config.value)),
+        Err(_) => {
+            let message = format!("Unknown config operation {} for {}", config.config_operation, config.name);
+            Err(Refused::new(ErrorCode::InvalidRequest, message))
+        }
+    }
+}
+
+/// What one configuration of an answer takes.
+fn memory_bytes(config: &DescribeConfigsResourceResult) -> usize {
+    let of_text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let of_synonym = |one: &DescribeConfigsSynonym| size_of_val(one) + one.name.len() + of_text(&one.value);
+    let texts = config.name.len() + of_text(&config.value) + of_text(&config.documentation);
+    size_of_val(config) + texts + config.synonyms.iter().map(of_synonym).sum::<usize>()
 }

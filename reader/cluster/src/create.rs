@@ -1,16 +1,18 @@
 //! CreateTopics, and creation by mention.
 
 use crate::Cluster;
-use crate::cluster::Refused;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::cluster::{Refused, take_doubled};
+use std::collections::BTreeMap;
 use strandline_commands::{ConfigEntry, CreateTopic};
-use strandline_index::Index;
-use strandline_topic_config::{ConfigError, describe, normalize, topic_name, validate_all};
+use strandline_topic_config::{ConfigError, DescribedConfig, describe, normalize, topic_name, validate_all};
 use strandline_types::{Caller, TopicId, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
+
+/// Older answers have no place for configurations.
+const CONFIGS_ANSWERED_FROM: i16 = 5;
 
 /// A topic that may be created.
 struct Wanted {
@@ -33,19 +35,20 @@ impl Wanted {
         }
     }
 
-    fn result(self) -> CreatableTopicResult {
-        let configs = describe(&self.configs).into_iter().map(|config| CreatableTopicConfigs {
+    fn result(self, version: i16) -> CreatableTopicResult {
+        let described = |config: DescribedConfig| CreatableTopicConfigs {
             name: config.definition.name.to_owned(),
             value: config.value,
             read_only: false,
             config_source: config.source.code(),
             is_sensitive: false,
-        });
+        };
+        let has_place = version >= CONFIGS_ANSWERED_FROM;
         CreatableTopicResult {
             topic_id: self.id,
             num_partitions: self.partitions,
             replication_factor: self.replication_factor,
-            configs: Some(configs.collect()),
+            configs: has_place.then(|| describe(&self.configs).into_iter().map(described).collect()),
             name: self.name,
             ..CreatableTopicResult::default()
         }
@@ -54,31 +57,33 @@ impl Wanted {
 
 impl Cluster {
     /// CreateTopics (19). Each topic by itself; the good ones in one commit.
-    pub async fn create_topics(&self, _caller: &Caller, _version: i16, request: CreateTopicsRequest) -> CreateTopicsResponse {
-        let mut seen = BTreeSet::new();
-        let doubled: BTreeSet<String> =
-            request.topics.iter().filter(|topic| !seen.insert(topic.name.as_str())).map(|topic| topic.name.clone()).collect();
+    pub async fn create_topics(&self, _caller: &Caller, version: i16, mut request: CreateTopicsRequest) -> CreateTopicsResponse {
+        // Before anything is looked at: much may be wrong with each of a million.
+        if request.topics.len() > limits::CREATED_TOPICS {
+            return too_many(request.topics);
+        }
+        let doubled = take_doubled(&mut request.topics, |topic| topic.name.clone());
+        let twice = |name: String| {
+            let message = format!("The topic '{name}' is named more than once.");
+            failed(name, Refused::new(ErrorCode::InvalidRequest, message))
+        };
+        let mut results: Vec<CreatableTopicResult> = doubled.into_iter().map(twice).collect();
         // 'exists already' is a 'no' as well.
         let stale = self.cell.barrier().await.err().map(|error| Refused::of(&error));
-        let mut results = Vec::new();
+        let existing = self.names_in_metrics(request.topics.iter().map(|topic| topic.name.as_str()));
         let mut wanted = Vec::new();
+        let mut partitions = 0;
         for topic in request.topics {
-            let name = topic.name.clone();
             let checked = match &stale {
                 Some(refused) => Err(refused.clone()),
-                None if doubled.contains(&name) => {
-                    Err(Refused::new(ErrorCode::InvalidRequest, format!("The topic '{name}' is named more than once.")))
-                }
-                None => self.check(topic),
+                None => self.check(&topic, &existing, partitions),
             };
             match checked {
-                Ok(topic) => wanted.push(topic),
-                Err(refused)
-                    if doubled.contains(&name) && results.iter().any(|known: &CreatableTopicResult| known.name == name) =>
-                {
-                    drop(refused)
+                Ok(checked) => {
+                    partitions += u64::from(checked.partitions.unsigned_abs());
+                    wanted.push(checked);
                 }
-                Err(refused) => results.push(failed(name, refused)),
+                Err(refused) => results.push(failed(topic.name, refused)),
             }
         }
         let outcomes = if request.validate_only {
@@ -88,86 +93,91 @@ impl Cluster {
         };
         for (topic, outcome) in wanted.into_iter().zip(outcomes) {
             results.push(match outcome {
-                Ok(_) if request.validate_only => CreatableTopicResult { topic_id: TopicId::ZERO, ..topic.result() },
-                Ok(_) => topic.result(),
+                Ok(_) if request.validate_only => CreatableTopicResult { topic_id: TopicId::ZERO, ..topic.result(version) },
+                Ok(_) => topic.result(version),
                 Err(refused) => failed(topic.name, refused),
             });
         }
         CreateTopicsResponse { topics: results, ..CreateTopicsResponse::default() }
     }
 
-    /// Creates topics that a client mentioned, with the defaults. What cannot be created stays unknown.
+    /// Creates topics that a client mentioned, with the defaults. What cannot be created, or not all at once, stays unknown.
     pub(crate) async fn auto_create(&self, names: &[&str]) {
-        let mut commands = Vec::new();
-        {
-            let view = self.cell.view();
-            for name in names.iter().filter(|name| collision(&view, name).is_none()) {
-                let topic = Wanted {
-                    id: self.new_topic_id(),
-                    name: (*name).to_owned(),
-                    partitions: self.options.broker.partitions,
-                    replication_factor: self.options.broker.replication_factor,
-                    configs: BTreeMap::new(),
-                };
-                commands.push(topic.command().into());
-            }
-        }
-        for refused in self.commit(commands).await.into_iter().filter_map(Result::err) {
-            if refused.code != ErrorCode::TopicAlreadyExists {
-                tracing::warn!(code = refused.code.name(), message = refused.message, "a topic could not be created by mention");
-            }
+        let existing = self.names_in_metrics(names.iter().copied());
+        let creatable = names.iter().filter(|name| collision(&existing, name).is_none()).take(limits::MENTIONED_TOPICS);
+        let commands = creatable.map(|name| {
+            let topic = Wanted {
+                id: self.new_topic_id(),
+                name: (*name).to_owned(),
+                partitions: self.options.broker.partitions,
+                replication_factor: self.options.broker.replication_factor,
+                configs: BTreeMap::new(),
+            };
+            topic.command().into()
+        });
+        let outcomes = self.commit(commands.collect()).await;
+        let refused: Vec<Refused> = outcomes
+            .into_iter()
+            .filter_map(Result::err)
+            .filter(|refused| refused.code != ErrorCode::TopicAlreadyExists)
+            .collect();
+        // Once for all: there may be thousands, and they have one cause.
+        if let Some(first) = refused.first() {
+            let (topics, code, reason) = (refused.len(), first.code.name(), first.message.as_str());
+            tracing::warn!(topics, code, reason, "topics could not be created by mention");
         }
     }
 
-    fn check(&self, topic: CreatableTopic) -> Result<Wanted, Refused> {
+    /// Existing topics by what metrics call them, as far as others can be called the same; none where none of `asked` can.
+    fn names_in_metrics<'a>(&self, mut asked: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
+        if !asked.any(may_collide) {
+            return BTreeMap::new();
+        }
+        // Copied, and gone through afterwards: nothing is folded while somebody looks at the index.
+        let names: Vec<String> = self.cell.view().names.keys().filter(|name| may_collide(name)).cloned().collect();
+        let mut existing = BTreeMap::new();
+        for name in names {
+            existing.entry(topic_name::metric_name(&name)).or_insert(name);
+        }
+        existing
+    }
+
+    /// Whether a topic may be created, beside others of its request with so many `partitions`.
+    fn check(&self, topic: &CreatableTopic, existing: &BTreeMap<String, String>, partitions: u64) -> Result<Wanted, Refused> {
         topic_name::validate(&topic.name).map_err(|error| Refused::new(ErrorCode::InvalidTopicException, error.to_string()))?;
-        let (partitions, replication_factor) = self.shape(&topic)?;
+        let (own_partitions, replication_factor) = self.shape(topic)?;
         let configs = configs(&topic.configs)?;
-        let view = self.cell.view();
-        if view.names.contains_key(&topic.name) {
+        let exists = self.cell.view().names.contains_key(&topic.name);
+        if exists {
             return Err(Refused::new(ErrorCode::TopicAlreadyExists, format!("Topic '{}' already exists.", topic.name)));
         }
-        if let Some(other) = collision(&view, &topic.name) {
+        if let Some(other) = collision(existing, &topic.name) {
             return Err(Refused::new(
                 ErrorCode::InvalidTopicException,
                 format!("Topic '{}' collides with existing topic: {other}", topic.name),
             ));
         }
-        Ok(Wanted { id: self.new_topic_id(), name: topic.name, partitions, replication_factor, configs })
+        self.room_for_partitions(partitions + u64::from(own_partitions.unsigned_abs()))?;
+        Ok(Wanted { id: self.new_topic_id(), name: topic.name.clone(), partitions: own_partitions, replication_factor, configs })
     }
 
-    /// Partitions and replication factor. An assignment to brokers says how many; where they are is not the client's matter.
+    /// Partitions and replication factor.
     fn shape(&self, topic: &CreatableTopic) -> Result<(i32, i16), Refused> {
-        if !topic.assignments.is_empty() {
-            if topic.num_partitions != -1 || topic.replication_factor != -1 {
-                return Err(Refused::new(
-                    ErrorCode::InvalidRequest,
-                    "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.",
-                ));
-            }
-            let mut numbers: Vec<i32> = topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
-            numbers.sort_unstable();
-            let consecutive = numbers.iter().enumerate().all(|(at, number)| i32::try_from(at) == Ok(*number));
-            let factor = topic.assignments.first().map_or(0, |assignment| assignment.broker_ids.len());
-            let even = factor > 0 && topic.assignments.iter().all(|assignment| assignment.broker_ids.len() == factor);
-            if !consecutive || !even {
-                return Err(Refused::new(
-                    ErrorCode::InvalidReplicaAssignment,
-                    "Partitions must be numbered from 0 without a gap, and each needs the same number of replicas, at least one.",
-                ));
-            }
-            return Ok((i32::try_from(numbers.len()).unwrap_or(i32::MAX), i16::try_from(factor).unwrap_or(i16::MAX)));
+        let (partitions, factor) = if topic.assignments.is_empty() { self.numbers(topic)? } else { assigned(topic)? };
+        if partitions > limits::PARTITIONS_PER_TOPIC {
+            let most = limits::PARTITIONS_PER_TOPIC;
+            return Err(Refused::new(ErrorCode::InvalidPartitions, format!("A topic has at most {most} partitions.")));
         }
+        Ok((partitions, factor))
+    }
+
+    fn numbers(&self, topic: &CreatableTopic) -> Result<(i32, i16), Refused> {
         let partitions = if topic.num_partitions == -1 { self.options.broker.partitions } else { topic.num_partitions };
         if partitions < 1 {
             return Err(Refused::new(
                 ErrorCode::InvalidPartitions,
                 "Number of partitions was set to an invalid non-positive value.",
             ));
-        }
-        if partitions > limits::PARTITIONS_PER_TOPIC {
-            let most = limits::PARTITIONS_PER_TOPIC;
-            return Err(Refused::new(ErrorCode::InvalidPartitions, format!("A topic has at most {most} partitions.")));
         }
         let factor =
             if topic.replication_factor == -1 { self.options.broker.replication_factor } else { topic.replication_factor };
@@ -181,12 +191,48 @@ impl Cluster {
     }
 }
 
-/// An existing topic that differs from `name` only by dots and underscores: metrics could not tell them apart.
-fn collision(index: &Index, name: &str) -> Option<String> {
-    if !name.contains(['.', '_']) {
-        return None;
+/// An assignment to brokers says how many; where they are is not the client's matter.
+fn assigned(topic: &CreatableTopic) -> Result<(i32, i16), Refused> {
+    if topic.num_partitions != -1 || topic.replication_factor != -1 {
+        return Err(Refused::new(
+            ErrorCode::InvalidRequest,
+            "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.",
+        ));
     }
-    index.names.keys().find(|other| *other != name && topic_name::collide(other, name)).cloned()
+    let mut numbers: Vec<i32> = topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
+    numbers.sort_unstable();
+    let consecutive = numbers.iter().enumerate().all(|(at, number)| i32::try_from(at) == Ok(*number));
+    let factor = topic.assignments.first().map_or(0, |assignment| assignment.broker_ids.len());
+    let even = factor > 0 && topic.assignments.iter().all(|assignment| assignment.broker_ids.len() == factor);
+    if !consecutive || !even {
+        return Err(Refused::new(
+            ErrorCode::InvalidReplicaAssignment,
+            "Partitions must be numbered from 0 without a gap, and each needs the same number of replicas, at least one.",
+        ));
+    }
+    Ok((i32::try_from(numbers.len()).unwrap_or(i32::MAX), i16::try_from(factor).unwrap_or(i16::MAX)))
+}
+
+/// Whether metrics may call another topic the same.
+fn may_collide(name: &str) -> bool {
+    name.contains(['.', '_'])
+}
+
+/// An existing topic that differs from `name` only by dots and underscores: metrics could not tell them apart.
+fn collision<'a>(existing: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    let other = existing.get(&topic_name::metric_name(name))?;
+    (other != name).then_some(other.as_str())
+}
+
+/// Every topic of a request is refused.
+fn too_many(topics: Vec<CreatableTopic>) -> CreateTopicsResponse {
+    let refused =
+        Refused::new(ErrorCode::PolicyViolation, format!("A request creates at most {} topics.", limits::CREATED_TOPICS));
+    let mut names: Vec<String> = topics.into_iter().map(|topic| topic.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let topics = names.into_iter().map(|name| failed(name, refused.clone())).collect();
+    CreateTopicsResponse { topics, ..CreateTopicsResponse::default() }
 }
 
 fn configs(given: &[CreatableTopicConfig]) -> Result<BTreeMap<String, String>, Refused> {

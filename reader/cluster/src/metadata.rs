@@ -5,7 +5,7 @@ use crate::cluster::Refused;
 use crate::placement::{ServingNode, leader, replicas, serving_nodes};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use strandline_index::Topic;
+use strandline_index::{Index, Topic};
 use strandline_topic_config::topic_name;
 use strandline_types::{Caller, TopicId};
 use strandline_wire::ErrorCode;
@@ -26,6 +26,8 @@ const CLUSTER_OPERATIONS: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);
 const NOT_ASKED: i32 = i32::MIN;
 /// Kafka's `max.request.partition.size.limit`.
 const PARTITIONS_A_PAGE: usize = 2_000;
+/// Names that are looked up in one view: nothing is folded while somebody has one.
+const NAMES_A_VIEW: usize = 1_024;
 
 const fn bits(operations: &[u8]) -> i32 {
     let (mut bits, mut at) = (0, 0);
@@ -49,6 +51,27 @@ fn name_asked(topic: &MetadataRequestTopic) -> Option<&str> {
 enum Found {
     Topic(Arc<Topic>),
     Not { name: Option<String>, topic_id: TopicId, code: ErrorCode },
+}
+
+impl Found {
+    fn of(asked: &MetadataRequestTopic, index: &Index) -> Self {
+        match name_asked(asked) {
+            Some(name) => match index.topic_by_name(name) {
+                Some(topic) => Self::Topic(topic.clone()),
+                None => {
+                    let code = match topic_name::validate(name) {
+                        Err(_) => ErrorCode::InvalidTopicException,
+                        Ok(_) => ErrorCode::UnknownTopicOrPartition,
+                    };
+                    Self::Not { name: Some(name.to_owned()), topic_id: TopicId::ZERO, code }
+                }
+            },
+            None => match index.topics.get(&asked.topic_id) {
+                Some(topic) => Self::Topic(topic.clone()),
+                None => Self::Not { name: None, topic_id: asked.topic_id, code: ErrorCode::UnknownTopicId },
+            },
+        }
+    }
 }
 
 impl Cluster {
@@ -117,31 +140,21 @@ impl Cluster {
         })
         .await?;
         if may_create && self.options.broker.auto_create_topics {
-            let missing: Vec<&str> = {
+            let names: Vec<&str> =
+                topics.iter().filter_map(name_asked).filter(|name| topic_name::validate(name).is_ok()).collect();
+            let mut missing = Vec::new();
+            for some in names.chunks(NAMES_A_VIEW) {
                 let view = self.cell.view();
-                let names = topics.iter().filter_map(name_asked);
-                names.filter(|name| !view.names.contains_key(*name) && topic_name::validate(name).is_ok()).collect()
-            };
+                missing.extend(some.iter().copied().filter(|name| !view.names.contains_key(*name)));
+            }
             self.auto_create(&missing).await;
         }
-        let view = self.cell.view();
-        let found = topics.iter().map(|asked| match name_asked(asked) {
-            Some(name) => match view.topic_by_name(name) {
-                Some(topic) => Found::Topic(topic.clone()),
-                None => {
-                    let code = match topic_name::validate(name) {
-                        Err(_) => ErrorCode::InvalidTopicException,
-                        Ok(_) => ErrorCode::UnknownTopicOrPartition,
-                    };
-                    Found::Not { name: Some(name.to_owned()), topic_id: TopicId::ZERO, code }
-                }
-            },
-            None => match view.topics.get(&asked.topic_id) {
-                Some(topic) => Found::Topic(topic.clone()),
-                None => Found::Not { name: None, topic_id: asked.topic_id, code: ErrorCode::UnknownTopicId },
-            },
-        });
-        Ok(found.collect())
+        let mut found = Vec::with_capacity(topics.len());
+        for some in topics.chunks(NAMES_A_VIEW) {
+            let view = self.cell.view();
+            found.extend(some.iter().map(|asked| Found::of(asked, &view)));
+        }
+        Ok(found)
     }
 
     /// DescribeCluster (60).
@@ -186,9 +199,11 @@ impl Cluster {
         request: DescribeTopicPartitionsRequest,
     ) -> DescribeTopicPartitionsResponse {
         let mut names: Vec<String> = request.topics.into_iter().map(|topic| topic.name).collect();
-        let refused = self.fresh_for_names(names.iter().map(String::as_str)).await.err();
-        let view = self.cell.view();
         let every_topic = names.is_empty();
+        // Of every topic nobody can tell beforehand whether one is missing.
+        let all_known = |index: &Index| !every_topic && names.iter().all(|name| index.names.contains_key(name));
+        let refused = self.fresh_unless(all_known).await.err();
+        let view = self.cell.view();
         if every_topic {
             names = view.names.keys().cloned().collect();
         }
@@ -197,6 +212,10 @@ impl Cluster {
         let cursor = request.cursor.unwrap_or_default();
         names.retain(|name| *name >= cursor.topic_name);
         let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PARTITIONS_A_PAGE);
+        if every_topic && refused.is_some() {
+            // There is no place for the error but beside a topic, and a few say it as well as all.
+            names.truncate(limit);
+        }
         let nodes = serving_nodes(&view);
         let mut response = DescribeTopicPartitionsResponse::default();
         let mut room = limit;

@@ -1,8 +1,7 @@
 //! CreatePartitions.
 
 use crate::Cluster;
-use crate::cluster::Refused;
-use std::collections::BTreeSet;
+use crate::cluster::{Refused, take_doubled};
 use strandline_commands::GrowTopic;
 use strandline_types::{Caller, TopicId, limits};
 use strandline_wire::ErrorCode;
@@ -16,20 +15,22 @@ impl Cluster {
         &self,
         _caller: &Caller,
         _version: i16,
-        request: CreatePartitionsRequest,
+        mut request: CreatePartitionsRequest,
     ) -> CreatePartitionsResponse {
+        let doubled = take_doubled(&mut request.topics, |topic| topic.name.clone());
+        let twice = |name| result(name, Some(Refused::new(ErrorCode::InvalidRequest, "Duplicate topic name.")));
+        let mut results: Vec<_> = doubled.into_iter().map(twice).collect();
         let stale = self.cell.barrier().await.err().map(|error| Refused::of(&error));
-        let mut seen = BTreeSet::new();
-        let mut results = Vec::new();
         let (mut names, mut commands) = (Vec::new(), Vec::new());
+        let mut added = 0;
         for topic in request.topics {
             let checked = match &stale {
                 Some(refused) => Err(refused.clone()),
-                None if !seen.insert(topic.name.clone()) => Err(Refused::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
-                None => self.may_grow(&topic),
+                None => self.may_grow(&topic, added),
             };
             match checked {
-                Ok(id) => {
+                Ok((id, more)) => {
+                    added += more;
                     names.push(topic.name);
                     commands.push(GrowTopic { topic_id: id.0.to_vec(), partitions: topic.count }.into());
                 }
@@ -45,7 +46,8 @@ impl Cluster {
         CreatePartitionsResponse { results, ..CreatePartitionsResponse::default() }
     }
 
-    fn may_grow(&self, asked: &CreatePartitionsTopic) -> Result<TopicId, Refused> {
+    /// The topic, and how many partitions more it is to have. Others of the request are to have `added` more.
+    fn may_grow(&self, asked: &CreatePartitionsTopic, added: u64) -> Result<(TopicId, u64), Refused> {
         let topic = self.topic(&asked.name).ok_or_else(Refused::unknown_topic)?;
         let current = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         let wrong = |message: String| Err(Refused::new(ErrorCode::InvalidPartitions, message));
@@ -61,17 +63,18 @@ impl Cluster {
         if asked.count > limits::PARTITIONS_PER_TOPIC {
             return wrong(format!("A topic has at most {} partitions.", limits::PARTITIONS_PER_TOPIC));
         }
-        if let Some(assignments) = &asked.assignments {
-            let added = usize::try_from(asked.count - current).unwrap_or(0);
-            if assignments.len() != added {
-                let message = format!(
-                    "Attempted to add {added} additional partition(s), but only {} assignment(s) were specified.",
-                    assignments.len()
-                );
-                return Err(Refused::new(ErrorCode::InvalidReplicaAssignment, message));
-            }
+        let more = u64::from(asked.count.abs_diff(current));
+        if let Some(assignments) = &asked.assignments
+            && assignments.len() as u64 != more
+        {
+            let message = format!(
+                "Attempted to add {more} additional partition(s), but only {} assignment(s) were specified.",
+                assignments.len()
+            );
+            return Err(Refused::new(ErrorCode::InvalidReplicaAssignment, message));
         }
-        Ok(topic.id)
+        self.room_for_partitions(added + more)?;
+        Ok((topic.id, more))
     }
 }
 

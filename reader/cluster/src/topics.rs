@@ -1,7 +1,7 @@
 //! DeleteTopics.
 
 use crate::Cluster;
-use crate::cluster::Refused;
+use crate::cluster::{Refused, take_doubled};
 use strandline_commands::DeleteTopic;
 use strandline_types::{Caller, TopicId};
 use strandline_wire::ErrorCode;
@@ -24,20 +24,30 @@ impl Cluster {
                 asked.iter().all(|topic| topic.name.is_none() && index.topics.contains_key(&topic.topic_id))
             })
             .await;
-        let mut responses = Vec::new();
+        let look_up = |topic: DeleteTopicState| match fresh.clone().and_then(|()| self.named(&topic)) {
+            Ok((name, id)) => (Some(name), id, None),
+            Err(refused) => (topic.name, topic.topic_id, Some(refused)),
+        };
+        let mut topics: Vec<(Option<String>, TopicId, Option<Refused>)> = asked.into_iter().map(look_up).collect();
+        // By then a topic's name and its id are the same.
+        let doubled = take_doubled(&mut topics, |(name, id, _)| (name.clone(), *id));
+        let twice = |(name, id)| {
+            let refused = Refused::new(ErrorCode::InvalidRequest, "The topic is named more than once.");
+            result(name, id, Some(refused))
+        };
+        let mut responses: Vec<_> = doubled.into_iter().map(twice).collect();
         let mut commands = Vec::new();
         let mut deleted = Vec::new();
-        for topic in asked {
-            match fresh.clone().and_then(|()| self.named(&topic)) {
-                Ok((name, id)) => {
-                    commands.push(DeleteTopic { topic_id: id.0.to_vec() }.into());
-                    deleted.push((name, id));
-                }
-                Err(refused) => responses.push(result(topic.name, topic.topic_id, Some(refused))),
+        for (name, id, refused) in topics {
+            if refused.is_none() {
+                commands.push(DeleteTopic { topic_id: id.0.to_vec() }.into());
+                deleted.push((name, id));
+            } else {
+                responses.push(result(name, id, refused));
             }
         }
         for ((name, id), outcome) in deleted.into_iter().zip(self.commit(commands).await) {
-            responses.push(result(Some(name), id, outcome.err()));
+            responses.push(result(name, id, outcome.err()));
         }
         DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
     }

@@ -5,9 +5,9 @@ use super::{Context, topic_id};
 use crate::outcome::{Outcome, Refusal};
 use crate::state::fill::{configs_weight, offset_weight, producers_of, topic_files_weight, topic_name_weight, topic_weight};
 use crate::state::{DroppedTopic, Index, Partition, Topic};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use strandline_commands::{ConfigOperation, ConfigureTopic, CreateTopic, DeleteTopic, GrowTopic, MoveLogStart};
+use strandline_commands::{ConfigOperation, ConfigureTopic, CreateTopic, DeleteTopic, GrowTopic, LeaseKind, MoveLogStart};
 use strandline_types::{TopicId, TopicPartition, limits};
 
 impl Index {
@@ -88,18 +88,21 @@ impl Index {
         for group in self.groups.values_mut() {
             let of_topic =
                 TopicPartition { topic_id: id, partition: i32::MIN }..=TopicPartition { topic_id: id, partition: i32::MAX };
-            if group.offsets.range(of_topic).next().is_some() {
+            let committed: Vec<TopicPartition> = group.offsets.range(of_topic).map(|(place, _)| *place).collect();
+            if !committed.is_empty() {
                 let group = Arc::make_mut(group);
-                group.offsets.retain(|place, offset| {
-                    if place.topic_id == id {
+                for place in committed {
+                    if let Some(offset) = group.offsets.remove(&place) {
                         self.fill.group_bytes = self.fill.group_bytes.saturating_sub(offset_weight(&offset.metadata));
                     }
-                    place.topic_id != id
-                });
+                }
                 (group.last_changed, group.last_changed_ms) = (context.seq, context.now_ms);
             }
         }
-        self.leases.retain(|(_, scope), _| scope.as_slice() != id.0);
+        // Key by key: one entry may delete thousands of topics, and each has its own.
+        for kind in LeaseKind::Convert as i32..=LeaseKind::Retention as i32 {
+            self.leases.remove(&(kind, id.0.to_vec()));
+        }
         let dropped = DroppedTopic { name: topic.name.clone(), since: context.seq, since_ms: context.now_ms };
         self.dropped.insert(id, dropped);
         context.folded.metadata = true;
@@ -127,32 +130,17 @@ impl Index {
         for change in &command.changes {
             let operation = ConfigOperation::try_from(change.operation)
                 .map_err(|_| Refusal::Malformed { what: "an unknown config operation" })?;
-            let list = |configs: &BTreeMap<String, String>| {
-                let current = configs.get(&change.name).unwrap_or(&change.default);
-                current.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+            let current = configs.get(&change.name).unwrap_or(&change.default);
+            let value = match operation {
+                ConfigOperation::Set => Some(change.value.clone()),
+                ConfigOperation::Delete => None,
+                ConfigOperation::Append => Some(append(current, &change.value)),
+                ConfigOperation::Subtract => Some(subtract(current, &change.value)),
             };
-            match operation {
-                ConfigOperation::Set => {
-                    configs.insert(change.name.clone(), change.value.clone());
-                }
-                ConfigOperation::Delete => {
-                    configs.remove(&change.name);
-                }
-                ConfigOperation::Append => {
-                    let mut items = list(&configs);
-                    for item in change.value.split(',').filter(|item| !item.is_empty()) {
-                        if !items.iter().any(|known| known == item) {
-                            items.push(item.to_owned());
-                        }
-                    }
-                    configs.insert(change.name.clone(), items.join(","));
-                }
-                ConfigOperation::Subtract => {
-                    let mut items = list(&configs);
-                    items.retain(|known| !change.value.split(',').any(|item| item == known));
-                    configs.insert(change.name.clone(), items.join(","));
-                }
-            }
+            match value {
+                Some(value) => configs.insert(change.name.clone(), value),
+                None => configs.remove(&change.name),
+            };
         }
         let weight = |configs: &BTreeMap<String, String>| {
             configs_weight(configs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
@@ -184,6 +172,26 @@ impl Index {
         context.folded.partitions.push(TopicPartition { topic_id: id, partition: command.partition });
         Ok(Outcome::LogStart(to))
     }
+}
+
+/// The elements of a list.
+fn elements(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').filter(|element| !element.is_empty())
+}
+
+/// The list with those elements that it lacks, each once; what it has twice already stays so. By a set: an entry may bring a
+/// million, and nobody sees the index meanwhile.
+fn append(list: &str, added: &str) -> String {
+    let mut items: Vec<&str> = elements(list).collect();
+    let mut known: BTreeSet<&str> = items.iter().copied().collect();
+    items.extend(elements(added).filter(|&item| known.insert(item)));
+    items.join(",")
+}
+
+/// The list without those elements.
+fn subtract(list: &str, removed: &str) -> String {
+    let removed: BTreeSet<&str> = elements(removed).collect();
+    elements(list).filter(|item| !removed.contains(item)).collect::<Vec<_>>().join(",")
 }
 
 /// Moves the log start up and lets go of what lies wholly below it. Inputs of an open plan stay: the plan is completed,
