@@ -123,10 +123,13 @@ async fn eight_mebibytes_do_not_wait() {
     for at in 0..8 {
         pending.push(node.accept(request(&[("a", at, batch(&[&"x".repeat(1 << 20)]))])).await);
     }
+    // With its header it is a little more than the eight, and waits for others.
+    let last = pending.pop().unwrap();
     for pending in pending {
         assert!(!pending.answer().await.had_error);
     }
-    assert!(node.runtime.clock.monotonic() - began < Duration::from_secs(2));
+    assert!(node.runtime.clock.monotonic() - began < Duration::from_millis(100));
+    assert!(!last.answer().await.had_error);
     assert!(node.faults.calls(Operation::Put) <= 2);
     assert_eq!(node.values(id, 7).await.len(), 1);
 }
@@ -349,6 +352,7 @@ async fn a_request_that_finds_no_room_waits_once() {
     let more: Vec<(&str, i32, bytes::Bytes)> = (0..5).map(|_| ("a", 1, quarter.clone())).collect();
     let late = node.accept(request(&more)).await;
     let took = node.runtime.clock.monotonic() - began;
-    assert!(took < limits::REQUEST_WAIT + Duration::from_secs(1), "{took:?}");
+    // Until the first PUT is given up, and what waits with it.
+    assert!((Duration::from_secs(5)..limits::REQUEST_WAIT + Duration::from_secs(1)).contains(&took), "{took:?}");
     drop((waiting, late));
 }

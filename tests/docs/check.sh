@@ -1,5 +1,5 @@
 #!/bin/sh
-# The pages for people agree with the code: metrics, settings, APIs, limits, links. Run from anywhere; needs grep, sed, sort, diff.
+# The pages for people agree with the code: metrics, settings, APIs, limits, links. Run from anywhere; needs grep, sed, awk, sort, diff.
 set -eu
 cd "$(dirname "$0")/../.."
 failed=0
@@ -10,11 +10,15 @@ fail() {
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Code without its tests: sources under src/, up to the first test module.
+# Code without its tests: sources under src/, without items that are compiled for tests alone, which end where a line begins with `}`.
 sources() {
     find src ingest reader compactor infra -path '*/src/*' -name '*.rs' -o -path 'src/*' -name '*.rs' | sort -u |
         grep -v -e '/tests\.rs$' -e '_tests\.rs$' | while read -r file; do
-        sed '/^#\[cfg(test)\]/,$d' "$file"
+        awk '/^#\[cfg\(test\)\]/ { attribute = 1; next }
+            attribute && /^#\[/ { next }
+            attribute { attribute = 0; inside = /\{$/; next }
+            inside { inside = !/^}/; next }
+            { print }' "$file"
     done
 }
 

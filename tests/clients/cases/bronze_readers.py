@@ -1,14 +1,19 @@
 """DuckDB, Polars and PyArrow on the Parquet, against what a consumer saw."""
 
+import contextlib
 import glob
+import io
 import json
 import os
+import re
 
 from cases.records import odd_records
 from harness.confluent import create_topic, produce, read_partition, shape
 from harness.node import wait_until
 from harness.registry import test
 
+# Where docs/readers.md has the node's folder, and the topic that it is about.
+PAGE_STORE, PAGE_TOPIC = "strandline-data/store", "rides"
 CLOUD_EVENT = [("ce_specversion", b"1.0"), ("ce_id", b"e-1"), ("ce_source", b"/fleet"), ("ce_type", b"veh.moved"), ("ce_subject", b"car 7"),
                ("ce_time", b"2026-11-24T07:00:00.123456Z"), ("content-type", b"application/json"), ("ce_dataschema", b"urn:x"), ("ce_type", b"veh.stopped")]
 
@@ -23,16 +28,35 @@ def manifest_files(node, topic: str) -> list[str]:
     return sorted(files)
 
 
+def of_the_page(language: str, count: int, node, topic: str) -> list[str]:
+    """The blocks of docs/readers.md in a language, word for word but for folder and topic. `count`: as many as the tests know of."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "docs", "readers.md")) as file:
+        blocks = re.findall(rf"^```{language}\n(.*?)^```$", file.read(), re.M | re.S)
+    assert len(blocks) == count, f"docs/readers.md has {len(blocks)} blocks of {language}, the tests know of {count}"
+    for block in blocks:
+        assert "getvariable('root')" in block or PAGE_STORE in block, f"neither the root nor {PAGE_STORE} is in: {block}"
+        assert PAGE_TOPIC in block, f"{PAGE_TOPIC} is not in: {block}"
+    return [block.replace(PAGE_TOPIC, topic).replace(PAGE_STORE, os.path.join(node.data, "store")) for block in blocks]
+
+
+def queries_of_the_page(node, topic: str) -> list[str]:
+    """By the manifest, the same without rows below the log start, by a glob."""
+    return of_the_page("sql", 3, node, topic)
+
+
 def duckdb_manifest(node, topic: str):
-    """The query of docs/readers.md, word for word."""
+    """A connection with the page's variables, and what the page then reads from."""
     import duckdb
 
-    root = os.path.join(node.data, "store")
-    [folder] = [name for name in os.listdir(f"{root}/manifest/{topic}") if not name.endswith(".json")]
+    exact = queries_of_the_page(node, topic)[0]
+    variables = re.findall(r"^SET VARIABLE .*?;$", exact, re.M | re.S)
+    [source] = re.findall(r"^FROM (read_parquet\(.*\))$", exact, re.M)
+    assert variables and "getvariable('files')" in source, exact
     connection = duckdb.connect()
     connection.execute("SET TimeZone='UTC'")
-    connection.execute(f"SET VARIABLE files = (SELECT list('{root}/' || f.path) FROM (SELECT unnest(files) f FROM read_json('{root}/manifest/{topic}/{folder}/*.json')))")
-    return connection
+    for statement in variables:
+        connection.execute(statement)
+    return connection, source
 
 
 def row_of(message) -> tuple:
@@ -89,7 +113,7 @@ def duckdb_by_the_manifest_and_by_a_glob(case):
     saw = fill(node)
     wait_until("all is in fresh Parquet", lambda: node.records_not_in_files("t") == 0, 30)
     wait_until("the manifest names it", lambda: manifest_rows(node, "t") == len(saw), 20)
-    check_equal(saw, duckdb_rows(duckdb_manifest(node, "t"), "read_parquet(getvariable('files'), union_by_name=true)"), "fresh, by the manifest")
+    check_equal(saw, duckdb_rows(*duckdb_manifest(node, "t")), "fresh, by the manifest")
     # Nothing lies under bronze/ before the seal, each row once after it.
     everything = os.path.join(node.data, "store", "bronze", "t", "**", "*.parquet")
     assert glob.glob(everything, recursive=True) == []
@@ -100,7 +124,7 @@ def duckdb_by_the_manifest_and_by_a_glob(case):
     connection.execute("SET TimeZone='UTC'")
     check_equal(saw, duckdb_rows(connection, f"read_parquet('{everything}')"), "sealed, by a bare glob")
     wait_until("the manifest names sealed files", lambda: all("/bronze/" in path for path in manifest_files(node, "t")), 20)
-    check_equal(saw, duckdb_rows(duckdb_manifest(node, "t"), "read_parquet(getvariable('files'), union_by_name=true)"), "sealed, by the manifest")
+    check_equal(saw, duckdb_rows(*duckdb_manifest(node, "t")), "sealed, by the manifest")
     # Hive partitions and JSON work as a newcomer would try them.
     [(days,)] = connection.execute(f"SELECT count(DISTINCT ingest_date) FROM read_parquet('{everything}', hive_partitioning=true)").fetchall()
     assert days in (1, 2)
@@ -108,6 +132,56 @@ def duckdb_by_the_manifest_and_by_a_glob(case):
 
 def manifest_rows(node, topic: str) -> int:
     return sum(entry["rows"] for day in glob.glob(f"{node.data}/store/manifest/{topic}/*/*.json") for entry in json.load(open(day))["files"])
+
+
+def log_starts(node, topic: str) -> list[int]:
+    """As the root manifest has them."""
+    [root] = glob.glob(f"{node.data}/store/manifest/{topic}/*.json")
+    with open(root) as file:
+        return [partition["log_start"] for partition in json.load(file)["partitions"]]
+
+
+@test(limit_s=120)
+def every_block_of_the_page(case):
+    """Queries and Python of docs/readers.md as they stand there, but for the folder, on a topic such as the page is about."""
+    import duckdb
+    from confluent_kafka import TopicPartition
+
+    from harness.confluent import admin, results
+
+    node = case.node()
+    create_topic(node, PAGE_TOPIC, 2)
+    produce(node, PAGE_TOPIC, [{"key": b"car %d" % (n % 7), "value": b'{"speed": %d}' % n, "partition": n % 2} for n in range(60)])
+    saw = [(partition, offset, key.decode(), str(json.loads(value)["speed"]))
+           for partition, offset, _, key, value, _ in consumed(node, PAGE_TOPIC, 2)]
+    assert len(saw) == 60
+    exact, above_log_start, by_glob = queries_of_the_page(node, PAGE_TOPIC)
+    [python] = of_the_page("python", 1, node, PAGE_TOPIC)
+
+    def by_the_manifest(state: str):
+        connection = duckdb.connect()
+        rows = connection.execute(exact).fetchall()
+        assert rows == saw, f"{state}: {len(rows)} rows, consumers saw {len(saw)}: {rows[:3]}"
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(python, {})
+        text = printed.getvalue()
+        assert "shape: (60, 2)" in text and text.split()[-1] == str(len([row for row in saw if row[1] >= 3])), f"{state}: {text}"
+        return connection
+
+    wait_until("the manifest names all", lambda: manifest_rows(node, PAGE_TOPIC) == len(saw), 30)
+    by_the_manifest("fresh")
+    node.seal(PAGE_TOPIC)
+    wait_until("the manifest names sealed files", lambda: all("/bronze/" in path for path in manifest_files(node, PAGE_TOPIC)), 20)
+    # The page's second query uses the variables of the first. To fetch times takes a package that is not installed.
+    connection = by_the_manifest("sealed")
+    above = f"SELECT kafka_partition, kafka_offset FROM ({above_log_start.strip().removesuffix(';')}) ORDER BY ALL"
+    assert connection.execute(above).fetchall() == [row[:2] for row in saw]
+    days = connection.execute(by_glob).fetchall()
+    assert len(days) in (1, 2) and sum(rows for _, rows in days) == len(saw), days
+    results(admin(node).delete_records([TopicPartition(PAGE_TOPIC, 0, 5)]))
+    wait_until("the root manifest has the log start", lambda: log_starts(node, PAGE_TOPIC) == [5, 0], 20)
+    assert connection.execute(above).fetchall() == [row[:2] for row in saw if row[0] == 1 or row[1] >= 5]
 
 
 @test(limit_s=90)

@@ -147,6 +147,8 @@ def settings_and_where_they_come_from(case):
 @test(limit_s=150)
 def a_full_disk(case):
     """On a file system of 192 MiB: refused while full, nothing acknowledged lost, goes on by itself once there is room."""
+    from confluent_kafka import TopicPartition
+
     disk = case.path("disk")
     os.mkdir(disk)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192m", "tmpfs", disk], check=True)
@@ -184,8 +186,11 @@ def a_full_disk(case):
         message = None
         while message is None and time.monotonic() < until:
             message = reading.poll(1)
+        assert message is not None and message.error() is None, message and message.error()
+        reading.commit(message=message, asynchronous=False)
+        [place] = reading.committed([TopicPartition("t", 0)], timeout=10)
+        assert place.offset == message.offset() + 1, place
         reading.close()
-        assert message is not None
         # Room: a topic is deleted. The producer goes on by itself.
         results(admin(node).delete_topics(["victim"]))
         node.settings["min_free_bytes"] = 0

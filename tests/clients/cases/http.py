@@ -1,7 +1,9 @@
 """The HTTP side: metrics that Prometheus parses, health, status."""
 
+import contextlib
 import json
 import math
+import os
 import re
 import socket
 
@@ -121,12 +123,33 @@ def the_operators_commands(case):
 
 @test()
 def http_can_be_left_out(case):
-    node = case.node(start=False)
+    node = case.node()
+    assert listening(node) == {node.port, node.http_port}, listening(node)
+    node.stop()
     node.http = ""
     node.http_port = node.port
     node.start()
     create_topic(node, "t", 1)
     assert produce(node, "t", [{"value": b"x"}]) == [(0, 0)]
+    assert listening(node) == {node.port}, listening(node)
+
+
+def listening(node) -> set[int]:
+    """The ports on which its process listens."""
+    process = f"/proc/{node.process.pid}"
+    sockets, ports = set(), set()
+    for name in os.listdir(f"{process}/fd"):
+        # One that was just closed leads nowhere.
+        with contextlib.suppress(FileNotFoundError):
+            sockets.add(os.readlink(f"{process}/fd/{name}"))
+    for table in ("tcp", "tcp6"):
+        # A machine without IPv6 has no table of it.
+        with contextlib.suppress(FileNotFoundError), open(f"{process}/net/{table}") as file:
+            for row in [line.split() for line in file][1:]:
+                # 0A: it listens.
+                if row[3] == "0A" and f"socket:[{row[9]}]" in sockets:
+                    ports.add(int(row[1].rsplit(":", 1)[1], 16))
+    return ports
 
 
 @test()

@@ -145,3 +145,7 @@ def transactions_are_refused_and_do_not_hang(case):
     done = subprocess.run(["kcat", "-b", node.bootstrap, "-P", "-t", "t", "-X", "transactional.id=x"],
                           input="a\n", capture_output=True, text=True, timeout=40)
     assert done.returncode != 0, done
+    assert "init_transactions()" in done.stderr, done
+    # It was the refusal that ended it: the node goes on, and nothing was written.
+    kcat(node, "-P", "-t", "t", stdin=lines("b"))
+    assert [(r["offset"], r["payload"]) for r in read(node, "t")] == [(0, "b")]

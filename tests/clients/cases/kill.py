@@ -157,6 +157,7 @@ def nothing_acknowledged_is_lost_or_doubled(case):
     def kill(node) -> None:
         for _ in range(ROUNDS):
             time.sleep(chance.uniform(0.8, 3))
+            node.check_runs()
             node.kill()
             node.start()
             starts.append(node.serving_after_s)

@@ -3,10 +3,10 @@
 import json
 import re
 import subprocess
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from harness.confluent import consumer, create_topic, produce, producer, read_partition
+from harness.confluent import consumer, create_topic, poll_for, produce, producer, read_partition
 from harness.java import command, java
 from harness.node import wait_until
 from harness.registry import NEWEST, OLD, test
@@ -51,10 +51,12 @@ def a_group_goes_on_without_a_rebalance(case):
     changes.clear()
     for round in range(3):
         step(2_000)
-        stopping = threading.Thread(target=node.stop)
-        stopping.start()
-        while stopping.is_alive():
-            step(20)
+        with ThreadPoolExecutor(1) as pool:
+            stopping = pool.submit(node.stop)
+            while not stopping.done():
+                step(20)
+        # Raises what went wrong with the stop, which the start would hide.
+        stopping.result()
         node.start()
         print(f"round {round}: serving after {node.serving_after_s:.3f} s")
         assert node.serving_after_s < 1, f"serving again took {node.serving_after_s} s"
@@ -147,6 +149,12 @@ def a_stop_while_consumers_wait_is_quick(case):
     waiting = [consumer(node, f"g{n}", fetch_wait_max_ms=20_000) for n in range(5)]
     for one in waiting:
         one.subscribe(["t"])
-        one.poll(1)
+    poll_for(waiting, lambda: all(one.assignment() for one in waiting), "every consumer has the partition")
+
+    def fetches_that_wait() -> float:
+        metrics = node.metrics()
+        return metrics.get("strandline_fetch_requests_total", 0) - metrics.get("strandline_fetch_wait_seconds_count", 0)
+
+    wait_until("every consumer's fetch waits", lambda: fetches_that_wait() >= len(waiting))
     took = node.stop()
     assert took < 5, f"SIGTERM took {took} s while consumers waited"

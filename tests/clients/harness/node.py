@@ -89,6 +89,7 @@ class Node:
 
     def stop(self, timeout_s: float = 25) -> float:
         """SIGTERM; gives the seconds that it took, and fails unless it ends with 0."""
+        self.check_runs()
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout_s)
@@ -105,6 +106,11 @@ class Node:
 
     def is_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def check_runs(self) -> None:
+        """Fails if it has ended by itself, which ending it and starting it again would hide."""
+        assert self.process is not None, "the node is not started"
+        assert self.is_alive(), f"the node ended with {self.process.returncode}: {self.log_text()[-3000:]}"
 
     def rss_mib(self) -> float:
         with open(f"/proc/{self.process.pid}/status") as status:
@@ -193,7 +199,7 @@ class Case:
         self.end_processes()
         for node in self.nodes:
             if node.process is not None:
-                assert node.is_alive(), f"the node ended with {node.process.returncode}: {node.log_text()[-3000:]}"
+                node.check_runs()
             log = node.log_text()
             assert "panicked" not in log, "the node panicked: " + log[max(0, log.index("panicked") - 500):][:3000]
         self.kill()

@@ -63,6 +63,8 @@ def main() -> None:
         print("\n".join(test.name for test in tests))
         return
     tests = select(tests, arguments)
+    if not tests:
+        sys.exit("no test was found")
     printing = threading.Lock()
     failed = []
 

@@ -23,6 +23,8 @@ class Strandline:
             self.node.bootstrap = f"localhost:{port}"
         self.port = self.node.port
         self.bootstrap = f"127.0.0.1:{self.port}"
+        # Where programs can ask which files a topic has.
+        self.bronze = f"http://{self.node.http}/bronze"
 
     def start(self) -> None:
         self.node.start()
@@ -52,6 +54,7 @@ class Kafka:
     def __init__(self, folder: str, port: int | None, properties: dict):
         self.port = port or free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self.bronze = ""
         self.controller_port = free_port()
         self.log = os.path.join(folder, "broker.log")
         self.file = os.path.join(folder, "server.properties")

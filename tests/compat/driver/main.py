@@ -97,6 +97,7 @@ def main() -> None:
             raise
         if not outcome:
             bad.append(f"{against}: no test ran")
+        bad += [f"{against}: no test named {test} ran" for test in chosen.tests if test not in outcome]
         bad += [f"{against}: {test} passed before and does not now" for test in expected.lost(rows, against, outcome, not chosen.tests)]
         new = [test for test in outcome if test not in rows]
         if new and not chosen.write:

@@ -65,3 +65,10 @@ def until(what: str, condition: Callable, timeout_s: float = 30, every_s: float 
             return value
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}; last {value!r}"
         time.sleep(every_s)
+
+
+def kill_running(broker) -> None:
+    """SIGKILL to a broker that has not ended by itself before, which killing and starting it would hide."""
+    trouble = broker.trouble()
+    assert trouble is None, trouble
+    broker.kill()

@@ -32,7 +32,8 @@ def run(broker, only: str | None, left_out: set[str]) -> Iterator[Result]:
         if at and not only:
             empty(broker, VERSIONS[-1])
         python = os.path.join(folder_of(f"confluent-{version}"), "env", "bin", "python")
-        yield from results([python, SCRIPT, broker.bootstrap, *([only.split(" ")[1]] if only else [])], 900, f"{version} ", set() if only else left_out)
+        yield from results([python, SCRIPT, broker.bootstrap, *([only.split(" ")[1]] if only else [])], 900, f"{version} ",
+                           set() if only else left_out, BRONZE=broker.bronze)
 
 
 def empty(broker, version: str) -> None:

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 
-from driver.own import Cases, until
+from driver.own import Cases, kill_running, until
 from driver.suite import checked, environment, folder_of, installed
 from harness.node import free_port
 from suites.java_tools import Tools
@@ -245,7 +245,7 @@ def the_broker_is_killed(cluster):
         cluster.append("robust.in", 0, 2_000)
         cluster.connect(worker, "robust")
         cluster.append("robust.in", 2_000, 20_000)
-        cluster.broker.kill()
+        kill_running(cluster.broker)
         time.sleep(2)
         cluster.broker.start()
         cluster.append("robust.in", 20_000, 21_000)

@@ -23,4 +23,5 @@ def install() -> str:
 
 def run(broker, only: str | None, left_out: set[str]) -> Iterator[Result]:
     command = ["node", os.path.join(SOURCE, "cases.js"), broker.bootstrap, *([only] if only else [])]
-    yield from results(command, 900, without=set() if only else left_out, NODE_PATH=os.path.join(install(), "node_modules"), KAFKAJS_NO_PARTITIONER_WARNING="1")
+    yield from results(command, 900, without=set() if only else left_out, NODE_PATH=os.path.join(install(), "node_modules"),
+                       KAFKAJS_NO_PARTITIONER_WARNING="1", BRONZE=broker.bronze)

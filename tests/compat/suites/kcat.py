@@ -8,7 +8,7 @@ from typing import Iterator
 
 from driver import brokers
 from driver.own import one
-from driver.suite import Result, debian
+from driver.suite import FAIL, Result, debian
 
 ABOUT = "kcat from Debian 12 (librdkafka 2.0.2): the cases of tests/clients"
 # It says that transactions are refused: no question for a broker that has them.
@@ -40,6 +40,10 @@ class Fresh:
         broker.seal = lambda *_: None
         return broker
 
+    def trouble(self) -> str | None:
+        """What is wrong with a broker of the case, although the case may have passed."""
+        return next((trouble for broker in self.started if (trouble := broker.trouble())), None)
+
     def end(self) -> None:
         for broker in self.started:
             broker.kill()
@@ -56,6 +60,9 @@ def run(broker, only: str | None, left_out: set[str]) -> Iterator[Result]:
         with tempfile.TemporaryDirectory(prefix="strandline-compat-kcat-") as folder:
             case = Fresh(broker.name, folder)
             try:
-                yield one(name, found.function, 180, case)
+                result = one(name, found.function, 180, case)
+                if trouble := case.trouble():
+                    result = Result(name, FAIL, result.seconds, f"{result.output}\n{trouble}")
+                yield result
             finally:
                 case.end()

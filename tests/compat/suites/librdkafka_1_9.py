@@ -19,8 +19,11 @@ def install() -> str:
         checked(["go", "mod", "tidy"], cwd=project)
         checked(["go", "build", "-o", os.path.join(folder, "librdkafka19"), "."], cwd=project)
 
-    with open(os.path.join(SOURCE, "main.go")) as file:
-        return installed("librdkafka-1.9", "librdkafka 1.9.2\n" + file.read(), fill)
+    sources = []
+    for name in sorted(os.listdir(SOURCE)):
+        with open(os.path.join(SOURCE, name)) as file:
+            sources.append(file.read())
+    return installed("librdkafka-1.9", "librdkafka 1.9.2\n" + "\n".join(sources), fill)
 
 
 def run(broker, only: str | None, left_out: set[str]) -> Iterator[Result]:

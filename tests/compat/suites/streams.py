@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from driver.own import Cases, until
+from driver.own import Cases, kill_running, until
 from driver.suite import checked, environment, folder_of, installed
 from suites.java_tools import Tools
 
@@ -184,7 +184,7 @@ def the_broker_is_killed(counting):
         filling = counting.fill(0, 15_000)
         for _ in range(2):
             time.sleep(3)
-            counting.broker.kill()
+            kill_running(counting.broker)
             time.sleep(1)
             counting.broker.start()
         assert filling.wait(90) == 0

@@ -6,7 +6,10 @@ use strandline_simulation::{Script, run_script};
 /// `SIMULATION_SCRIPT=LostReply` plays one.
 fn chosen() -> Vec<Script> {
     let wanted = std::env::var("SIMULATION_SCRIPT").ok();
-    Script::ALL.into_iter().filter(|script| wanted.as_ref().is_none_or(|wanted| format!("{script:?}") == *wanted)).collect()
+    let is_chosen = |script: &Script| wanted.as_ref().is_none_or(|wanted| format!("{script:?}") == *wanted);
+    let chosen: Vec<Script> = Script::ALL.into_iter().filter(is_chosen).collect();
+    assert!(!chosen.is_empty(), "there is no script {wanted:?}");
+    chosen
 }
 
 #[test]
