@@ -230,7 +230,13 @@ fn a_producer_that_goes_slowly_stops_when_it_is_asked_to() {
     std::fs::write(&file, "line\n".repeat(10_000)).unwrap();
     let mut produce = strandline(&["produce", "t", "--rate", "50", "--file", file.to_str().unwrap(), "-b", &kafka]);
     let mut produce = Running(produce.stderr(Stdio::piped()).spawn().unwrap());
-    std::thread::sleep(Duration::from_secs(2));
+    // Once something is there it listens for signals.
+    let begun = |_: &u32| {
+        std::thread::sleep(Duration::from_millis(100));
+        let first = strandline(&["consume", "t", "--from-beginning", "--exit-at-end", "-b", &kafka]).output().unwrap();
+        !first.stdout.is_empty()
+    };
+    assert!((0..200).any(|turn| begun(&turn)));
     signal(&produce.0, "-INT");
     assert_eq!(ends_within(&mut produce.0, Duration::from_secs(4)), Some(0));
     let mut said = String::new();

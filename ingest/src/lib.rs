@@ -11,7 +11,7 @@
 //! - let a batch overtake an earlier one of its partition: commits keep the order of intake, and when a segment fails for
 //!   good, every later batch of its partitions that was taken in fails with it; what an idempotent producer sent over the same
 //!   connection behind a batch that was refused for want of room or time is refused until that batch comes again or has been given up,
-//!   where the partition knows nothing of the producer (but what waits for room in the commit queue just then is not looked at again);
+//!   where the partition knows nothing of the producer (but not what comes in the moment between the refusal and its answer);
 //! - change records (I6; a codec that the topic asks for changes how they are written down, not what they are); wait or buffer without a bound (I11).
 
 mod checks;

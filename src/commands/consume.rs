@@ -4,7 +4,7 @@ use super::format::Format;
 use super::parse::{self, Moment};
 use super::{BootstrapArgs, explain, is_broken_pipe};
 use crate::output::remark;
-use crate::signals::stop_signal;
+use crate::signals::{give_up, stop_signal};
 use anyhow::{Context as _, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -94,10 +94,20 @@ pub async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
         ..ConsumerOptions::default()
     });
     let ends = begin(&args, &client, &mut consumer, isolation).await?;
-    let printed = print_all(&args, &mut consumer, &format, ends).await;
-    let closed = consumer.close().await.map_err(explain);
-    printed?;
-    closed
+    let work = async {
+        let printed = print_all(&args, &mut consumer, &format, ends).await;
+        let closed = consumer.close().await.map_err(explain);
+        printed?;
+        closed
+    };
+    tokio::select! {
+        done = work => done,
+        given_up = give_up(client.runtime()) => {
+            given_up?;
+            remark!("strandline: stopped before the group knew of it");
+            std::process::exit(1);
+        }
+    }
 }
 
 /// Subscribes or assigns; returns where to end.
@@ -167,6 +177,8 @@ struct Printed {
     next: BTreeMap<PartitionName, i64>,
     /// What the group knows.
     committed: BTreeMap<PartitionName, i64>,
+    /// In which it knows that.
+    generation: Option<i32>,
     pipe_is_gone: bool,
 }
 
@@ -177,7 +189,8 @@ async fn print_all(
     ends: Option<BTreeMap<PartitionName, i64>>,
 ) -> anyhow::Result<()> {
     const POLL: Duration = Duration::from_millis(500);
-    let mut printed = Printed { count: 0, next: BTreeMap::new(), committed: BTreeMap::new(), pipe_is_gone: false };
+    let mut printed =
+        Printed { count: 0, next: BTreeMap::new(), committed: BTreeMap::new(), generation: None, pipe_is_gone: false };
     let mut idle = Duration::ZERO;
     let mut stop = std::pin::pin!(stop_signal()?);
     loop {
@@ -203,18 +216,33 @@ async fn print_all(
     }
 }
 
-/// Tells the group what was printed, and where it began with a partition of which nothing came yet: whoever reads on goes on there.
+/// Tells the group what was printed, and where it began with a partition of which nothing came yet: whoever reads on goes on there. Of
+/// both what is new.
 async fn commit(consumer: &mut Consumer, printed: &mut Printed) -> anyhow::Result<()> {
+    let next = std::mem::take(&mut printed.next);
+    let generation = consumer.generation();
+    if generation != printed.generation {
+        // Another member may have had a partition in between.
+        printed.committed.clear();
+        printed.generation = generation;
+    }
+    if generation.is_none() {
+        return Ok(());
+    }
     let positions = consumer.progress().into_iter().filter_map(|(name, progress)| Some((name, progress.position?)));
     let mut offsets: BTreeMap<PartitionName, i64> = positions.collect();
     // What was printed, not what was fetched: --max may end in the middle of it.
-    offsets.extend(std::mem::take(&mut printed.next));
-    // While it joins again it reads on, and commits once it is back.
-    if offsets.is_empty() || offsets == printed.committed || consumer.generation().is_none() {
+    offsets.extend(next);
+    offsets.retain(|name, offset| printed.committed.get(name) != Some(offset));
+    if offsets.is_empty() {
         return Ok(());
     }
     match consumer.commit_offsets(offsets.clone()).await {
-        Ok(()) => printed.committed = offsets,
+        Ok(()) => printed.committed.extend(offsets),
+        // A topic was deleted just now.
+        Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
+            remark!("strandline: {error}: what was printed of other partitions with it may be read again");
+        }
         Err(error) if is_out_of_group(error.code()) => {
             remark!("strandline: {error}: the group has gone on without this member, what it printed last may be read again");
         }
@@ -225,7 +253,8 @@ async fn commit(consumer: &mut Consumer, printed: &mut Printed) -> anyhow::Resul
 
 /// Others may read its partitions by now, and it joins again.
 fn is_out_of_group(code: Option<ErrorCode>) -> bool {
-    matches!(code, Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::RebalanceInProgress))
+    use ErrorCode::{GroupIdNotFound, IllegalGeneration, RebalanceInProgress, UnknownMemberId};
+    matches!(code, Some(UnknownMemberId | IllegalGeneration | RebalanceInProgress | GroupIdNotFound))
 }
 
 fn is_at(consumer: &Consumer, ends: &BTreeMap<PartitionName, i64>) -> bool {
@@ -236,26 +265,28 @@ fn is_at(consumer: &Consumer, ends: &BTreeMap<PartitionName, i64>) -> bool {
 
 fn print(fetched: &Fetched, format: &Format, max: Option<u64>, printed: &mut Printed) -> anyhow::Result<()> {
     let mut output = Vec::new();
+    let mut failed = None;
     for partition in &fetched.partitions {
         let name = (partition.topic.to_string(), partition.partition);
         let mut next = partition.next_offset;
-        partition
-            .for_each(|record| {
-                if max.is_some_and(|max| printed.count >= max) {
-                    next = record.offset;
-                    return ControlFlow::Break(());
-                }
-                printed.count += 1;
-                format.write(&partition.topic, partition.partition, record, &mut output);
-                ControlFlow::Continue(())
-            })
-            .map_err(explain)?;
-        printed.next.insert(name, next);
+        let visited = partition.for_each(|record| {
+            if max.is_some_and(|max| printed.count >= max) {
+                next = record.offset;
+                return ControlFlow::Break(());
+            }
+            printed.count += 1;
+            format.write(&partition.topic, partition.partition, record, &mut output);
+            ControlFlow::Continue(())
+        });
+        match visited {
+            Ok(()) => drop(printed.next.insert(name, next)),
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
     }
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(&output).and_then(|()| stdout.flush()) {
         Err(error) if is_broken_pipe(&error) => printed.pipe_is_gone = true,
         result => result.context("standard output cannot be written")?,
     }
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(explain(error)))
 }

@@ -2,7 +2,7 @@
 
 use super::{BootstrapArgs, explain, parse};
 use crate::output::{counted, remark};
-use crate::signals::stop_signal;
+use crate::signals::{give_up, stop_signal};
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use std::collections::VecDeque;
@@ -150,20 +150,6 @@ pub async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long what was sent may still take once a signal came.
-const LAST_DELIVERIES: Duration = Duration::from_secs(5);
-
-/// Waits for a signal, and for the end of what may follow it: the time of the last deliveries, or a second signal.
-async fn give_up(runtime: &Runtime) -> anyhow::Result<()> {
-    stop_signal()?.await;
-    let second = stop_signal()?;
-    tokio::select! {
-        () = second => {}
-        () = runtime.sleep(LAST_DELIVERIES) => {}
-    }
-    Ok(())
-}
-
 /// Lines are handed over in pieces of this size, or as they come.
 const INPUT_BYTES: usize = 64 << 10;
 /// Pieces that were read ahead.
@@ -215,7 +201,7 @@ async fn send_lines(
     'sending: loop {
         let chunk = tokio::select! {
             chunk = input.recv() => chunk,
-            // What is refused is said at once, also while no line comes.
+            // What is refused is said also while no line comes.
             () = answered(deliveries.front()) => {
                 check_front(&mut deliveries).await?;
                 continue;
@@ -240,10 +226,14 @@ async fn send_lines(
             sent += 1;
             check_front(&mut deliveries).await?;
             if let Some(rate) = args.rate {
-                tokio::select! {
-                    biased;
-                    () = &mut stop => break 'sending,
-                    () = pace(runtime, started, sent, rate) => {}
+                let mut due = std::pin::pin!(pace(runtime, started, sent, rate));
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = &mut stop => break 'sending,
+                        () = &mut due => break,
+                        () = answered(deliveries.front()) => check_front(&mut deliveries).await?,
+                    }
                 }
             }
         }

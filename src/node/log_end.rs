@@ -5,7 +5,8 @@
 //! looks like a new cell's, to which whatever lies in the bucket is nobody's: sweeps would delete it.
 
 use futures::TryStreamExt;
-use strandline_compactor::{LOG_COPY_PREFIX, LogCopyName, names};
+use std::cmp::Ordering;
+use strandline_compactor::{LOG_COPY_PREFIX, LogCopyName, SNAPSHOT_PREFIX, SnapshotName, names};
 use strandline_index::Index;
 use strandline_object_store::{ListError, Objects, Purpose};
 use strandline_types::Seq;
@@ -13,33 +14,46 @@ use strandline_types::Seq;
 /// Why the log is not gone on with.
 #[derive(Debug, thiserror::Error)]
 pub enum LogEndError {
-    /// The copies cannot be listed.
+    /// The bucket cannot be listed.
     #[error(transparent)]
     List(#[from] ListError),
     /// Entries are gone.
     #[error(
-        "the commit log is damaged: it ends with entry {head}, and {copy} has entries up to {copied}; put the log back from a backup, or move commit-log/ aside and run `strandline index rebuild --data DIR`"
+        "the commit log is damaged: it ends with entry {head}, and {object} has entries up to {known}; restore the whole folder from a backup, or move commit-log/ aside and run `strandline index rebuild --data DIR`"
     )]
     Cut {
         /// Where the log ends.
         head: Seq,
-        /// The newest copy.
-        copy: String,
-        /// Where it ends.
-        copied: Seq,
+        /// What holds more.
+        object: String,
+        /// Where that ends.
+        known: Seq,
+    },
+    /// The cell was rebuilt since, and goes on in another log.
+    #[error(
+        "the commit log is over: it is of epoch {epoch}, and {object} is of a later one, of a log that a rebuild began; put that one back, or move commit-log/ aside and run `strandline index rebuild --data DIR`"
+    )]
+    Over {
+        /// The log's.
+        epoch: u32,
+        /// What is newer.
+        object: String,
     },
     /// There is no log, and there was one.
     #[error(
-        "the commit log is damaged: it has no entry, and {object} is of a cell that had some; put the log back from a backup, or move commit-log/ aside and run `strandline index rebuild --data DIR`; for a new cell take a new folder"
+        "the commit log is damaged: it has no entry, and store/{object} is of a cell that had some; restore the whole folder from a backup{}; for a new cell take a new folder",
+        if *.can_be_rebuilt { ", or move commit-log/ aside and run `strandline index rebuild --data DIR`" } else { "" }
     )]
     Gone {
         /// What is there.
         object: String,
+        /// There are snapshots or copies of the log.
+        can_be_rebuilt: bool,
     },
 }
 
-/// Refuses a log whose last entry, `head`, lies before what this cell's copies hold, and an empty one where a cell has left anything. `index`
-/// is what the start begins from.
+/// Refuses a log whose last entry, `head`, lies before what this cell's copies or snapshots hold, one of before a rebuild, and an empty one
+/// where a cell has left anything. `index` is what the start begins from.
 ///
 /// # Errors
 /// The bucket cannot be listed, or holds more than the log.
@@ -47,24 +61,26 @@ pub async fn check_log_end(head: Seq, index: &Index, objects: &Objects) -> Resul
     if head == Seq::ZERO && index.cell.seq == Seq::ZERO {
         return demand_new(objects).await;
     }
-    // A rebuild begins a new epoch, and a log that goes on elsewhere: copies of earlier ones are not of this log, and where there are
-    // later ones, this log's time is over.
-    let epoch = index.cell.cell_epoch.max(FIRST_EPOCH);
     let copies = names::<LogCopyName>(objects, Purpose::LogCopy, LOG_COPY_PREFIX).await?;
-    let newest = copies.into_iter().flatten().max_by_key(|name| (name.cell_epoch, name.to));
-    match newest {
-        Some(copy) if copy.cell_epoch > epoch || (copy.cell_epoch == epoch && copy.to > head) => {
-            Err(LogEndError::Cut { head, copy: format!("store/{copy}"), copied: copy.to })
-        }
+    let copies = copies.into_iter().flatten().map(|copy| (copy.cell_epoch, copy.to, copy.to_string()));
+    let snapshots = names::<SnapshotName>(objects, Purpose::Snapshot, SNAPSHOT_PREFIX).await?;
+    let snapshots = snapshots.into_iter().flatten().map(|snapshot| (snapshot.cell_epoch, snapshot.seq, snapshot.to_string()));
+    let Some((known_epoch, known, object)) = copies.chain(snapshots).max() else { return Ok(()) };
+    let object = format!("store/{object}");
+    // A rebuild begins a new epoch, and a log that goes on elsewhere: what is of earlier ones is not of this log.
+    let epoch = index.cell.cell_epoch.max(FIRST_EPOCH);
+    match known_epoch.cmp(&epoch) {
+        Ordering::Greater => Err(LogEndError::Over { epoch, object }),
+        Ordering::Equal if known > head.max(index.cell.seq) => Err(LogEndError::Cut { head, object, known }),
         _ => Ok(()),
     }
 }
 
 /// Before its first entry a cell has put nothing anywhere.
 async fn demand_new(objects: &Objects) -> Result<(), LogEndError> {
-    for folder in ["log", "index", "bronze", "fresh", "wal"] {
+    for (folder, can_be_rebuilt) in [("log", true), ("index", true), ("bronze", false), ("fresh", false), ("wal", false)] {
         if let Some(object) = objects.list(Purpose::Sweep, folder).try_next().await? {
-            return Err(LogEndError::Gone { object: format!("store/{}", object.path) });
+            return Err(LogEndError::Gone { object: object.path, can_be_rebuilt });
         }
     }
     Ok(())

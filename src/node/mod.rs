@@ -111,7 +111,7 @@ pub struct Parts {
     pub compactor: Compactor,
     /// Metrics.
     pub metrics: Metrics,
-    /// Once it is cancelled, no new request of a Kafka client is taken.
+    /// Cancelled once no new request of a Kafka client is taken.
     pub draining: CancellationToken,
     /// Once it is cancelled, no request of the HTTP side goes on.
     pub ending: CancellationToken,
@@ -193,18 +193,20 @@ impl Node {
         }
         metrics.keep_bounded(&runtime);
 
+        let services = Services { cell: cell.clone(), ingest: ingest.clone(), reader, groups: groups.clone(), cluster };
+        let server = Server::new(services, runtime.clone(), crate::open_files::connections());
         let parts = Arc::new(Parts {
             settings,
-            runtime: runtime.clone(),
-            cell: cell.clone(),
+            runtime,
+            cell,
             log,
             objects,
             segment_index,
-            ingest: ingest.clone(),
-            groups: groups.clone(),
+            ingest,
+            groups,
             compactor,
             metrics,
-            draining: CancellationToken::new(),
+            draining: server.draining().clone(),
             ending,
         });
         let http = match http_socket {
@@ -216,8 +218,6 @@ impl Node {
                 parts.clone(),
             )?),
         };
-        let services = Services { cell, ingest, reader, groups, cluster };
-        let server = Server::new(services, runtime, crate::open_files::connections());
         let kafka = server
             .listen(socket.listen(BACKLOG).with_context(|| format!("cannot listen on {listen} (the setting `listen`)"))?)?;
         tracing::info!(kafka = %listen, advertised = %address(&advertise), http = %http.map_or_else(|| "none".to_owned(), |http| http.to_string()), data = %parts.settings.data.display(), "serving");
@@ -260,7 +260,6 @@ impl Node {
         let clock = self.parts.runtime.clock.clone();
         let until = clock.monotonic() + limits::SHUTDOWN;
         let left = || until.saturating_sub(clock.monotonic());
-        self.parts.draining.cancel();
         self.server.drain(left().min(Duration::from_secs(8))).await;
         // Where the disk stands still, what is not done in time is what a crash would leave.
         let _ = tokio::time::timeout(left(), self.parts.ingest.drain()).await;

@@ -67,6 +67,11 @@ impl Server {
         Self { shared, tasks }
     }
 
+    /// Cancelled once no new request is taken: the first that [`Server::drain`] does.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.shared.draining
+    }
+
     /// Takes connections from a bound listener. Says where it listens.
     ///
     /// # Errors

@@ -44,8 +44,6 @@ enum Halt {
 }
 
 const READ_BYTES: usize = 4 << 20;
-/// A node whose joins were folded, and after which it was no member, so many times gives up.
-const JOINS_REFUSED: u32 = 3;
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -95,7 +93,7 @@ impl Driver {
         }
         let nonce = runtime.random.id().to_vec();
         let began = runtime.clock.monotonic();
-        let (mut tries, mut refused) = (0_u32, 0_u32);
+        let mut tries = 0_u32;
         let mut n = 0;
         let incarnation = loop {
             if let Some((earlier, last_n)) = earlier_run(&index, &options).filter(|_| !holds(Rule::A7)) {
@@ -131,15 +129,16 @@ impl Driver {
                 None if index.cell.seq >= at && index.cell.fold_version > fold_version => {
                     return Err(StartError::Refused { reason: "the cell's fold version is newer than this build".to_owned() });
                 }
-                // Another node may have put it out at once; not again and again.
-                None if is_ours && index.cell.seq >= at && refused >= JOINS_REFUSED => {
-                    return Err(StartError::Refused {
-                        reason: "the fold does not take its join; are there too many nodes?".to_owned(),
-                    });
+                // Another node may have put it out at once, or a place may come free; not for ever.
+                None if is_ours
+                    && index.cell.seq >= at
+                    && runtime.clock.monotonic().saturating_sub(began) > limits::REQUEST_WAIT =>
+                {
+                    let reason = "the fold does not take it; are there too many nodes, or is its host's or zone's name too long?";
+                    return Err(StartError::Refused { reason: reason.to_owned() });
                 }
                 None => {
                     tries = tries.saturating_add(1);
-                    refused += u32::from(is_ours && index.cell.seq >= at);
                     let wait = 1 + runtime.random.below(20_u64 << tries.min(6));
                     runtime.sleep(Duration::from_millis(wait)).await;
                 }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 use strandline_client::{Assignor, Consumer, ConsumerOptions, StartAt};
 use strandline_wire::ErrorCode;
@@ -47,6 +48,15 @@ fn a_join_goes_on_however_much_there_is_to_read() {
 
 #[test]
 fn a_member_that_is_put_out_while_it_joins_goes_on_where_the_group_is() {
+    put_out(VecDeque::new());
+}
+
+#[test]
+fn so_does_one_that_may_not_join_again_at_first() {
+    put_out(VecDeque::from([ErrorCode::GroupAuthorizationFailed]));
+}
+
+fn put_out(join_faults: VecDeque<ErrorCode>) {
     simulated(async {
         let cluster = Cluster::new(1, 1);
         fill(&cluster, 1, 10).await;
@@ -55,16 +65,23 @@ fn a_member_that_is_put_out_while_it_joins_goes_on_where_the_group_is() {
         let mut consumer = member(&cluster, ConsumerOptions { auto_commit, ..cooperative() }).await;
         // It reads no more for a while, and others do.
         consumer.pause(&partition, true).unwrap();
+        let faults = join_faults.len();
         {
             let mut state = cluster.state();
             state.group.members.clear();
             state.group.is_rebalancing = true;
+            state.group.join_faults = join_faults;
             state.committed.insert(0, vec![20]);
         }
         fill(&cluster, 1, 10).await;
+        let mut failed = 0;
         for _ in 0..10 {
-            assert!(consumer.poll(Duration::from_secs(1)).await.unwrap().is_empty());
+            match consumer.poll(Duration::from_secs(1)).await {
+                Ok(fetched) => assert!(fetched.is_empty()),
+                Err(_) => failed += 1,
+            }
         }
+        assert_eq!(failed, faults);
         assert_eq!(consumer.generation(), Some(2));
         assert_eq!(consumer.progress()[&partition].position, Some(20));
         let committed = cluster.state().committed[&0].clone();

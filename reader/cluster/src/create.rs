@@ -2,7 +2,9 @@
 
 use crate::Cluster;
 use crate::cluster::{Refused, take_doubled};
-use std::collections::BTreeMap;
+use crate::metadata::NAMES_A_VIEW;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use strandline_commands::{ConfigEntry, CreateTopic};
 use strandline_topic_config::{ConfigError, DescribedConfig, describe, normalize, topic_name, validate_all};
 use strandline_types::{Caller, TopicId, limits};
@@ -128,16 +130,26 @@ impl Cluster {
         }
     }
 
-    /// Existing topics by what metrics call them, as far as others can be called the same; none where none of `asked` can.
-    fn names_in_metrics<'a>(&self, mut asked: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
-        if !asked.any(may_collide) {
-            return BTreeMap::new();
-        }
-        // Copied, and gone through afterwards: nothing is folded while somebody looks at the index.
-        let names: Vec<String> = self.cell.view().names.keys().filter(|name| may_collide(name)).cloned().collect();
+    /// Existing topics that metrics call as they would call one of `asked`, by that name.
+    fn names_in_metrics<'a>(&self, asked: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
+        let wanted: BTreeSet<String> = asked.filter(|name| may_collide(name)).map(topic_name::metric_name).collect();
         let mut existing = BTreeMap::new();
-        for name in names {
-            existing.entry(topic_name::metric_name(&name)).or_insert(name);
+        let mut after = None;
+        while !wanted.is_empty() {
+            // In pieces: nothing is folded while somebody looks at the index.
+            let view = self.cell.view();
+            let behind = (after.as_ref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+            let mut last = None;
+            for name in view.names.range::<String, _>(behind).map(|(name, _)| name).take(NAMES_A_VIEW) {
+                last = Some(name);
+                if may_collide(name)
+                    && let Some(metric) = wanted.get(&topic_name::metric_name(name))
+                {
+                    existing.entry(metric.clone()).or_insert_with(|| name.clone());
+                }
+            }
+            let Some(last) = last.cloned() else { break };
+            after = Some(last);
         }
         existing
     }

@@ -27,7 +27,7 @@ const NOT_ASKED: i32 = i32::MIN;
 /// Kafka's `max.request.partition.size.limit`.
 const PARTITIONS_A_PAGE: usize = 2_000;
 /// Names that are looked up in one view: nothing is folded while somebody has one.
-const NAMES_A_VIEW: usize = 1_024;
+pub(crate) const NAMES_A_VIEW: usize = 1_024;
 
 const fn bits(operations: &[u8]) -> i32 {
     let (mut bits, mut at) = (0, 0);

@@ -9,6 +9,9 @@ use strandline_wire::messages::delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
 
+/// Topics that one entry deletes.
+const DELETED_AT_ONCE: usize = 100;
+
 impl Cluster {
     /// DeleteTopics (20), by name or by id.
     pub async fn delete_topics(&self, _caller: &Caller, version: i16, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
@@ -46,7 +49,13 @@ impl Cluster {
                 responses.push(result(name, id, refused));
             }
         }
-        for ((name, id), outcome) in deleted.into_iter().zip(self.commit(commands).await) {
+        let mut outcomes = Vec::with_capacity(deleted.len());
+        // Each goes through all groups: between the pieces others see the index.
+        while !commands.is_empty() {
+            let later = commands.split_off(commands.len().min(DELETED_AT_ONCE));
+            outcomes.extend(self.commit(std::mem::replace(&mut commands, later)).await);
+        }
+        for ((name, id), outcome) in deleted.into_iter().zip(outcomes) {
             responses.push(result(name, id, outcome.err()));
         }
         DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }

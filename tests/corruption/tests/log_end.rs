@@ -30,20 +30,22 @@ async fn a_shorter_log_than_its_copies_is_refused() {
     std::fs::remove_dir_all(data.join("commit-log")).unwrap();
     let refused = start(&data).await.err().unwrap();
     assert!(refused.contains("rebuild"), "{refused}");
-    // After a rebuild the copies are of an epoch that is over.
+    // After a rebuild the copies are of an epoch that is over, and so is that log, whatever was done since.
     strandline::rebuild::rebuild(&data).await.unwrap();
-    start(&data).await.unwrap().stop().await;
-    start(&data).await.unwrap().stop().await;
-    // The log of before the rebuild is whole, and over.
-    let (log, rebuilt) = (data.join("commit-log"), data.join("rebuilt"));
+    let (log, rebuilt, before) = (data.join("commit-log"), data.join("rebuilt"), root.path().join("before"));
     std::fs::rename(&log, &rebuilt).unwrap();
-    sample.stopped.write(&root.path().join("before")).unwrap();
-    std::fs::rename(root.path().join("before/commit-log"), &log).unwrap();
+    sample.stopped.write(&before).unwrap();
+    std::fs::rename(before.join("commit-log"), &log).unwrap();
     let refused = start(&data).await.err().unwrap();
-    assert!(refused.contains("the commit log is damaged") && refused.contains("rebuild"), "{refused}");
-    std::fs::remove_dir_all(&log).unwrap();
+    assert!(refused.contains("the commit log is over") && refused.contains("rebuild"), "{refused}");
+    std::fs::rename(&log, before.join("commit-log")).unwrap();
     std::fs::rename(&rebuilt, &log).unwrap();
     start(&data).await.unwrap().stop().await;
+    start(&data).await.unwrap().stop().await;
+    std::fs::rename(&log, &rebuilt).unwrap();
+    std::fs::rename(before.join("commit-log"), &log).unwrap();
+    let refused = start(&data).await.err().unwrap();
+    assert!(refused.contains("the commit log is over") && refused.contains("rebuild"), "{refused}");
 }
 
 /// Nobody would know its files then, and an hour later they would be deleted.
@@ -53,11 +55,13 @@ async fn a_log_that_is_gone_does_not_pass_for_a_new_cell_though_no_copy_is_left(
     let sample = sample::make(&root.path().join("sample")).await.unwrap();
     let data = root.path().join("data");
     sample.stopped.write(&data).unwrap();
-    for folder in ["commit-log", "store/log", "store/index"] {
+    std::fs::remove_dir_all(data.join("commit-log")).unwrap();
+    for (folder, can_be_rebuilt) in [("store/log", true), ("store/index", false)] {
         std::fs::remove_dir_all(data.join(folder)).unwrap();
+        let refused = start(&data).await.err().unwrap();
+        assert!(refused.contains("it has no entry"), "{refused}");
+        assert_eq!(refused.contains("rebuild"), can_be_rebuilt, "{refused}");
     }
-    let refused = start(&data).await.err().unwrap();
-    assert!(refused.contains("it has no entry") && refused.contains("rebuild"), "{refused}");
     for folder in ["store/bronze", "store/fresh", "store/wal"] {
         let _ = std::fs::remove_dir_all(data.join(folder));
     }

@@ -106,7 +106,11 @@ impl Consumer {
     /// # Errors
     /// As [`Self::commit`].
     pub async fn commit_offsets(&mut self, offsets: BTreeMap<PartitionName, i64>) -> Result<(), ClientError> {
-        self.commit_of(offsets)?.run().await
+        let result = self.commit_of(offsets)?.run().await;
+        if let (Err(error), Some(group)) = (&result, &self.group) {
+            group.heard(error);
+        }
+        result
     }
 
     fn commit_of(&self, offsets: BTreeMap<PartitionName, i64>) -> Result<Commit, ClientError> {

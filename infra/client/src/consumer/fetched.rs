@@ -145,8 +145,12 @@ impl FetchedPartition {
             if header.last_offset() < from_offset {
                 continue;
             }
-            if check_crcs {
-                check_crc(&batch).map_err(|error| fetched.damaged(header.base_offset, error))?;
+            if check_crcs && let Err(error) = check_crc(&batch) {
+                // What came before it is sound, and is handed out first: then the damaged one comes alone.
+                if fetched.next_offset > from_offset {
+                    break;
+                }
+                return Err(fetched.damaged(header.base_offset, error));
             }
             while let Some(transaction) = aborted.pop_if(|transaction| transaction.first_offset <= header.last_offset()) {
                 dropping.insert(transaction.producer_id);

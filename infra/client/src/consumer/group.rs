@@ -12,6 +12,7 @@ use crate::wait::within;
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use strandline_runtime::TaskGroup;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::LeaveGroupRequest;
@@ -25,6 +26,8 @@ pub(super) struct Group {
     topics: BTreeSet<String>,
     member_id: MemberId,
     generation: i32,
+    /// The join was told that this member is out.
+    lost: Arc<AtomicBool>,
     state: State,
     pulse: Arc<Pulse>,
     /// Partitions of each topic when the assignment was made.
@@ -58,6 +61,7 @@ impl Group {
             topics,
             member_id: MemberId::default(),
             generation: -1,
+            lost: Arc::default(),
             state: State::Out,
             pulse: Arc::default(),
             partitions: BTreeMap::new(),
@@ -73,6 +77,18 @@ impl Group {
         match &self.state {
             State::In { member, .. } => Some(member),
             _ => None,
+        }
+    }
+
+    /// Takes in what the group said to a commit: it has gone on without this member, or is about to.
+    pub(super) fn heard(&self, error: &ClientError) {
+        let change = match error.code() {
+            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::GroupIdNotFound) => Change::Lost,
+            Some(ErrorCode::RebalanceInProgress) => Change::Rebalance,
+            _ => return,
+        };
+        if self.member().is_some() {
+            self.pulse.report(change);
         }
     }
 
@@ -102,8 +118,19 @@ impl Consumer {
         Some(self.group.as_ref()?.member()?.generation)
     }
 
+    /// Forgets what it read if it is out of the group, also while it joins as somebody new: others may have read these by now, and
+    /// have committed further.
+    pub(super) fn give_up_lost(&mut self) {
+        let Some(group) = &mut self.group else { return };
+        if group.lost.swap(false, Ordering::AcqRel) {
+            group.generation = -1;
+            self.positions.clear();
+        }
+    }
+
     /// Joins, joins again, or takes an assignment in, without waiting.
     pub(super) fn drive_group(&mut self) -> Result<(), ClientError> {
+        self.give_up_lost();
         let now = self.client.now();
         let Some(group) = &mut self.group else { return Ok(()) };
         group.pulse.polled(now);
@@ -152,7 +179,7 @@ impl Consumer {
             member_id: group.member_id.clone(),
             generation: group.generation,
             owned,
-            lost: false,
+            lost: group.lost.clone(),
             commits: self.commits.clone(),
             commit,
         };
@@ -160,11 +187,7 @@ impl Consumer {
     }
 
     fn take_in(&mut self, joined: Joined) -> Result<(), ClientError> {
-        let Joined { member, connection, assignment, partitions, lost } = joined;
-        if lost {
-            // As in `Change::Lost`: others may have read these, and have committed further.
-            self.positions.clear();
-        }
+        let Joined { member, connection, assignment, partitions } = joined;
         let owned: BTreeSet<PartitionName> = self.positions.keys().cloned().collect();
         let gives_up = owned.difference(&assignment).next().is_some();
         // A cooperative member went on reading while it joined: what it gives up is committed as far as it came.

@@ -10,6 +10,7 @@ use crate::error::{ClientError, Retry, check};
 use crate::pool::Pool;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use strandline_wire::ErrorCode;
@@ -53,8 +54,8 @@ pub(super) struct Join {
     pub(super) member_id: MemberId,
     pub(super) generation: i32,
     pub(super) owned: Vec<PartitionName>,
-    /// The group put this member out since the join began.
-    pub(super) lost: bool,
+    /// Set once the group puts this member out: others may read, and commit, what it had.
+    pub(super) lost: Arc<AtomicBool>,
     pub(super) commits: super::commit::Turns,
     /// Offsets to commit before anything is given up.
     pub(super) commit: BTreeMap<PartitionName, i64>,
@@ -67,8 +68,6 @@ pub(super) struct Joined {
     pub(super) assignment: BTreeSet<PartitionName>,
     /// Partitions of each topic, as the assignment's makers may have seen them.
     pub(super) partitions: BTreeMap<String, usize>,
-    /// It joined as somebody new: others may have read what it had.
-    pub(super) lost: bool,
 }
 
 impl Join {
@@ -88,7 +87,7 @@ impl Join {
                     self.member_id.clear();
                     self.owned.clear();
                     self.generation = -1;
-                    self.lost = true;
+                    self.lost.store(true, Ordering::Release);
                 }
                 _ if error.retry() == Retry::Never => return Err(error),
                 _ => {}
@@ -153,7 +152,6 @@ impl Join {
             connection,
             assignment,
             partitions: partitions.into_iter().map(|(topic, count)| (topic, count.max(0) as usize)).collect(),
-            lost: self.lost,
         })
     }
 

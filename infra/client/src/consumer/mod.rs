@@ -249,6 +249,7 @@ impl Consumer {
                 // First: with two brokers there may always be an answer, and a join would never go on.
                 () = Group::changed(self.group.as_mut()) => {}
                 Some(event) = self.running.next(), if has_running => {
+                    self.give_up_lost();
                     let fetched = self.handle(event)?;
                     if !fetched.is_empty() {
                         self.start();

@@ -18,6 +18,8 @@ pub struct Group {
     given: usize,
     /// Heartbeats say so until somebody joins.
     pub is_rebalancing: bool,
+    /// How joins of somebody new are refused, one after the other.
+    pub join_faults: VecDeque<ErrorCode>,
     /// Joins with an id are not answered: the group waits for others.
     pub parks_joins: bool,
     /// How leaving is refused, one after the other: as a whole, or the member.
@@ -33,6 +35,9 @@ impl Group {
     pub(super) fn join(&mut self, request: JoinGroupRequest) -> Option<JoinGroupResponse> {
         let member_id = request.member_id;
         if member_id.is_empty() {
+            if let Some(fault) = self.join_faults.pop_front() {
+                return Some(JoinGroupResponse { error_code: fault.code(), member_id, ..Default::default() });
+            }
             self.given += 1;
             let member_id = format!("m{}", self.given);
             self.pending.insert(member_id.clone());

@@ -100,8 +100,8 @@ impl Index {
             }
         }
         // Key by key: one entry may delete thousands of topics, and each has its own.
-        for kind in LeaseKind::Convert as i32..=LeaseKind::Retention as i32 {
-            self.leases.remove(&(kind, id.0.to_vec()));
+        for kind in [LeaseKind::Convert, LeaseKind::Merge, LeaseKind::Seal] {
+            self.leases.remove(&(kind as i32, id.0.to_vec()));
         }
         let dropped = DroppedTopic { name: topic.name.clone(), since: context.seq, since_ms: context.now_ms };
         self.dropped.insert(id, dropped);
