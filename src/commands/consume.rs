@@ -171,6 +171,7 @@ async fn offsets_at(
 }
 
 /// How far printing went.
+#[derive(Default)]
 struct Printed {
     count: u64,
     /// Per partition, the next offset behind what was printed since the last commit.
@@ -180,6 +181,8 @@ struct Printed {
     /// In which it knows that.
     generation: Option<i32>,
     pipe_is_gone: bool,
+    /// Records of one partition cannot be read; what came of others with them is printed.
+    failed: Option<anyhow::Error>,
 }
 
 async fn print_all(
@@ -189,8 +192,7 @@ async fn print_all(
     ends: Option<BTreeMap<PartitionName, i64>>,
 ) -> anyhow::Result<()> {
     const POLL: Duration = Duration::from_millis(500);
-    let mut printed =
-        Printed { count: 0, next: BTreeMap::new(), committed: BTreeMap::new(), generation: None, pipe_is_gone: false };
+    let mut printed = Printed::default();
     let mut idle = Duration::ZERO;
     let mut stop = std::pin::pin!(stop_signal()?);
     loop {
@@ -206,6 +208,9 @@ async fn print_all(
         }
         if args.group.is_some() {
             commit(consumer, &mut printed).await?;
+        }
+        if let Some(failed) = printed.failed.take() {
+            return Err(failed);
         }
         let is_done = args.max.is_some_and(|max| printed.count >= max)
             || args.idle.is_some_and(|longest| idle >= longest)
@@ -241,7 +246,8 @@ async fn commit(consumer: &mut Consumer, printed: &mut Printed) -> anyhow::Resul
         Ok(()) => printed.committed.extend(offsets),
         // A topic was deleted just now.
         Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
-            remark!("strandline: {error}: what was printed of other partitions with it may be read again");
+            remark!("strandline: {error}");
+            printed.committed.extend(offsets);
         }
         Err(error) if is_out_of_group(error.code()) => {
             remark!("strandline: {error}: the group has gone on without this member, what it printed last may be read again");
@@ -265,7 +271,6 @@ fn is_at(consumer: &Consumer, ends: &BTreeMap<PartitionName, i64>) -> bool {
 
 fn print(fetched: &Fetched, format: &Format, max: Option<u64>, printed: &mut Printed) -> anyhow::Result<()> {
     let mut output = Vec::new();
-    let mut failed = None;
     for partition in &fetched.partitions {
         let name = (partition.topic.to_string(), partition.partition);
         let mut next = partition.next_offset;
@@ -280,7 +285,10 @@ fn print(fetched: &Fetched, format: &Format, max: Option<u64>, printed: &mut Pri
         });
         match visited {
             Ok(()) => drop(printed.next.insert(name, next)),
-            Err(error) => drop(failed.get_or_insert(error)),
+            Err(error) => {
+                printed.next.insert(name, partition.from_offset);
+                printed.failed.get_or_insert(explain(error));
+            }
         }
     }
     let mut stdout = std::io::stdout().lock();
@@ -288,5 +296,5 @@ fn print(fetched: &Fetched, format: &Format, max: Option<u64>, printed: &mut Pri
         Err(error) if is_broken_pipe(&error) => printed.pipe_is_gone = true,
         result => result.context("standard output cannot be written")?,
     }
-    failed.map_or(Ok(()), |error| Err(explain(error)))
+    Ok(())
 }

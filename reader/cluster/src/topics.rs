@@ -3,7 +3,7 @@
 use crate::Cluster;
 use crate::cluster::{Refused, take_doubled};
 use strandline_commands::DeleteTopic;
-use strandline_types::{Caller, TopicId};
+use strandline_types::{Caller, TopicId, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
@@ -50,8 +50,15 @@ impl Cluster {
             }
         }
         let mut outcomes = Vec::with_capacity(deleted.len());
+        let clock = self.cell.runtime().clock.clone();
+        let until = clock.monotonic() + limits::REQUEST_WAIT;
         // Each goes through all groups: between the pieces others see the index.
         while !commands.is_empty() {
+            if clock.monotonic() > until {
+                let refused = Refused::new(ErrorCode::RequestTimedOut, "There was no time for this one.");
+                outcomes.extend(commands.drain(..).map(|_| Err(refused.clone())));
+                break;
+            }
             let later = commands.split_off(commands.len().min(DELETED_AT_ONCE));
             outcomes.extend(self.commit(std::mem::replace(&mut commands, later)).await);
         }

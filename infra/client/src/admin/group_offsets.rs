@@ -2,7 +2,7 @@
 
 use super::{Admin, PartitionName, by_topic};
 use crate::connection::Connection;
-use crate::error::{ClientError, check};
+use crate::error::{ClientError, Retry, check};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,13 +118,18 @@ pub(crate) async fn commit_offsets(
         return Ok(());
     }
     let response = connection.call_capped(NAMES_CAP, timeout, request).await?;
+    let mut passing = Ok(());
     for topic in response.topics {
         for partition in topic.partitions {
             let what = || format!("group \"{}\", partition {}-{}", request.group_id, topic.name, partition.partition_index);
-            check(partition.error_code, what, None)?;
+            match check(partition.error_code, what, None) {
+                // It says more of the membership than a topic that is gone.
+                Err(error) if error.retry() == Retry::Never => return Err(error),
+                result => passing = passing.and(result),
+            }
         }
     }
-    Ok(())
+    passing
 }
 
 pub(crate) async fn fetch_offsets(

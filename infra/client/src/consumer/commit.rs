@@ -8,6 +8,7 @@ use crate::error::{ClientError, Retry};
 use crate::pool::Pool;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use strandline_wire::ErrorCode;
 
 /// The order in which a consumer's commits begin, for each partition. One that began later says how far the consumer is; what waits behind it
 /// to be sent, for the first time or again, would take the group back.
@@ -64,6 +65,7 @@ impl Commit {
         let timeout = self.client.options().request_timeout;
         let deadline = self.client.now() + timeout;
         let mut backoff = self.client.backoff();
+        let mut is_second = false;
         loop {
             let connection = coordinator(&self.client, &self.pool, group).await;
             self.turn.retain(&mut self.offsets);
@@ -79,7 +81,10 @@ impl Commit {
                 Err(error) => Err(error),
             };
             match result {
+                // Everything that waits for it would wait for a topic that is deleted.
+                Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) && is_second => return Err(error),
                 Err(error) if error.retry() != Retry::Never && self.client.now() < deadline => {
+                    is_second = true;
                     tracing::debug!(group, %error, "committing again");
                     self.client.retried(&error);
                     self.client.runtime().sleep(backoff.next(self.client.runtime())).await;
@@ -117,6 +122,10 @@ impl Consumer {
         let Some(group) = &self.options.group else {
             return Err(ClientError::Invalid("to commit, a consumer needs a group".into()));
         };
+        // While it joins, nobody knows whose the partitions are.
+        if self.group.as_ref().is_some_and(|group| group.member().is_none()) {
+            return Err(ClientError::broker(format!("group \"{group}\""), ErrorCode::RebalanceInProgress, None));
+        }
         // Without a membership the group takes commits as long as it has no members.
         let outside = || Member { group: group.clone(), member_id: String::new(), group_instance_id: None, generation: -1 };
         let member = self.group.as_ref().and_then(|group| group.member()).cloned();

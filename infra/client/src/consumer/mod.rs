@@ -258,6 +258,7 @@ impl Consumer {
                 }
                 () = runtime.sleep(wait) => {
                     if self.client.now() >= deadline {
+                        self.give_up_lost();
                         return Ok(Fetched::default());
                     }
                 }
