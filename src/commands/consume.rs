@@ -135,14 +135,13 @@ async fn begin(
             partitions.insert((name.clone(), *partition));
         }
     }
-    let ends_needed = args.exit_at_end || args.from_offset.is_some_and(|offset| offset < 0);
-    let mut ends: BTreeMap<PartitionName, i64> = BTreeMap::new();
-    if ends_needed {
-        ends = offsets_at(client, &partitions, OffsetAt::Latest, isolation).await?;
-    }
-    let mut firsts: BTreeMap<PartitionName, i64> = BTreeMap::new();
-    if args.from_offset.is_some_and(|offset| offset < 0) {
+    let from_end = args.from_offset.is_some_and(|offset| offset < 0);
+    let (mut firsts, mut ends) = (BTreeMap::new(), BTreeMap::new());
+    if from_end {
         firsts = offsets_at(client, &partitions, OffsetAt::Earliest, isolation).await?;
+    }
+    if from_end || args.exit_at_end {
+        ends = offsets_at(client, &partitions, OffsetAt::Latest, isolation).await?;
     }
     let start = |name: &PartitionName| match (args.from_offset, args.from_time) {
         (Some(offset), _) if offset < 0 => {

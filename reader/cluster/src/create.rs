@@ -148,8 +148,8 @@ impl Cluster {
                     existing.entry(metric.clone()).or_insert_with(|| name.clone());
                 }
             }
-            let Some(last) = last.cloned() else { break };
-            after = Some(last);
+            let Some(last) = last else { break };
+            after = Some(last.clone());
         }
         existing
     }

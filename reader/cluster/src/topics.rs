@@ -59,8 +59,8 @@ impl Cluster {
                 outcomes.extend(commands.drain(..).map(|_| Err(refused.clone())));
                 break;
             }
-            let later = commands.split_off(commands.len().min(DELETED_AT_ONCE));
-            outcomes.extend(self.commit(std::mem::replace(&mut commands, later)).await);
+            let piece = commands.drain(..commands.len().min(DELETED_AT_ONCE)).collect();
+            outcomes.extend(self.commit(piece).await);
         }
         for ((name, id), outcome) in deleted.into_iter().zip(outcomes) {
             responses.push(result(name, id, outcome.err()));

@@ -10,7 +10,10 @@ use strandline_wire::ErrorCode;
 use strandline_wire::messages::create_partitions::CreatePartitionsTopic;
 use strandline_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use strandline_wire::messages::delete_topics::DeleteTopicState;
-use strandline_wire::messages::{CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest};
+use strandline_wire::messages::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, Request,
+};
 
 /// A topic to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,15 +85,8 @@ impl Admin {
     ) -> Result<Vec<Result<CreatedTopic, ClientError>>, ClientError> {
         let request =
             CreateTopicsRequest { topics: topics.iter().map(creatable).collect(), timeout_ms: self.timeout_ms(), validate_only };
-        let request = &request;
-        let response = self
-            .client()
-            .retrying("creating topics", move |last| async move {
-                let response = self.client().controller(last).await?.call(request).await?;
-                demand_controller(response.topics.iter().map(|topic| topic.error_code))?;
-                Ok(response)
-            })
-            .await?;
+        let codes = |answer: &CreateTopicsResponse| answer.topics.iter().map(|topic| topic.error_code).collect();
+        let response = self.on_controller("creating topics", &request, codes).await?;
         Ok(response
             .topics
             .into_iter()
@@ -128,15 +124,8 @@ impl Admin {
             topic_names: names.iter().map(|name| (*name).to_owned()).collect(),
             timeout_ms: self.timeout_ms(),
         };
-        let request = &request;
-        let response = self
-            .client()
-            .retrying("deleting topics", move |last| async move {
-                let response = self.client().controller(last).await?.call(request).await?;
-                demand_controller(response.responses.iter().map(|topic| topic.error_code))?;
-                Ok(response)
-            })
-            .await?;
+        let codes = |answer: &DeleteTopicsResponse| answer.responses.iter().map(|topic| topic.error_code).collect();
+        let response = self.on_controller("deleting topics", &request, codes).await?;
         Ok(response
             .responses
             .into_iter()
@@ -159,30 +148,37 @@ impl Admin {
             validate_only: false,
         };
         let what = || format!("topic \"{topic}\"");
-        let request = &request;
-        let response = self
-            .client()
-            .retrying("adding partitions", move |last| async move {
-                let response = self.client().controller(last).await?.call(request).await?;
-                demand_controller(response.results.iter().map(|topic| topic.error_code))?;
-                Ok(response)
-            })
-            .await?;
+        let codes = |answer: &CreatePartitionsResponse| answer.results.iter().map(|topic| topic.error_code).collect();
+        let response = self.on_controller("adding partitions", &request, codes).await?;
         let result = response.results.into_iter().next().ok_or_else(|| ClientError::Missing(what()))?;
         check(result.error_code, what, result.error_message)
+    }
+
+    /// Asks the broker that takes changes of topics; `codes` are those of an answer's topics. Where all of them say that another broker takes
+    /// these by now, nothing is done, and it is asked for again, there.
+    async fn on_controller<R: Request>(
+        &self,
+        what: &'static str,
+        request: &R,
+        codes: impl Fn(&R::Response) -> Vec<i16>,
+    ) -> Result<R::Response, ClientError> {
+        let codes = &codes;
+        let attempt = move |last| async move {
+            let response = self.client().controller(last).await?.call(request).await?;
+            let codes = codes(&response);
+            let is_elsewhere = !codes.is_empty() && codes.iter().all(|code| *code == ErrorCode::NotController.code());
+            if is_elsewhere {
+                Err(ClientError::broker("changes of topics", ErrorCode::NotController, None))
+            } else {
+                Ok(response)
+            }
+        };
+        self.client().retrying(what, attempt).await
     }
 
     pub(super) fn timeout_ms(&self) -> i32 {
         i32::try_from(self.client().options().request_timeout.as_millis()).unwrap_or(i32::MAX)
     }
-}
-
-/// An error where all of it was refused because another broker takes changes of topics by now. Nothing of it is done, so it
-/// can be asked for again, there.
-fn demand_controller(codes: impl Iterator<Item = i16>) -> Result<(), ClientError> {
-    let mut codes = codes.peekable();
-    let is_elsewhere = codes.peek().is_some() && codes.all(|code| code == ErrorCode::NotController.code());
-    if is_elsewhere { Err(ClientError::broker("changes of topics", ErrorCode::NotController, None)) } else { Ok(()) }
 }
 
 fn creatable(topic: &NewTopic) -> CreatableTopic {

@@ -82,12 +82,10 @@ impl Group {
 
     /// Takes in what the group said to a commit: it has gone on without this member, or is about to.
     pub(super) fn heard(&self, error: &ClientError) {
-        let change = match error.code() {
-            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::GroupIdNotFound) => Change::Lost,
-            Some(ErrorCode::RebalanceInProgress) => Change::Rebalance,
-            _ => return,
-        };
-        if self.member().is_some() {
+        // A commit is told so where the group is gone.
+        let is_gone = error.code() == Some(ErrorCode::GroupIdNotFound);
+        let change = if is_gone { Some(Change::Lost) } else { Change::of(error) };
+        if let Some(change) = change.filter(|_| self.member().is_some()) {
             self.pulse.report(change);
         }
     }
@@ -119,7 +117,7 @@ impl Consumer {
     }
 
     /// Forgets what it read if it is out of the group, also while it joins as somebody new: others may have read these by now, and
-    /// have committed further.
+    /// have committed further, so that nothing of them is committed.
     pub(super) fn give_up_lost(&mut self) {
         let Some(group) = &mut self.group else { return };
         if group.lost.swap(false, Ordering::AcqRel) {
@@ -145,10 +143,9 @@ impl Consumer {
                     self.rejoin(commit);
                 }
                 Some(Change::Lost) => {
-                    // Somebody else may read these by now: nothing of them is committed.
                     group.member_id.clear();
-                    group.generation = -1;
-                    self.positions.clear();
+                    group.lost.store(true, Ordering::Release);
+                    self.give_up_lost();
                     self.rejoin(BTreeMap::new());
                 }
                 Some(Change::Fatal(error)) => return Err(error),

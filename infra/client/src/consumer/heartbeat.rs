@@ -23,6 +23,17 @@ pub(super) enum Change {
     Fatal(ClientError),
 }
 
+impl Change {
+    /// What the group's answer to a member says of its membership; nothing where it says nothing.
+    pub(super) fn of(error: &ClientError) -> Option<Self> {
+        match error.code()? {
+            ErrorCode::RebalanceInProgress => Some(Self::Rebalance),
+            ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => Some(Self::Lost),
+            _ => None,
+        }
+    }
+}
+
 /// What the heartbeats found, for the consumer to see.
 #[derive(Default)]
 pub(super) struct Pulse {
@@ -92,9 +103,10 @@ pub(super) async fn beat(
         let answer = answer.map_err(ClientError::from);
         let result = answer.and_then(|answer| check(answer.error_code, || format!("group \"{}\"", member.group), None));
         let Err(error) = result else { continue };
+        if let Some(change) = Change::of(&error) {
+            return pulse.report(change);
+        }
         match error.code() {
-            Some(ErrorCode::RebalanceInProgress) => return pulse.report(Change::Rebalance),
-            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => return pulse.report(Change::Lost),
             Some(ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable) => {
                 if let Ok(found) = coordinator(&client, &pool, &member.group).await {
                     connection = found;
