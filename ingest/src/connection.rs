@@ -2,7 +2,6 @@
 
 use crate::pending::PendingProduce;
 use crate::produce::Ingest;
-use crate::refused::Refused;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use strandline_types::{Caller, limits};
@@ -14,7 +13,6 @@ use strandline_wire::messages::produce::ProduceRequest;
 pub struct ProduceConnection {
     ingest: Ingest,
     unanswered: Arc<AtomicUsize>,
-    refused: Arc<Refused>,
 }
 
 /// One unanswered request; answered when it is dropped.
@@ -28,7 +26,7 @@ impl Drop for Unanswered {
 
 impl ProduceConnection {
     pub(crate) fn new(ingest: Ingest) -> Self {
-        Self { ingest, unanswered: Arc::default(), refused: Arc::default() }
+        Self { ingest, unanswered: Arc::default() }
     }
 
     /// As [`Ingest::accept`], for this connection. `held_bytes` is what the request's records keep in memory: the frame that they are
@@ -37,7 +35,7 @@ impl ProduceConnection {
         let before = self.unanswered.fetch_add(1, Ordering::Relaxed);
         let unanswered = Unanswered(self.unanswered.clone());
         let urgent = before + 1 >= limits::URGENT_REQUESTS;
-        let mut pending = self.ingest.take_in(caller, version, request, held_bytes, urgent, &self.refused).await;
+        let mut pending = self.ingest.take_in(caller, version, request, held_bytes, urgent).await;
         pending.unanswered = Some(unanswered);
         pending
     }

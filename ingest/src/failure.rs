@@ -57,6 +57,17 @@ impl Failure {
         )
     }
 
+    /// A client sends the same batch once more after it.
+    pub(crate) fn comes_again(&self) -> bool {
+        matches!(
+            self.code,
+            ErrorCode::RequestTimedOut
+                | ErrorCode::KafkaStorageError
+                | ErrorCode::UnknownTopicId
+                | ErrorCode::UnknownTopicOrPartition
+        )
+    }
+
     pub(crate) fn of_batch(error: &BatchError) -> Self {
         let record = error.record_index().map(|index| (index, error.to_string()));
         Self { code: error.error_code(), message: error.to_string().into(), record }
@@ -67,7 +78,7 @@ impl Failure {
             Refusal::UnknownTopic => Self::unknown_topic(by_id),
             Refusal::UnknownPartition => Self::unknown_partition(),
             // Back-pressure. librdkafka takes the code for quotas for a final one and fails the message.
-            Refusal::Limit { what: "extents" | "garbage" } => Self::new(ErrorCode::KafkaStorageError, refusal.to_string()),
+            pressed_back if pressed_back.is_back_pressure() => Self::new(ErrorCode::KafkaStorageError, refusal.to_string()),
             other => Self::new(other.code(), other.to_string()),
         }
     }

@@ -4,12 +4,12 @@ use crate::connection::Unanswered;
 use crate::door::{Place, Taken};
 use crate::failure::Failure;
 use crate::instruments::Instruments;
-use crate::refused::{Refused, Sequence};
+use crate::refused::Refused;
 use crate::sequences::OnItsWay;
 use crate::throttle::InFlightBytes;
 use std::sync::Arc;
 use std::time::Duration;
-use strandline_cell::{SubmitError, Submitted};
+use strandline_cell::{Sequence, SubmitError, Submitted};
 use strandline_index::{BatchOutcome, Outcome};
 use strandline_runtime::Clock;
 use strandline_wire::ErrorCode;
@@ -43,7 +43,7 @@ pub(crate) struct Sent {
 
 impl Sent {
     pub(crate) fn of(taken: &Taken) -> Self {
-        let sequence = Sequence::of_batch(&taken.batch);
+        let sequence = Sequence::of(&taken.batch);
         Self { place: taken.place, log_append_time: taken.log_append_time(), sequence }
     }
 }
@@ -115,7 +115,8 @@ pub(crate) fn fail_all(response: &mut ProduceResponse, failure: &Failure) {
 }
 
 impl PendingProduce {
-    /// Fails a batch. With a sequence it may come again, and what its producer sent behind it does not overtake it.
+    /// Fails a batch that did not come to the commit queue. With a sequence it may come again, and what its producer sent behind it does not
+    /// overtake it.
     pub(crate) fn refuse(&mut self, place: Place, sequence: Option<Sequence>, failure: &Failure) {
         fail(&mut self.response, place, failure);
         let Some(sequence) = sequence else { return };
@@ -137,8 +138,6 @@ impl PendingProduce {
     pub async fn answer(mut self) -> ProduceAnswer {
         for committing in std::mem::take(&mut self.committing) {
             let result = self.in_time(committing.reply).await;
-            // Surely not committed.
-            let is_refused = matches!(&result, Some(Err(SubmitError::Full { .. } | SubmitError::QueueFull)));
             let failure = match result {
                 Some(Ok(submitted)) => {
                     let mut outcomes = submitted.outcomes.into_iter();
@@ -150,14 +149,12 @@ impl PendingProduce {
                 Some(Err(error)) => Failure::of_submit(&error),
                 None => Failure::in_doubt(),
             };
-            for sent in committing.batches {
-                self.refuse(sent.place, sent.sequence.filter(|_| is_refused), &failure);
-            }
+            committing.batches.iter().for_each(|sent| fail(&mut self.response, sent.place, &failure));
         }
         for buffered in std::mem::take(&mut self.buffered) {
             match self.in_time(buffered.reply).await {
                 Some(Ok(outcome)) => self.fill(&buffered.sent, outcome),
-                Some(Err(failure)) => self.refuse(buffered.sent.place, buffered.sent.sequence, &failure),
+                Some(Err(failure)) => fail(&mut self.response, buffered.sent.place, &failure),
                 None => fail(&mut self.response, buffered.sent.place, &Failure::in_doubt()),
             }
         }
@@ -182,7 +179,7 @@ impl PendingProduce {
             BatchOutcome::Appended { base_offset, append_time_ms, log_start }
             | BatchOutcome::Duplicate { base_offset, append_time_ms, log_start } => (base_offset, append_time_ms, log_start),
             BatchOutcome::Refused(refusal) => {
-                return self.refuse(sent.place, sent.sequence, &Failure::of_refusal(&refusal, self.by_id));
+                return fail(&mut self.response, sent.place, &Failure::of_refusal(&refusal, self.by_id));
             }
         };
         if let Some(partition) = slot(&mut self.response, sent.place) {

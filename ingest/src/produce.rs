@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::instruments::Instruments;
 use crate::options::IngestOptions;
 use crate::pending::{Committing, PendingProduce, Sent, fail_all, skeleton};
-use crate::refused::{Refused, Sequence};
+use crate::refused::{Refused, sequence_of};
 use crate::resolve::{TOPIC_IDS_SINCE, View, resolve};
 use crate::sequences::Sequences;
 use crate::throttle::{InFlight, throttle_time_ms};
@@ -21,7 +21,7 @@ use strandline_cache::Cache;
 use strandline_cell::{Cell, Submission};
 use strandline_commands::Produce;
 use strandline_object_store::Objects;
-use strandline_types::{Caller, ProducerId, TopicId, limits};
+use strandline_types::{Caller, ProducerId, TopicPartition, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::produce::{ProduceRequest, TopicProduceData};
 
@@ -40,6 +40,7 @@ struct Inner {
     options: IngestOptions,
     configs: ConfigCache,
     sequences: Sequences,
+    refused: Arc<Refused>,
     in_flight: InFlight,
     checks: Checks,
     instruments: Instruments,
@@ -64,6 +65,7 @@ impl Ingest {
             options,
             configs: ConfigCache::default(),
             sequences: Sequences::default(),
+            refused: Arc::default(),
             in_flight: InFlight::default(),
             instruments,
             buffers,
@@ -85,7 +87,7 @@ impl Ingest {
     /// [`limits::REQUEST_WAIT`]. Every error is in the answer.
     pub async fn accept(&self, caller: &Caller, version: i16, request: ProduceRequest) -> PendingProduce {
         // What the records are slices of is not known.
-        self.take_in(caller, version, request, usize::MAX, false, &Arc::default()).await
+        self.take_in(caller, version, request, usize::MAX, false).await
     }
 
     /// Flushes what is buffered and waits until it is committed; nothing to do where batches ride inline. Call it once no
@@ -103,10 +105,9 @@ impl Ingest {
         request: ProduceRequest,
         held_bytes: usize,
         urgent: bool,
-        refused: &Arc<Refused>,
     ) -> PendingProduce {
         self.0.instruments.requests.increment(1);
-        let mut pending = self.pending(version, &request, held_bytes, refused.clone());
+        let mut pending = self.pending(version, &request, held_bytes);
         let resolved = match self.refuse(caller, &request) {
             Some(failure) => Err(failure),
             None => self.resolve(version, &request.topic_data).await,
@@ -115,7 +116,7 @@ impl Ingest {
             Ok(view) => self.check(version, request.topic_data, &view, urgent, &mut pending).await,
             Err(failure) => {
                 fail_all(&mut pending.response, &failure);
-                refused.note_all(&request, &failure, pending.started);
+                self.0.refused.note_all(&request, &failure, pending.started);
             }
         }
         pending
@@ -140,7 +141,7 @@ impl Ingest {
         }
     }
 
-    fn pending(&self, version: i16, request: &ProduceRequest, held_bytes: usize, refused: Arc<Refused>) -> PendingProduce {
+    fn pending(&self, version: i16, request: &ProduceRequest, held_bytes: usize) -> PendingProduce {
         let clock = self.0.cell.runtime().clock.clone();
         let started = clock.monotonic();
         let asked = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
@@ -161,7 +162,7 @@ impl Ingest {
             in_flight: Vec::new(),
             unanswered: None,
             on_their_way: Vec::new(),
-            refused,
+            refused: self.0.refused.clone(),
         }
     }
 
@@ -207,16 +208,19 @@ impl Ingest {
             let rules = topic.map(|topic| rules(&topic, version, now_ms));
             for (partition_at, partition) in data.partition_data.into_iter().enumerate() {
                 let place = (topic_at, partition_at);
-                let sequence = partition.records.as_deref().and_then(Sequence::of);
+                let sequence = partition.records.as_deref().and_then(sequence_of);
                 let named = (data.topic_id, data.name.as_str(), partition.index);
-                let in_order = |pending: &PendingProduce| match sequence {
-                    Some(sequence) => pending.refused.demand_in_order(named, sequence, pending.clock.monotonic(), |producer| {
-                        topic.is_some_and(|topic| self.knows(topic.id, named.2, producer))
-                    }),
-                    None => Ok(()),
+                let place_in_log = topic.map(|topic| TopicPartition { topic_id: topic.id, partition: partition.index });
+                let knows = |producer| place_in_log.is_some_and(|at| self.knows(at, producer));
+                let is_behind = |pending: &PendingProduce| {
+                    sequence.is_some_and(|sequence| {
+                        let now = pending.clock.monotonic();
+                        self.0.refused.holds_up(named, sequence, now, knows)
+                            || place_in_log.is_some_and(|at| self.0.cell.holds_up(at, sequence))
+                    })
                 };
-                if let Err(failure) = in_order(pending) {
-                    pending.refuse(place, None, &failure);
+                if is_behind(pending) {
+                    pending.refuse(place, None, &Failure::overtakes());
                     continue;
                 }
                 let result = match (topic, &rules) {
@@ -233,12 +237,17 @@ impl Ingest {
                     Ok(checked) => checked,
                     Err(failure) => {
                         pending.refuse(place, sequence, &failure);
+                        if let (Some(at), Some(sequence), false) = (place_in_log, sequence, failure.comes_again()) {
+                            self.0.cell.await_no_more(at, sequence);
+                        }
                         continue;
                     }
                 };
                 // The one before it may have been refused while this one was checked.
-                if let Err(failure) = in_order(pending) {
-                    pending.refuse(place, None, &failure);
+                let in_order = sequence
+                    .map_or(Ok(()), |sequence| self.0.refused.demand_in_order(named, sequence, pending.clock.monotonic(), knows));
+                if in_order.is_err() || is_behind(pending) {
+                    pending.refuse(place, None, &Failure::overtakes());
                     continue;
                 }
                 let bytes = checked.taken.bytes.len();
@@ -259,9 +268,9 @@ impl Ingest {
     }
 
     /// Whether the partition remembers something of the producer, as far as this node has folded.
-    fn knows(&self, topic_id: TopicId, partition: i32, producer: ProducerId) -> bool {
+    fn knows(&self, at: TopicPartition, producer: ProducerId) -> bool {
         let view = self.0.cell.view();
-        view.partition(topic_id, partition).is_some_and(|partition| partition.producers.contains_key(&producer))
+        view.partition(at.topic_id, at.partition).is_some_and(|partition| partition.producers.contains_key(&producer))
     }
 
     /// Inline, as slices of the frame. The cell's driver makes groups of what comes together.

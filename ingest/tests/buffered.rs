@@ -215,6 +215,31 @@ async fn batches_of_a_segment_that_was_put_already_fail_with_the_lost_one_before
     assert_eq!(letters(&node, id, 0).await, [""; 0]);
 }
 
+/// Of none of its producers, each of which the partition does not know yet.
+#[tokio::test(start_paused = true)]
+async fn nothing_overtakes_what_was_lost_or_waited_behind_it() {
+    let node = Node::buffered().await;
+    let id = node.topic("a", 1, &[]).await;
+    let sent = async |producer, sequence, letter: &str| {
+        let value = letter.repeat(limits::ENTRY_INLINE_BYTES);
+        node.accept(request(&[("a", 0, idempotent(producer, 0, sequence, &[&value]))])).await
+    };
+    let code = async |producer, sequence, letter| codes(&[sent(producer, sequence, letter).await.answer().await.response])[0];
+    node.faults.add(Fault::nth(Operation::Put, 1, Effect::Late(Duration::from_secs(60))));
+    node.faults.add(Fault::nth(Operation::Head, 1, Effect::Delay(Duration::from_millis(700))));
+    let lost = sent(7, 0, "a").await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let (behind, of_another) = (sent(7, 1, "b").await, sent(8, 0, "x").await);
+    for pending in [lost, behind, of_another] {
+        assert_ne!(codes(&[pending.answer().await.response]), [ErrorCode::None]);
+    }
+    assert_eq!((code(7, 1, "b").await, code(8, 1, "y").await), (ErrorCode::KafkaStorageError, ErrorCode::KafkaStorageError));
+    for (producer, sequence, letter) in [(8, 0, "x"), (8, 1, "y"), (7, 0, "a"), (7, 1, "b")] {
+        assert_eq!(code(producer, sequence, letter).await, ErrorCode::None, "{letter}");
+    }
+    assert_eq!(letters(&node, id, 0).await, ["x", "y", "a", "b"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_of_a_put_is_no_failure() {
     let node = Node::buffered().await;

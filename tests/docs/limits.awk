@@ -7,6 +7,8 @@ function flush_doc() { doc = "" }
     value = $0; sub(/^[^=]*= /, "", value); sub(/;$/, "", value)
     sub(/ as (u64|i32)$/, "", value)
     while (match(value, /[0-9]_[0-9]/)) value = substr(value, 1, RSTART) "," substr(value, RSTART + 2)
+    if (value ~ /^i16::MAX/) value = "32,767"
+    if (value == "ENTRY_BYTES / 4 * 3") value = "12 MiB"
     if (value == "2 << 30") value = "2 GiB"
     if (value == "KIB" || value == "MIB") value = "1 * " value
     sub(/ \* KIB$/, " KiB", value); sub(/ \* MIB$/, " MiB", value)

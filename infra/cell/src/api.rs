@@ -1,5 +1,6 @@
 //! What roles see of the cell.
 
+use crate::awaited::{Awaited, Sequence};
 use crate::beside::Beside;
 use crate::driver::{Driver, Request};
 use crate::recent::Recent;
@@ -8,12 +9,12 @@ use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
-use strandline_commands::{Command, CommandKind, NewObject, Role};
+use strandline_commands::{Batch, Command, CommandKind, NewObject, Role};
 use strandline_commit_log::CommitLog;
 use strandline_index::{FOLD_VERSION, Index, Outcome};
 use strandline_runtime::{Held, Runtime};
 use strandline_types::mutations::{Rule, holds};
-use strandline_types::{Incarnation, NodeId, ObjectName, Seq, limits};
+use strandline_types::{Incarnation, NodeId, ObjectName, Seq, TopicPartition, limits};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +54,24 @@ impl Submission {
     /// Has batches for the log, inline or in an object.
     pub(crate) fn produces(&self) -> bool {
         self.commands.iter().any(|command| matches!(command.kind, Some(CommandKind::Produce(_))))
+    }
+
+    /// After it the fold may take what it has refused before.
+    pub(crate) fn makes_room(&self) -> bool {
+        self.commands.iter().any(|command| {
+            matches!(
+                command.kind,
+                Some(
+                    CommandKind::Convert(_)
+                        | CommandKind::SealExtents(_)
+                        | CommandKind::Sealed(_)
+                        | CommandKind::MoveLogStart(_)
+                        | CommandKind::DeleteTopic(_)
+                        | CommandKind::CollectGarbage(_)
+                        | CommandKind::Lost(_)
+                )
+            )
+        })
     }
 
     /// What its commands take in an entry. Goes through all of them: not to be asked for again and again.
@@ -133,7 +152,9 @@ pub enum StartError {
         behind_ms: i64,
     },
     /// The log ends before the snapshot that the index comes from: it has lost its end.
-    #[error("the log goes on with entry {next}, but the snapshot holds all up to {index}: the end of the log is lost")]
+    #[error(
+        "the log goes on with entry {next}, but the snapshot holds all up to {index}: the end of the log is lost; move commit-log/ aside and run `strandline index rebuild --data DIR`"
+    )]
     Cut {
         /// The next seq of the log.
         next: Seq,
@@ -198,8 +219,8 @@ pub(crate) struct Shared {
     pub(crate) objects_named: AtomicU64,
     pub(crate) stopped: CancellationToken,
     pub(crate) no_room: AtomicBool,
-    /// How often batches were refused for want of room.
-    pub(crate) refusals: AtomicU64,
+    /// Batches that were refused and come again.
+    pub(crate) awaited: Awaited<TopicPartition>,
     pub(crate) sole: bool,
     pub(crate) recent: Recent,
     pub(crate) beside: Arc<Beside>,
@@ -209,8 +230,6 @@ pub(crate) struct Queued {
     pub(crate) submission: Submission,
     /// Of its commands, as the entry will have them.
     pub(crate) command_bytes: usize,
-    /// How often batches had been refused when it was handed in.
-    pub(crate) refusals: u64,
     pub(crate) reply: oneshot::Sender<Result<Submitted, SubmitError>>,
     pub(crate) _room: Held,
 }
@@ -311,7 +330,6 @@ impl Cell {
 
     /// The same, for who has waited before: it gives up at that time of the clock that only goes forward.
     pub async fn enqueue_until(&self, submission: Submission, deadline: Duration) -> Result<Reply, SubmitError> {
-        let refusals = self.shared.refusals.load(Ordering::Acquire);
         let commands = submission.command_bytes();
         // Roughly what it takes in memory and in the log.
         let bytes = submission.payload_bytes() + commands + SUBMISSION_OVERHEAD_BYTES;
@@ -326,12 +344,36 @@ impl Cell {
             let room = self.shared.queue.clone().acquire_many_owned(permits).await.map_err(|_| SubmitError::Stopped)?;
             let room = Held::new(room, metrics::gauge!("strandline_commit_queue_bytes"));
             let (reply, receiver) = oneshot::channel();
-            let queued = Queued { submission, command_bytes: commands, refusals, reply, _room: room };
+            let queued = Queued { submission, command_bytes: commands, reply, _room: room };
             self.shared.requests.send(Request::Submit(queued)).await.map_err(|_| SubmitError::Stopped)?;
             Ok(receiver)
         };
         let wait = deadline.saturating_sub(self.runtime().clock.monotonic());
         tokio::time::timeout(wait, enqueue).await.map_err(|_| SubmitError::QueueFull)?
+    }
+
+    /// A batch for this partition was refused before it was submitted, and comes again: until it has, what its producer sent behind it is
+    /// refused, unless the partition knows the producer. (What this cell refuses it knows by itself.)
+    pub fn await_again(&self, partition: TopicPartition, batch: &Batch) {
+        if let Some(sequence) = Sequence::of(batch) {
+            self.shared.awaited.note(partition, sequence, self.runtime().clock.monotonic());
+        }
+    }
+
+    /// Whether a batch for this partition would be refused: it was sent behind one that was refused and has not come again.
+    pub fn holds_up(&self, partition: TopicPartition, sequence: Sequence) -> bool {
+        let knows = |producer| {
+            let view = self.view();
+            let known = view.partition(partition.topic_id, partition.partition);
+            known.is_some_and(|known| known.producers.contains_key(&producer))
+        };
+        let now = self.runtime().clock.monotonic();
+        self.shared.awaited.holds_up(|| partition, sequence, now, |_| false) && !knows(sequence.producer_id())
+    }
+
+    /// A batch that may be awaited was refused for good: nothing waits for it any more.
+    pub fn await_no_more(&self, partition: TopicPartition, sequence: Sequence) {
+        self.shared.awaited.forget(|| partition, sequence);
     }
 
     /// Waits until the index holds everything that was in the log when this was called. Needed before a client is told

@@ -1,6 +1,7 @@
 //! The one task that folds and appends.
 
 use crate::api::{BarrierError, Cell, CellOptions, Queued, Shared, StartError, SubmitError};
+use crate::awaited::Awaited;
 use crate::beside::{Beside, Load};
 use crate::pack::Packed;
 use crate::recent::Recent;
@@ -158,7 +159,7 @@ impl Driver {
             objects_named: AtomicU64::new(0),
             stopped: CancellationToken::new(),
             no_room: AtomicBool::new(false),
-            refusals: AtomicU64::new(0),
+            awaited: Awaited::default(),
             sole: options.join.sole,
             recent: Recent::default(),
             beside: Arc::new(Beside::default()),
@@ -214,6 +215,7 @@ impl Driver {
                 self.wait().await?;
             }
             self.take_all();
+            self.refuse_what_overtakes();
             if !self.barriers.is_empty() {
                 // Barriers that came before this read began share it.
                 let waiting = std::mem::take(&mut self.barriers);
@@ -247,7 +249,9 @@ impl Driver {
 
     /// What comes next in the queue, as much as this log takes at once.
     fn pack(&mut self) -> Packed {
-        Packed::take(&mut self.queue, Payload::most_bytes(self.shared.log.takes_any_payload()))
+        let takes_any = self.shared.log.takes_any_payload();
+        // Else ingest has one commit of a partition at a time.
+        Packed::take(&mut self.queue, Payload::most_bytes(takes_any), takes_any)
     }
 
     /// Producers keep some requests in flight: of those whose requests were answered with the last commit the next come at once. While
@@ -316,13 +320,6 @@ impl Driver {
 
     fn take(&mut self, request: Request) {
         match request {
-            // It waited for room that a refusal has made, and is behind what was refused.
-            Request::Submit(queued)
-                if queued.refusals != self.shared.refusals.load(Ordering::Relaxed) && queued.submission.produces() =>
-            {
-                let reason = "what came before it was refused".to_owned();
-                let _ = queued.reply.send(Err(SubmitError::Full { reason }));
-            }
             Request::Submit(queued) => self.queue.push_back(queued),
             Request::Barrier(reply) => self.barriers.push(reply),
             Request::Stop(reply) => self.stops.push(reply),
@@ -332,13 +329,37 @@ impl Driver {
     /// What waits behind batches that are refused must not overtake them: a producer of which its partition knows nothing yet would be told that
     /// the later ones are there, and never be rid of the earlier.
     fn refuse_queued_batches(&mut self, error: &SubmitError) {
-        self.shared.refusals.fetch_add(1, Ordering::Release);
         self.take_all();
         for queued in std::mem::take(&mut self.queue) {
             if queued.submission.produces() {
-                let _ = queued.reply.send(Err(error.clone()));
+                self.refuse(queued, error.clone());
             } else {
                 self.queue.push_back(queued);
+            }
+        }
+    }
+
+    /// Its batches come again.
+    fn refuse(&self, queued: Queued, error: SubmitError) {
+        self.shared.awaited.note_commands(&queued.submission.commands, self.shared.runtime.clock.monotonic());
+        let _ = queued.reply.send(Err(error));
+    }
+
+    /// What came since, and is behind a batch that was refused and has not come again.
+    fn refuse_what_overtakes(&mut self) {
+        let now = self.shared.runtime.clock.monotonic();
+        if self.shared.awaited.is_empty(now) {
+            return;
+        }
+        for queued in std::mem::take(&mut self.queue) {
+            let passes = {
+                let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+                self.shared.awaited.let_commands_pass(&queued.submission.commands, now, &index)
+            };
+            if passes {
+                self.queue.push_back(queued);
+            } else {
+                self.refuse(queued, SubmitError::Full { reason: "what came before it was refused".to_owned() });
             }
         }
     }
@@ -409,6 +430,7 @@ impl Driver {
                     self.shared.no_room.store(true, Ordering::Relaxed);
                     let error = SubmitError::Full { reason };
                     let packed = self.unresolved.take().unwrap_or_default();
+                    self.shared.awaited.note_commands(&packed.commands, self.shared.runtime.clock.monotonic());
                     self.refuse_queued_batches(&error);
                     let kept = packed.without_payload(&error);
                     if kept.waiters.is_empty() && kept.commands.is_empty() {
@@ -428,10 +450,10 @@ impl Driver {
                     tracing::warn!(%at, reason, "the commit log is not available");
                     if self.shared.runtime.clock.monotonic().saturating_sub(began) > limits::REQUEST_WAIT {
                         let error = SubmitError::Full { reason };
+                        let packed = self.unresolved.take().unwrap_or_default();
+                        self.shared.awaited.note_commands(&packed.commands, self.shared.runtime.clock.monotonic());
                         self.refuse_queued_batches(&error);
-                        if let Some(packed) = self.unresolved.take() {
-                            packed.fail(&error);
-                        }
+                        packed.fail(&error);
                         self.n -= 1;
                         return Ok(());
                     }
@@ -603,7 +625,11 @@ impl Driver {
         let Some(own) = own else { return Ok(()) };
         let Some(packed) = self.unresolved.take() else { return Ok(()) };
         match own.outcomes {
-            Some(outcomes) => packed.resolve(seq, outcomes),
+            Some(outcomes) => {
+                let now = self.shared.runtime.clock.monotonic();
+                self.shared.awaited.note_outcomes(bytes, (self.shared.incarnation, self.n), &outcomes, now);
+                packed.resolve(seq, outcomes);
+            }
             None => {
                 packed.fail(&SubmitError::Stopped);
                 return Err(Halt::Gone);

@@ -7,6 +7,7 @@
 //! have two unresolved commits; serve from a view after the log was trimmed under it (I1, I2, I4, I9).
 
 mod api;
+mod awaited;
 mod beside;
 mod driver;
 mod pack;
@@ -14,5 +15,6 @@ mod recent;
 mod watch;
 
 pub use api::{BarrierError, Cell, CellOptions, JoinAs, StartError, Submission, SubmitError, Submitted};
+pub use awaited::{Awaited, Sequence, is_ahead};
 pub use beside::{Beside, Place};
 pub use watch::Watch;

@@ -44,18 +44,24 @@ impl Run {
 
 impl Packed {
     /// Takes from the front of the queue what fits into one entry with so much payload; at least one.
-    pub(crate) fn take(queue: &mut VecDeque<Queued>, payload_bytes: usize) -> Self {
+    /// Where `parted`, batches that may be refused for what another in the same entry has changed, or alone, are not with what follows them: else that would
+    /// overtake them.
+    pub(crate) fn take(queue: &mut VecDeque<Queued>, payload_bytes: usize, parted: bool) -> Self {
         let mut packed = Self::default();
         let mut command_total = 0;
+        let (mut produces, mut ends) = (false, false);
         while let Some(next) = queue.front() {
             let payload = next.submission.payload_bytes() as u64;
             let commands = next.command_bytes;
             let fits = packed.payload_length + payload <= payload_bytes as u64
                 && command_total + commands <= limits::ENTRY_BYTES / 2
                 && packed.commands.len() + next.submission.commands.len() <= limits::ENTRY_COMMANDS;
-            if !fits && !packed.waiters.is_empty() {
+            if !fits && !packed.waiters.is_empty() || ends || (parted && produces && next.submission.makes_room()) {
                 break;
             }
+            let has_batches = next.submission.produces();
+            produces |= has_batches;
+            ends = parted && has_batches && !next.submission.objects.is_empty();
             command_total += commands;
             if let Some(queued) = queue.pop_front() {
                 packed.add(queued);
@@ -208,7 +214,7 @@ mod tests {
             let (reply, _) = oneshot::channel();
             let room = std::sync::Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
             let _room = Held::new(room, metrics::Gauge::noop());
-            packed.add(Queued { submission, command_bytes: 0, refusals: 0, reply, _room });
+            packed.add(Queued { submission, command_bytes: 0, reply, _room });
         }
         packed
     }

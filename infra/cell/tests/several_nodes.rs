@@ -6,7 +6,9 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_cell::{BarrierError, Cell, CellOptions, JoinAs, Submission, SubmitError};
-use strandline_commands::{Batch, CommandKind, CreateTopic, DeclareGone, NewObject, Produce, RaiseFoldVersion, Role};
+use strandline_commands::{
+    Batch, CreateTopic, DeclareGone, LeaseKind, NewObject, Produce, RaiseFoldVersion, RaiseHorizon, Role, TakeLease,
+};
 use strandline_commit_log::memory::{AppendFault, FaultRates};
 use strandline_commit_log::{CommitLog, MemoryCommitLog};
 use strandline_index::{BatchOutcome, FOLD_VERSION, Index, Outcome, Refusal, digest};
@@ -55,6 +57,13 @@ fn batch(producer_id: i64, base_sequence: i32, records: u32, bytes: &'static [u8
 fn produce(id: u8, partition: i32, batches: Vec<Batch>, bytes: &'static [u8]) -> Submission {
     let produce = Produce { topic_id: vec![id; 16], partition, object: 0, position: 0, batches };
     Submission { commands: vec![produce.into()], payload: vec![Bytes::from_static(bytes)], objects: Vec::new() }
+}
+
+/// The same in an object, which gets its name now.
+fn in_object(cell: &Cell, batch: Batch) -> Submission {
+    let produce = Produce { topic_id: vec![1; 16], partition: 0, object: 1, position: 0, batches: vec![batch] };
+    let object = NewObject { path: format!("wal/{}", cell.name_object()), size: 100, crc32c: 1 };
+    Submission { commands: vec![produce.into()], payload: Vec::new(), objects: vec![object] }
 }
 
 fn base_offset(outcome: &Outcome) -> i64 {
@@ -205,15 +214,7 @@ async fn nothing_overtakes_a_batch_for_which_there_was_no_room() {
     // In one commit with it, in an object.
     log.faults().on_append(1, AppendFault::Full);
     let first = cell.enqueue(produce(1, 0, vec![batch(7, 0, 1, b"x")], b"x")).await.unwrap();
-    let name = cell.name_object();
-    let mut later = produce(1, 0, vec![batch(7, 1, 1, b"x")], b"");
-    later.payload.clear();
-    later.objects.push(NewObject { path: format!("wal/{name}"), size: 100, crc32c: 1 });
-    for command in &mut later.commands {
-        let Some(CommandKind::Produce(produce)) = &mut command.kind else { panic!("{command:?}") };
-        produce.object = 1;
-    }
-    let later = cell.enqueue(later).await.unwrap();
+    let later = cell.enqueue(in_object(&cell, batch(7, 1, 1, b"x"))).await.unwrap();
     let (first, later) = (first.await.unwrap(), later.await.unwrap());
     assert!(is_full(&first.map(drop)) && is_full(&later.map(drop)));
     // Waiting for room in the queue meanwhile.
@@ -231,7 +232,41 @@ async fn nothing_overtakes_a_batch_for_which_there_was_no_room() {
     for reply in [first, second, third] {
         assert!(is_full(&reply.await.unwrap().map(drop)));
     }
-    assert_eq!(base_offset(&cell.submit(large(0, 1 << 20)).await.unwrap().outcomes[0]), 0);
+    // There is room again, and what was refused has not come again.
+    assert!(is_full(&cell.submit(large(2, 1 << 20)).await.map(drop)));
+    assert_eq!(
+        base_offset(&cell.submit(produce(1, 0, vec![batch(9, 5, 1, b"x")], b"x")).await.unwrap().outcomes[0]),
+        0,
+        "another producer"
+    );
+    for (sequence, offset) in [(0, 1), (1, 2), (2, 3)] {
+        assert_eq!(base_offset(&cell.submit(large(sequence, 1 << 20)).await.unwrap().outcomes[0]), offset);
+    }
+}
+
+/// What the fold has no room for comes again as well.
+#[tokio::test(start_paused = true)]
+async fn nothing_overtakes_a_batch_that_was_pressed_back() {
+    let runtime = Runtime::simulated(6, START_MS);
+    let log = MemoryCommitLog::new(runtime.clone());
+    let cell = node(&runtime, &log, true, 9092).await;
+    cell.submit(topic(1, "a", 1)).await.unwrap();
+    // Its object's name is from before the horizon.
+    let first = in_object(&cell, batch(7, 0, 1, b"x"));
+    let leased =
+        cell.submit(Submission::one(TakeLease { kind: LeaseKind::Garbage as i32, ..TakeLease::default() })).await.unwrap();
+    let Outcome::Leased(lease) = leased.outcomes[0] else { panic!("{leased:?}") };
+    let raised = cell.submit(Submission::one(RaiseHorizon { lease: lease.0, to: cell.seq().0 })).await.unwrap();
+    assert_eq!(raised.outcomes, [Outcome::Done]);
+    let first = cell.enqueue(first).await.unwrap();
+    // On its way with it, and later.
+    let second = cell.enqueue(produce(1, 0, vec![batch(7, 1, 1, b"x")], b"x")).await.unwrap();
+    assert_eq!(first.await.unwrap().unwrap().outcomes, [Outcome::Refused(Refusal::BelowHorizon)]);
+    assert!(matches!(second.await.unwrap(), Err(SubmitError::Full { .. })));
+    let small = |sequence| cell.submit(produce(1, 0, vec![batch(7, sequence, 1, b"x")], b"x"));
+    assert!(matches!(small(1).await, Err(SubmitError::Full { .. })));
+    assert_eq!(base_offset(&small(0).await.unwrap().outcomes[0]), 0);
+    assert_eq!(base_offset(&small(1).await.unwrap().outcomes[0]), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ impl KafkaError for Refusal {
             Refusal::UnknownTopic | Refusal::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
             Refusal::TopicExists => ErrorCode::TopicAlreadyExists,
             Refusal::InvalidPartitions { .. } => ErrorCode::InvalidPartitions,
-            Refusal::Limit { what: "extents" | "garbage" } => ErrorCode::ThrottlingQuotaExceeded,
+            pressed_back if pressed_back.is_back_pressure() => ErrorCode::ThrottlingQuotaExceeded,
             Refusal::Limit { what: "bytes of offset metadata" } => ErrorCode::OffsetMetadataTooLarge,
             Refusal::Limit { what: "committed offsets" } => ErrorCode::InvalidCommitOffsetSize,
             Refusal::Limit { what: "members of one group" } => ErrorCode::GroupMaxSizeReached,

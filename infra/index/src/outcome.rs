@@ -77,6 +77,13 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The cell is too full for more batches at the moment; conversion and collection make room.
+    pub fn is_back_pressure(&self) -> bool {
+        matches!(self, Self::Limit { what: "extents" | "garbage" })
+    }
+}
+
 /// What became of one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatchOutcome {

@@ -1,5 +1,5 @@
 //! Every bound of the system, in one file (I11). Each buffer, cache, queue, retry and part of the index has
-//! its number here and a metric for its fill; past it there is back-pressure or a clear Kafka error.
+//! its number here, and where it can fill up under load, a metric; past it there is back-pressure or a clear Kafka error.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub const REQUESTS_IN_FLIGHT_PER_CONNECTION: usize = 64;
 pub const DECODED_REQUEST_BYTES: usize = 4 * MIB;
 /// Connections at once.
 pub const CONNECTIONS: usize = 20_000;
-/// Largest record batch as sent (`max.message.bytes` of a topic may only be lower than or equal to this).
+/// Largest record batch as sent, whatever `max.message.bytes` says.
 pub const BATCH_BYTES: usize = 64 * MIB;
 /// Largest batch after decompression; beyond it the batch is refused as MESSAGE_TOO_LARGE.
 pub const DECOMPRESSED_BATCH_BYTES: usize = 128 * MIB;
@@ -174,6 +174,10 @@ pub const EXTENT_BYTES: u64 = MIB as u64;
 pub const PARTITIONS: usize = 1_000_000;
 /// Partitions of one topic.
 pub const PARTITIONS_PER_TOPIC: i32 = 100_000;
+/// Producers of partitions whose refused batches are awaited, so that nothing of theirs overtakes them; of what is refused beyond, the order is not kept.
+pub const AWAITED_BATCHES: usize = 10_000;
+/// Who has not sent a refused batch again for so long has given it up, by the time-outs that clients have (Java's two minutes, librdkafka's five): what follows is taken.
+pub const AWAITED_BATCH_WAIT: Duration = Duration::from_secs(330);
 /// Producers remembered.
 pub const PRODUCERS: usize = 1_000_000;
 /// Pairs of a producer and a partition that remembers its batches; beyond it a further pair is refused. A rule of the fold since
@@ -193,6 +197,8 @@ pub const GROUPS_BYTES: u64 = 128 * MIB as u64;
 pub const SNAPSHOT_BYTES: u64 = 1_536 * MIB as u64;
 /// Groups remembered.
 pub const GROUPS: usize = 100_000;
+/// Members of groups as this node has them at work, stored or not; beyond it no new one joins.
+pub const GROUPS_AT_WORK_BYTES: usize = 128 * MIB;
 /// Members of one group.
 pub const GROUP_MEMBERS: usize = 10_000;
 /// Metadata string of a committed offset (Kafka's `offset.metadata.max.bytes`).

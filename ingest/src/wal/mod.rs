@@ -14,14 +14,13 @@ use crate::door::Taken;
 use crate::failure::Failure;
 use crate::options::IngestOptions;
 use crate::pending::{Buffered, PendingProduce, Sent};
-use crate::refused::Sequence;
 use intake::{CLASSES, Intake};
 use item::Room;
 use pipeline::Pipeline;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_cache::Cache;
-use strandline_cell::Cell;
+use strandline_cell::{Cell, Sequence};
 use strandline_object_store::Objects;
 use strandline_topic_config::LatencyClass;
 use strandline_types::limits;
@@ -86,7 +85,7 @@ impl Buffers {
                 share = self.room.take_until(bytes, &*pending.clock, pending.started + limits::REQUEST_WAIT).await;
             }
             let Some(share) = share else {
-                pending.refuse(taken.place, Sequence::of_batch(&taken.batch), &Failure::queue_full());
+                pending.refuse(taken.place, Sequence::of(&taken.batch), &Failure::queue_full());
                 continue;
             };
             let (reply, receiver) = oneshot::channel();

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_cache::Cache;
-use strandline_cell::{Cell, SubmitError, Submitted};
+use strandline_cell::{Cell, Sequence, SubmitError, Submitted};
 use strandline_index::{BatchOutcome, Outcome, Refusal};
 use strandline_object_store::Objects;
 use strandline_topic_config::LatencyClass;
@@ -126,8 +126,15 @@ impl Pipeline {
             self.since = self.cell.runtime().clock.monotonic();
         }
         self.urgent |= arrived.urgent;
-        self.buffered_bytes += arrived.items.iter().map(|item| item.bytes.len()).sum::<usize>();
-        self.buffer.extend(arrived.items);
+        let (overtaking, in_order): (Vec<Item>, Vec<Item>) = arrived.items.into_iter().partition(|item| self.overtakes(item));
+        overtaking.into_iter().for_each(|mut item| item.tell(Err(Failure::overtakes())));
+        self.buffered_bytes += in_order.iter().map(|item| item.bytes.len()).sum::<usize>();
+        self.buffer.extend(in_order);
+    }
+
+    /// It came in the moment in which one before it was lost. (The cell would refuse all that it is flushed with.)
+    fn overtakes(&self, item: &Item) -> bool {
+        Sequence::of(&item.batch).is_some_and(|sequence| self.cell.holds_up(item.partition, sequence))
     }
 
     /// Flushes what is due and commits what is ready.
@@ -309,6 +316,12 @@ impl Pipeline {
             buffer.into_iter().partition(|item| partitions.contains(&item.partition));
         self.buffered_bytes = left.iter().map(|item| item.bytes.len()).sum();
         self.buffer = left;
+        // Before anyone hears of it, and before the next commit of these partitions.
+        let queued = self.queue.iter().flat_map(|segment| &segment.items).filter(|item| partitions.contains(&item.partition));
+        let come_again = items.iter().filter(|_| failure.comes_again()).chain(queued).chain(&buffered).chain(&swept);
+        for item in come_again.filter(|item| !item.is_told()) {
+            self.cell.await_again(item.partition, &item.batch);
+        }
         items.into_iter().for_each(|mut item| item.tell(Err(failure.clone())));
         // Those in a segment stay where their bytes are, but are not committed.
         let flushed =

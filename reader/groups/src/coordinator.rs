@@ -4,7 +4,7 @@ use crate::answers;
 use crate::group::{ClassicGroup, Settings};
 use crate::options::GroupsOptions;
 use crate::placement::coordinator_of;
-use crate::slot::{Held, Loaded, Slot};
+use crate::slot::{Contents, Held, Loaded, Slot};
 use crate::timers::Timers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     confirmed: Mutex<Option<Duration>>,
     confirming: tokio::sync::Mutex<()>,
     pub(crate) members: AtomicUsize,
+    /// What the members of all groups take that are loaded.
+    pub(crate) bytes: AtomicUsize,
     /// Groups with commits of offsets that are on their way into the log, and how many: nothing of these groups expires meanwhile.
     committing: Mutex<BTreeMap<String, usize>>,
     stopping: AtomicBool,
@@ -66,6 +68,7 @@ impl Groups {
             confirmed: Mutex::default(),
             confirming: tokio::sync::Mutex::default(),
             members: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             committing: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
@@ -298,6 +301,7 @@ impl Shared {
                 None
             }
             Some(store) => {
+                self.count(&mut held.contents);
                 let (sender, receiver) = oneshot::channel();
                 let shared = self.clone();
                 self.cell.runtime().spawner.spawn("group-store", async move {
@@ -307,6 +311,21 @@ impl Shared {
                     let _ = sender.send(result);
                 });
                 Some(receiver)
+            }
+        }
+    }
+
+    /// Counts the group's members among those of all groups, and what they take.
+    fn count(&self, contents: &mut Contents) {
+        let group = contents.loaded.as_ref().map(|loaded| &loaded.group);
+        let (members, bytes) = (group.map_or(0, ClassicGroup::member_count), group.map_or(0, ClassicGroup::bytes));
+        for (all, counted, now) in
+            [(&self.members, &mut contents.counted_members, members), (&self.bytes, &mut contents.counted_bytes, bytes)]
+        {
+            if now != *counted {
+                all.fetch_add(now, Ordering::Relaxed);
+                all.fetch_sub(*counted, Ordering::Relaxed);
+                *counted = now;
             }
         }
     }
@@ -387,15 +406,11 @@ impl Shared {
             contents.loaded = None;
         }
         let group = contents.loaded.as_ref().map(|loaded| &loaded.group);
-        let (wake_at, members) = (group.and_then(ClassicGroup::wake_at), group.map_or(0, ClassicGroup::member_count));
+        let wake_at = group.and_then(ClassicGroup::wake_at);
         slot.summarize(group);
         self.timers.reschedule(&slot.name, contents.scheduled, wake_at);
         contents.scheduled = wake_at;
-        if members != contents.counted_members {
-            self.members.fetch_add(members, Ordering::Relaxed);
-            self.members.fetch_sub(contents.counted_members, Ordering::Relaxed);
-            contents.counted_members = members;
-        }
+        self.count(contents);
         let mut parked = locked(&self.parked);
         if contents.has_parked() {
             if !parked.contains(&slot.name) {

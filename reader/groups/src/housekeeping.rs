@@ -160,6 +160,7 @@ impl Shared {
             }
             metrics::gauge!("strandline_groups").set(self.cell.view().groups.len() as f64);
             metrics::gauge!("strandline_groups_loaded").set(locked(&self.slots).len() as f64);
+            metrics::gauge!("strandline_group_members_bytes").set(self.bytes.load(Ordering::Relaxed) as f64);
             metrics::gauge!("strandline_group_members").set(self.members.load(Ordering::Relaxed) as f64);
             runtime.sleep(self.jittered(UPKEEP)).await;
         }

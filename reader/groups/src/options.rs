@@ -3,7 +3,7 @@
 use std::time::Duration;
 use strandline_types::limits;
 
-/// Settings of the group coordinator. The defaults are Kafka's.
+/// Settings of the group coordinator. The defaults are Kafka's, but for `max_members`.
 #[derive(Debug, Clone)]
 pub struct GroupsOptions {
     /// The shortest session time-out that a member may ask for (`group.min.session.timeout.ms`, 6 s). A third of it is how

@@ -35,6 +35,8 @@ pub(crate) struct Contents {
     pub(crate) scheduled: Option<Duration>,
     /// What this group adds to the gauge of members.
     pub(crate) counted_members: usize,
+    /// What it adds to the bytes of all groups.
+    pub(crate) counted_bytes: usize,
 }
 
 /// A machine and the claim under which it was loaded.

@@ -15,7 +15,7 @@ use strandline_cell::Submission;
 use strandline_commands::{ClaimGroup, GroupMember, MemberProtocol, StoreGroup};
 use strandline_groups::{GroupsOptions, OldConnection};
 use strandline_index::{Outcome, Refusal};
-use strandline_types::TopicId;
+use strandline_types::{TopicId, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use strandline_wire::messages::offset_delete::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
@@ -155,6 +155,32 @@ async fn a_static_member_is_replaced_without_a_rebalance_also_after_a_restart() 
     assert_eq!(again.commit(&node.groups, "orders", 0, 2).await, ErrorCode::None);
     assert_eq!(a.heartbeat(&node.groups).await, ErrorCode::None);
     assert_eq!(node.generation("g"), 1);
+}
+
+/// In as many groups as one likes, none of them stored yet.
+#[tokio::test(start_paused = true)]
+async fn members_of_all_groups_together_take_no_more_than_they_may() {
+    const METADATA_BYTES: usize = 7 << 20;
+    let world = World::new(17);
+    let node = Node::start(&world, true, 9092).await;
+    let join = |group: &str, bytes: usize| {
+        let mut request = Member::new(group).join_request();
+        request.protocols[0].metadata = vec![0; bytes].into();
+        let groups = node.groups.clone();
+        async move { code(groups.join_group(&caller(), 3, request).await.error_code) }
+    };
+    let (mut a, mut b) = (Member::new("known"), Member::new("known"));
+    let (ja, jb) = tokio::join!(a.join_and_sync(&node.groups), b.join_and_sync(&node.groups));
+    assert_eq!((ja, jb), (Ok(()), Ok(())));
+    let many = limits::GROUPS_AT_WORK_BYTES / METADATA_BYTES;
+    let waiting: Vec<_> = (0..many).map(|number| tokio::spawn(join(&format!("g{number}"), METADATA_BYTES))).collect();
+    sleep(1).await;
+    assert_eq!(join("one-more", METADATA_BYTES).await, ErrorCode::CoordinatorNotAvailable);
+    assert!(!node.cell.view().groups.contains_key("one-more"));
+    // Those that are members go on, and what is small has its place.
+    assert_eq!((a.heartbeat(&node.groups).await, b.heartbeat(&node.groups).await), (ErrorCode::None, ErrorCode::None));
+    assert_eq!(join("small", 10).await, ErrorCode::None);
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test(start_paused = true)]

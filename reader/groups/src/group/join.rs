@@ -30,6 +30,15 @@ pub(crate) struct JoinInput {
     pub(crate) skips_assignment: bool,
 }
 
+impl JoinInput {
+    /// What the member will take.
+    pub(crate) fn bytes(&self) -> usize {
+        let member_id = if self.member_id.is_empty() { &self.new_member_id } else { &self.member_id };
+        fixed_bytes(member_id, self.group_instance_id.as_deref(), &self.client_id, &self.client_host)
+            + protocol_bytes(&self.protocols)
+    }
+}
+
 impl ClassicGroup {
     /// A member joins. It is answered through the effects, now or when the rebalance ends.
     pub(crate) fn join(&mut self, now: Duration, ticket: Ticket, input: JoinInput) {
@@ -242,15 +251,23 @@ impl ClassicGroup {
         self.protocol_type == input.protocol_type && input.protocols.iter().any(|protocol| everybody(&protocol.name))
     }
 
-    fn bytes_with(&self, input: &JoinInput) -> usize {
-        let replaced = match &input.group_instance_id {
-            Some(instance) if input.member_id.is_empty() => self.statics.get(instance).map(String::as_str),
-            _ => Some(input.member_id.as_str()),
+    /// The member whose place it takes.
+    fn replaced(&self, input: &JoinInput) -> Option<(&str, &Member)> {
+        let member_id = match &input.group_instance_id {
+            Some(instance) if input.member_id.is_empty() => self.statics.get(instance)?,
+            _ => &input.member_id,
         };
-        let before = replaced.and_then(|member_id| Some(self.members.get(member_id)?.bytes(member_id))).unwrap_or(0);
-        let member_id = if input.member_id.is_empty() { &input.new_member_id } else { &input.member_id };
-        let now = fixed_bytes(member_id, input.group_instance_id.as_deref(), &input.client_id, &input.client_host)
-            + protocol_bytes(&input.protocols);
-        self.bytes - before + now + self.pending_bytes
+        self.members.get_key_value(member_id).map(|(id, member)| (id.as_str(), member))
+    }
+
+    fn bytes_with(&self, input: &JoinInput) -> usize {
+        let before = self.replaced(input).map_or(0, |(id, member)| member.bytes(id));
+        self.bytes() - before + input.bytes()
+    }
+
+    /// By how much the group grows with it, whatever is assigned then.
+    pub(crate) fn growth(&self, input: &JoinInput) -> usize {
+        let before = self.replaced(input).map_or(0, |(id, member)| member.bytes(id) - member.assignment.len());
+        input.bytes().saturating_sub(before)
     }
 }

@@ -182,6 +182,11 @@ impl ClassicGroup {
         self.stored_generation
     }
 
+    /// What its members take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes + self.pending_bytes
+    }
+
     pub(crate) fn member_count(&self) -> usize {
         self.members.len()
     }

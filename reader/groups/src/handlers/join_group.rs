@@ -5,9 +5,10 @@ use crate::group::{JoinInput, join_error};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use strandline_commands::MemberProtocol;
-use strandline_types::Caller;
+use strandline_types::{Caller, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::{JoinGroupRequest, JoinGroupResponse};
 
@@ -43,9 +44,24 @@ impl Shared {
         }
         self.confirm_claims().await?;
         let name = request.group_id.clone();
-        let held = if request.member_id.is_empty() { self.acquire(&name, true).await? } else { self.find(&name).await? };
-        let mut held = held.ok_or(ErrorCode::UnknownMemberId)?;
         let input = self.join_input(caller, version, request, session_timeout);
+        let fits = |bytes| self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= limits::GROUPS_AT_WORK_BYTES;
+        let full = || {
+            tracing::debug!(group = name, "the members of all groups take as much as they may: none grows");
+            ErrorCode::CoordinatorNotAvailable
+        };
+        let is_new = input.member_id.is_empty();
+        // No group is made for nothing.
+        if is_new && !fits(input.bytes()) && !self.cell.view().groups.contains_key(&name) {
+            return Err(full());
+        }
+        let held = if is_new { self.acquire(&name, true).await? } else { self.find(&name).await? };
+        let mut held = held.ok_or(ErrorCode::UnknownMemberId)?;
+        let growth = held.contents.loaded.as_ref().map_or(0, |loaded| loaded.group.growth(&input));
+        if growth > 0 && !fits(growth) {
+            self.finish(&mut held);
+            return Err(full());
+        }
         let (ticket, receiver) = held.contents.park_join();
         if let Some(loaded) = &mut held.contents.loaded {
             loaded.group.join(self.now(), ticket, input);
