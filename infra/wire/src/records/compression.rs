@@ -68,7 +68,7 @@ pub(super) fn decoder<'a>(compression: Compression, data: &'a [u8], max_bytes: u
         Compression::None => Box::new(data),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(data)),
         Compression::Lz4 if !is_whole_lz4_frame(data) => return Err(io::ErrorKind::InvalidData.into()),
-        Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(data)),
+        Compression::Lz4 => Box::new(Lz4Reader(lz4_flex::frame::FrameDecoder::new(data))),
         Compression::Zstd => Box::new(ZstdReader::new(data)),
         Compression::Snappy => Box::new(SnappyReader::new(data, max_bytes)),
     })
@@ -245,10 +245,29 @@ fn plain_lz4(data: &[u8], output: &mut [u8]) -> Option<usize> {
             filled += bytes.len();
         } else {
             // The decoder that reads the batch later: what it would refuse must not get in.
-            filled += lz4_flex::block::decompress_into(bytes, target).ok()?;
+            let length = lz4_flex::block::decompress_into(bytes, target).ok()?;
+            // Readers take a block of nothing for the end.
+            if length == 0 {
+                return None;
+            }
+            filled += length;
         }
     }
     Some(filled)
+}
+
+/// One frame, of which [`is_whole_lz4_frame`] has been seen.
+struct Lz4Reader<'a>(lz4_flex::frame::FrameDecoder<&'a [u8]>);
+
+impl Read for Lz4Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        // It says so at a block of which nothing comes out, too: what is behind that would be left out without a word.
+        if count == 0 && !buffer.is_empty() && !self.0.get_ref().is_empty() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(count)
+    }
 }
 
 /// Whether this is one frame of independent blocks with its end mark. Our decoder would be content with less, Kafka's
@@ -355,12 +374,13 @@ impl<'a> SnappyReader<'a> {
     fn next_compressed(&mut self) -> io::Result<Option<&'a [u8]>> {
         match &mut self.blocks {
             Blocks::Bare(block) => Ok(block.take()),
-            Blocks::Framed([]) => Ok(None),
             Blocks::Framed(rest) => {
                 // Streams may be concatenated, each with its header.
-                if rest.len() >= XERIAL_HEADER_BYTES && rest.starts_with(XERIAL_MAGIC) {
+                while rest.len() >= XERIAL_HEADER_BYTES && rest.starts_with(XERIAL_MAGIC) {
                     *rest = &rest[XERIAL_HEADER_BYTES..];
-                    return self.next_compressed();
+                }
+                if rest.is_empty() {
+                    return Ok(None);
                 }
                 let (length, after) = rest.split_first_chunk::<4>().ok_or(io::ErrorKind::UnexpectedEof)?;
                 let length = u32::from_be_bytes(*length) as usize;
@@ -501,9 +521,16 @@ mod tests {
         literals.push((65_536 - 15 - 256 * 255) as u8);
         literals.extend([b'x'; 65_536]);
         assert!(!is_within(Compression::Lz4, &lz4_blocks(&[(0, &literals)]), 1 << 30), "a block may not be that long");
+        // A block of which nothing comes out, in the middle and at the end, and in a frame that is not looked at in place.
+        let nothing = lz4_blocks(&[(STORED, b"one"), (0, &[0]), (STORED, b"two")]);
+        let nothing_more = lz4_blocks(&[(STORED, b"one"), (0, &[0])]);
+        let info = lz4_flex::frame::FrameInfo::new().block_mode(lz4_flex::frame::BlockMode::Independent).content_checksum(true);
+        let mut checked = lz4_frame(info, b"one");
+        let end = checked.len() - 8;
+        checked.splice(end..end, [1, 0, 0, 0, 0]);
         let many = vec![(STORED, &b""[..]); 1_000];
         assert!(!is_within(Compression::Lz4, &lz4_blocks(&many), 999 << 16), "each counts, whatever is in it");
-        for frame in [empty, nowhere, lz4_blocks(&[(0, &literals)])] {
+        for frame in [empty, nowhere, nothing, nothing_more, checked, lz4_blocks(&[(0, &literals)])] {
             assert_eq!(look_at(&frame), None);
             assert!(decompress(Compression::Lz4, &frame, &mut Vec::new(), 1 << 20).is_err());
         }
