@@ -32,7 +32,12 @@ fn known(parts: &Parts, id: TopicId) -> Option<Known> {
 pub(super) async fn verify_manifests(parts: &Parts, id: TopicId, files: &[ManifestFile]) -> Vec<VerifyResult> {
     let Some(known) = known(parts, id) else { return Vec::new() };
     let path = root_path(&known.name, id);
-    let Ok(bytes) = parts.objects.get(Purpose::Manifest, &path).await else { return Vec::new() };
+    let bytes = match parts.objects.get(Purpose::Manifest, &path).await {
+        Ok(bytes) => bytes,
+        // It is written with the topic's first file, and soon.
+        Err(error) if error.is_not_found() => return Vec::new(),
+        Err(error) => return vec![VerifyResult { path, rows: 0, problems: vec![error.to_string()] }],
+    };
     let mut results = Vec::new();
     let mut say = |path: &str, problem: String| {
         results.push(VerifyResult { path: path.to_owned(), rows: 0, problems: vec![problem] });

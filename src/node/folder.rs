@@ -159,8 +159,8 @@ fn check_format(root: &Path, file: &Path) -> Result<bool, FolderError> {
     };
     match text.trim().parse::<u32>() {
         Ok(found) if found > FOLDER_FORMAT => Err(FolderError::Newer { path: root.to_owned(), found }),
-        Ok(_) => Ok(true),
-        Err(_) => Err(FolderError::NotAFormat { path: file.to_owned(), text: text.trim().chars().take(40).collect() }),
+        Ok(1..) => Ok(true),
+        _ => Err(FolderError::NotAFormat { path: file.to_owned(), text: text.trim().chars().take(40).collect() }),
     }
 }
 
@@ -175,6 +175,10 @@ mod tests {
         assert!(matches!(Folder::open(root.path()), Err(FolderError::Lock(LockError::Held { .. }))));
         drop(folder);
         drop(Folder::open(root.path()).unwrap());
+        for text in ["0", "-1", "x", ""] {
+            std::fs::write(root.path().join("format"), text).unwrap();
+            assert!(matches!(Folder::open(root.path()), Err(FolderError::NotAFormat { .. })), "{text}");
+        }
         std::fs::write(root.path().join("format"), "2\n").unwrap();
         let error = Folder::open(root.path()).unwrap_err();
         assert!(error.to_string().contains("format 2"), "{error}");

@@ -19,7 +19,7 @@ pub enum LogEndError {
     List(#[from] ListError),
     /// Entries are gone.
     #[error(
-        "the commit log is damaged: it ends with entry {head}, and {object} has entries up to {known}; restore the whole folder from a backup, or move commit-log/ aside and run `strandline index rebuild --data DIR`"
+        "the commit log is damaged: it ends with entry {head}, and {object} has entries up to {known}; move commit-log/ aside and run `strandline index rebuild --data DIR`, which loses less than restoring a backup"
     )]
     Cut {
         /// Where the log ends.
@@ -41,8 +41,8 @@ pub enum LogEndError {
     },
     /// There is no log, and there was one.
     #[error(
-        "the commit log is damaged: it has no entry, and store/{object} is of a cell that had some; restore the whole folder from a backup{}; for a new cell take a new folder",
-        if *.can_be_rebuilt { ", or move commit-log/ aside and run `strandline index rebuild --data DIR`" } else { "" }
+        "the commit log is damaged: it has no entry, and store/{object} is of a cell that had some; {}restore the whole folder from a backup; for a new cell take a new folder",
+        if *.can_be_rebuilt { "move commit-log/ aside, if it is there, and run `strandline index rebuild --data DIR`, or " } else { "" }
     )]
     Gone {
         /// What is there.

@@ -147,7 +147,7 @@ impl Node {
         match self_test(&objects).await {
             // Deletes, retention and readers need a node even then.
             Err(error) if error.is_full() => tracing::error!(%error, "the disk is full: records are refused until there is room"),
-            tested => tested.context("the object store does not keep its promises")?,
+            tested => tested.context("the object store's test failed")?,
         }
         let log_options = LogOptions { min_free_bytes: settings.min_free_bytes, ..LogOptions::default() };
         let log = Arc::new(EmbeddedCommitLog::open(&folder.path("commit-log"), log_options, runtime.clone()).await?);

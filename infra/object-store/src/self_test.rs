@@ -13,7 +13,7 @@ pub enum SelfTestError {
     /// It takes a second object under a name.
     #[error(
         "the object store {store} let `{path}` be created twice; Strandline would lose data on it and does not start: \
-         use a store that supports conditional puts (If-None-Match)"
+         use a local file system, or a store with conditional puts (If-None-Match)"
     )]
     CreatesTwice {
         /// Which store.

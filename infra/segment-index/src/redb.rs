@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::fmt;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -259,6 +259,7 @@ fn open(path: &Path) -> Result<Database, OpenError> {
     let failed = |error: redb::Error| OpenError::Failed { path: path.to_owned(), source: Box::new(error) };
     // A damaged file may make redb panic; for us that is one more way to say 'damaged'.
     let opened = catch_unwind(AssertUnwindSafe(|| {
+        remove_unmade(path).map_err(redb::Error::Io)?;
         let database =
             Builder::new().set_cache_size(limits::SEGMENT_INDEX_CACHE_BYTES).create(path).map_err(redb::Error::from)?;
         create_tables(&database)?;
@@ -279,6 +280,21 @@ fn open(path: &Path) -> Result<Database, OpenError> {
         }
         other => Err(damaged(other.to_string())),
     }
+}
+
+/// Removes a file whose making a crash cut short: its first bytes are written last. (Nothing else begins so.)
+fn remove_unmade(path: &Path) -> io::Result<()> {
+    let mut first = [0; 9];
+    let is_unmade = match File::open(path).and_then(|mut file| file.read_exact(&mut first)) {
+        Ok(()) => first == [0; 9],
+        Err(error) if error.kind() == ErrorKind::NotFound || error.kind() == ErrorKind::UnexpectedEof => false,
+        Err(error) => return Err(error),
+    };
+    if is_unmade {
+        tracing::warn!(path = %path.display(), "the segment index was not made to its end; it is made anew");
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// Makes the tables of a new file; a file that has them is not written to.
@@ -390,6 +406,20 @@ impl SegmentIndex for RedbSegmentIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_whose_making_was_cut_short_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.redb");
+        drop(RedbSegmentIndex::open(&path, Spawner::tokio()).await.unwrap());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[..9].fill(0);
+        for unmade in [vec![0; 1 << 20], bytes, Vec::new()] {
+            std::fs::write(&path, unmade).unwrap();
+            let index = RedbSegmentIndex::open(&path, Spawner::tokio()).await.unwrap();
+            assert!(index.needs_rebuild().await.unwrap());
+        }
+    }
 
     #[tokio::test]
     async fn after_a_failure_the_file_is_opened_anew_and_has_its_rows() {

@@ -18,8 +18,8 @@ pub enum OpenError {
     },
     /// What is there is not what was written, and no crash explains it. Trying again does not help.
     #[error(
-        "the commit log is damaged: {path} byte {position}: {reason}. Nothing was changed. Put the file back from a \
-         copy, or set the folder of the log aside and run `strandline index rebuild --data DIR`",
+        "the commit log is damaged: {path} byte {position}: {reason}. Nothing was changed. If a backup has this very \
+         file, closed by then, put that back; else move commit-log/ aside and run `strandline index rebuild --data DIR`",
         path = path.display()
     )]
     Damaged {

@@ -173,9 +173,12 @@ impl Folder {
         for location in locations {
             let deleted = self.file(location).and_then(|target| {
                 let done = self.directories.check().and_then(|()| self.delete(&target));
-                done.map_err(|error| error.into_store_error(location))?;
-                parents.extend(target.parent().map(std::path::Path::to_owned));
-                Ok(location.clone())
+                let done = done.map_err(|error| error.into_store_error(location));
+                // Another try may have deleted it whose sync failed: that it is gone counts once that is synced, too.
+                if done.is_ok() || is_gone(&done) {
+                    parents.extend(target.parent().map(std::path::Path::to_owned));
+                }
+                done.map(|()| location.clone())
             });
             results.push(deleted);
         }
@@ -191,8 +194,8 @@ impl Folder {
                         }
                         other => (io::ErrorKind::Other, other.to_string()),
                     };
-                    // Another try would find them gone, and take that for done.
-                    for (location, result) in locations.iter().zip(&mut results).filter(|(_, result)| result.is_ok()) {
+                    let done = |result: &Result<Path>| result.is_ok() || is_gone(result);
+                    for (location, result) in locations.iter().zip(&mut results).filter(|(_, result)| done(result)) {
                         let source = io::Error::new(kind, reason.clone());
                         *result = Err(FolderError::NotSynced { path: parent.clone(), source }.into_store_error(location));
                     }
@@ -201,6 +204,10 @@ impl Folder {
         }
         results
     }
+}
+
+fn is_gone<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(object_store::Error::NotFound { .. }))
 }
 
 fn not_an_object(location: &Path) -> object_store::Error {
@@ -410,6 +417,20 @@ mod tests {
         assert!(first.iter().all(refused) && !lab.is_there("wal/1"), "gone for now, and not for certain");
         let others = lab.objects.delete_all(Purpose::Garbage, &paths[1..]).await;
         assert!(others.iter().all(refused) && lab.is_there("wal/2") && lab.is_there("wal/3"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_gone_counts_as_deleted_only_once_its_directory_is_synced() {
+        let lab = Lab::new(RetryPolicy::once()).await;
+        let paths = ["wal/1".to_owned()];
+        lab.put(&paths[0], 10, PutRule::New).await.unwrap();
+        lab.put("wal/2", 10, PutRule::New).await.unwrap();
+        for _ in 0..2 {
+            lab.fail_next_sync(Errno::NOSPC);
+            let deleted = lab.objects.delete_all(Purpose::Garbage, &paths).await;
+            assert!(deleted[0].is_err() && !lab.is_there("wal/1"), "{deleted:?}");
+        }
+        assert!(lab.objects.delete_all(Purpose::Garbage, &paths).await[0].is_ok());
     }
 
     /// On a disk that is too slow for one request.
