@@ -126,7 +126,7 @@ pub enum ClientError {
         reason: String,
     },
     /// An address that is none.
-    #[error("`{0}` is no address; write HOST:PORT, such as 127.0.0.1:9092")]
+    #[error("`{0}` is no address; write HOST:PORT, such as 127.0.0.1:9092 (--bootstrap, or STRANDLINE_BOOTSTRAP)")]
     Address(String),
     /// A partition that the topic does not have.
     #[error("topic \"{topic}\" has {partitions} partitions, there is no partition {partition}")]

@@ -1,7 +1,7 @@
 //! Connections by address, opened when they are wanted, opened again with a wait that grows.
 //!
-//! A broker answers one connection's requests in order, so what may wait long (a fetch, a join) has a pool of its own:
-//! every producer, consumer and group membership does.
+//! A broker answers one connection's requests in order, so what may wait long has a pool of its own: every producer's requests, every
+//! consumer's fetches, every membership's joins do.
 
 use crate::connect::Connect;
 use crate::connection::Connection;

@@ -47,6 +47,29 @@ fn a_join_goes_on_however_much_there_is_to_read() {
 }
 
 #[test]
+fn what_stays_is_read_on_while_the_group_waits_for_others() {
+    simulated(async {
+        let cluster = Cluster::new(1, 1);
+        let mut consumer = member(&cluster, cooperative()).await;
+        {
+            let mut state = cluster.state();
+            state.group.is_rebalancing = true;
+            state.group.parks_joins = true;
+        }
+        // It joins again meanwhile, at the broker that leads its partition.
+        assert!(consumer.poll(Duration::from_secs(1)).await.unwrap().is_empty());
+        fill(&cluster, 1, 10).await;
+        let before = cluster.runtime.clock.monotonic();
+        let mut read = 0;
+        while read < 10 {
+            read += consumer.poll(Duration::from_secs(30)).await.unwrap().records().unwrap().len();
+        }
+        assert!(cluster.runtime.clock.monotonic() - before < Duration::from_secs(2), "it waited for the join");
+        assert_eq!(cluster.state().group.generation, 1, "the join came back");
+    });
+}
+
+#[test]
 fn a_member_that_is_put_out_while_it_joins_goes_on_where_the_group_is() {
     put_out(VecDeque::new());
 }

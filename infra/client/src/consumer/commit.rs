@@ -129,7 +129,7 @@ impl Consumer {
         // Without a membership the group takes commits as long as it has no members.
         let outside = || Member { group: group.clone(), member_id: String::new(), group_instance_id: None, generation: -1 };
         let member = self.group.as_ref().and_then(|group| group.member()).cloned();
-        let (client, pool) = (self.client.clone(), self.pool.clone());
+        let (client, pool) = (self.client.clone(), self.group_pool.clone());
         Ok(Commit { turn: self.commits.next(&offsets), client, pool, member: member.unwrap_or_else(outside), offsets })
     }
 

@@ -169,7 +169,7 @@ impl Consumer {
         group.pulse.polled(self.client.now());
         let join = Join {
             client: self.client.clone(),
-            pool: self.pool.clone(),
+            pool: self.group_pool.clone(),
             options: self.options.clone(),
             group: group.id.clone(),
             topics: group.topics.clone(),
@@ -207,7 +207,14 @@ impl Consumer {
         let spawner = self.client.runtime().spawner.new_group();
         spawner.spawn(
             "client heartbeats",
-            beat(self.client.clone(), self.pool.clone(), self.options.clone(), member.clone(), connection, group.pulse.clone()),
+            beat(
+                self.client.clone(),
+                self.group_pool.clone(),
+                self.options.clone(),
+                member.clone(),
+                connection,
+                group.pulse.clone(),
+            ),
         );
         group.state = State::In { member, heartbeats: Heartbeats(spawner.group().clone()) };
         Ok(())

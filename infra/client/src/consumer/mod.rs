@@ -112,7 +112,10 @@ impl Default for ConsumerOptions {
 pub struct Consumer {
     client: Client,
     options: Arc<ConsumerOptions>,
+    /// Connections for fetches.
     pool: Arc<Pool>,
+    /// Connections to the group's coordinator: records are read on while a JoinGroup waits for the other members there.
+    group_pool: Arc<Pool>,
     positions: BTreeMap<PartitionName, Position>,
     /// Counts assignments and seeks, so that answers to what was asked before them are recognised.
     epoch: u64,
@@ -143,6 +146,7 @@ impl Consumer {
     pub(crate) fn new(client: Client, options: ConsumerOptions) -> Self {
         Self {
             pool: Arc::new(client.new_pool()),
+            group_pool: Arc::new(client.new_pool()),
             options: Arc::new(options),
             positions: BTreeMap::new(),
             epoch: 0,
