@@ -16,7 +16,7 @@ use strandline_runtime::Spawner;
 use strandline_segment_index::SegmentIndex;
 use strandline_types::{Seq, TopicId};
 
-/// The compactor of a node. Cheap to clone. Every method does one step of work, once, and may be called beside the tasks.
+/// The compactor of a node. Cheap to clone. Every step may be called beside the tasks: it does its work once.
 #[derive(Clone)]
 pub struct Compactor {
     shared: Arc<Shared>,
@@ -52,7 +52,7 @@ impl Compactor {
     }
 
     /// Ends the tasks where they stand, which is safe anywhere. Then, within `budget`, what was committed is copied to the
-    /// bucket and manifests are brought up to date, so that a bucket without its log loses nothing.
+    /// bucket and manifests are brought up to date: a bucket without its log loses nothing but records that are not in Parquet yet.
     pub async fn stop(&self, budget: Duration) {
         self.spawner.group().abort_all();
         let last = async {

@@ -9,7 +9,7 @@ use strandline_runtime::BlockingError;
 /// What a caller of a failed step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Look at the index again and decide anew, at once: what the step saw has changed.
+    /// Look at the index again and decide anew, in a moment: what the step saw has changed.
     LookAgain,
     /// Try again after a while: something outside failed.
     Later,

@@ -46,7 +46,8 @@ pub(crate) enum BronzeRule {
 impl BronzeRule {
     pub fn of(config: &TopicConfig) -> Self {
         match config.bronze_retention_ms {
-            _ if !config.cleanup.delete => Self::Keep,
+            // Of the others DeleteRecords may have moved the log start.
+            _ if config.cleanup.compact && !config.cleanup.delete => Self::Keep,
             _ if config.bronze_follows_log => Self::AtOnce,
             kept_ms => kept_ms.map_or(Self::Keep, Self::OlderThan),
         }
@@ -222,7 +223,12 @@ mod tests {
         assert!(!outlasts(&[]) && !outlasts(&[log, size]) && !outlasts(&[log, bronze("-2"), size]));
         assert!(!outlasts(&[log, bronze("1000")]) && outlasts(&[log, bronze("1001")]) && outlasts(&[log, bronze("-1")]));
         assert!(outlasts(&[log, bronze("1000"), size]), "by size at any age");
-        assert_eq!(Rules::of(&config(&[("cleanup.policy", "compact"), log, size])), Rules::default());
+        for policy in ["compact", ""] {
+            assert_eq!(Rules::of(&config(&[("cleanup.policy", policy), log, size])), Rules::default());
+        }
+        // DeleteRecords acts on the one, and not on the other.
+        assert_eq!(BronzeRule::of(&config(&[("cleanup.policy", "")])), BronzeRule::AtOnce);
+        assert_eq!(BronzeRule::of(&config(&[("cleanup.policy", "compact")])), BronzeRule::Keep);
     }
 
     #[test]

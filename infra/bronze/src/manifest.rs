@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_manifest_round_trips() {
+    fn the_root_manifest_is_as_readers_know_it() {
         let mut root = RootManifest::new("t", TOPIC, 9);
         root.days.push(ManifestDay {
             day: "2026-11-23".to_owned(),
@@ -227,7 +227,10 @@ mod tests {
             bytes: 3,
         });
         root.partitions.push(ManifestPartition { partition: 0, log_start: 4, watermark: 9 });
-        assert_eq!(RootManifest::parse(&root.encode().unwrap()).unwrap(), root);
+        let json = root.encode().unwrap();
+        let expected = r#"{"format":1,"topic":"t","topic_id":"1a1a1a1a-1a1a-1a1a-1a1a-1a1a1a1a1a1a","applied_seq":9,"days":[{"day":"2026-11-23","path":"manifest/t/1a1a1a1a/2026-11-23.json","files":1,"rows":2,"bytes":3}],"partitions":[{"partition":0,"log_start":4,"watermark":9}]}"#;
+        assert_eq!(String::from_utf8(json.clone()).unwrap(), expected);
+        assert_eq!(RootManifest::parse(&json).unwrap(), root);
         assert_eq!(root_path("t", TOPIC), "manifest/t/1a1a1a1a.json");
     }
 

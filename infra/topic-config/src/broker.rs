@@ -70,7 +70,7 @@ fn of_settings(settings: &BrokerSettings) -> Vec<BrokerConfig> {
             "default.replication.factor",
             ConfigType::Int,
             settings.replication_factor.to_string(),
-            "Reported only: storage replicates.",
+            "Reported only: nothing is replicated.",
         ),
         BrokerConfig {
             value: Some(settings.zone.clone()).filter(|zone| !zone.is_empty()),

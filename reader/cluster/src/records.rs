@@ -67,7 +67,8 @@ fn may_delete(index: &Index, name: &str, partition: i32, offset: i64) -> Result<
     if offset < -1 {
         return Err(Refused::new(ErrorCode::OffsetOutOfRange, "The offset is out of range."));
     }
-    if !TopicConfig::of(&topic.configs).cleanup.delete {
+    let cleanup = TopicConfig::of(&topic.configs).cleanup;
+    if cleanup.compact && !cleanup.delete {
         return Err(Refused::new(ErrorCode::PolicyViolation, "Records of a topic that is only compacted cannot be deleted."));
     }
     Ok(topic.id)
