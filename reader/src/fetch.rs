@@ -69,7 +69,8 @@ struct Terms {
 
 impl Reader {
     /// Answers a fetch of any version from 4 to 18. `connection` owns the sessions that it makes; tell
-    /// [`Reader::connection_closed`] when it ends. Waits at most as long as the request says, and reads storage only for bytes that it
+    /// [`Reader::connection_closed`] when it ends. Waits for records at most as long as the request says, and up to
+    /// [`limits::REQUEST_WAIT`] more for room for the answer; reads storage only for bytes that it
     /// answers with. The answer's bytes count against [`limits::FETCH_ANSWERS_BYTES`] until they are dropped.
     pub async fn fetch(&self, caller: &Caller, version: i16, request: FetchRequest, connection: ConnectionId) -> FetchResponse {
         let shared = &self.shared;

@@ -1,7 +1,7 @@
 //! How the operator's commands ask: a running node over its HTTP port, or one that is started on a folder for the question.
 
 use crate::node::{Node, NodeOptions, Upkeep};
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use strandline_config::Settings;
@@ -110,8 +110,10 @@ fn request(address: &str, method: Method, path: &str) -> anyhow::Result<ureq::Bo
             "{url}: there is no answer within {PATIENCE:?}; the node is busy or stands still, its log and its disk may say why"
         );
     }
-    let response = sent.with_context(|| {
-        format!("no node answers on http://{address}: start one with `strandline run`, name it with --http, or name a folder with --data")
+    let response = sent.map_err(|error| {
+        anyhow!(
+            "no node answers on http://{address} ({error}): start one with `strandline run`, name it with --http, or name a folder with --data"
+        )
     })?;
     let succeeded = response.status().is_success();
     let is_page = response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));

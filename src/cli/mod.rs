@@ -19,7 +19,7 @@ use std::process::ExitCode;
     name = "strandline",
     version,
     after_help = "Examples:
-  strandline demo                                    See all of it at work, in a minute
+  strandline demo                                    See all of it at work, in about a minute
   strandline run --data ./strandline-data            Serve Kafka clients on 127.0.0.1:9092
   strandline topic create orders --partitions 6
   echo 'k1:hello' | strandline produce orders --key-separator :

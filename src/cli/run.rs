@@ -18,8 +18,8 @@ use strandline_config::{Flag, Loaded, load};
   STRANDLINE_DEFAULT_PARTITIONS=6 strandline run --config strandline.toml
   strandline run --print-config
 
-A setting is taken from a flag, else from STRANDLINE_<SETTING>, else from the file, else from its default.
-SIGTERM stops gracefully, in 20 s at most; a second one ends at once.")]
+A setting is taken from a flag, else from STRANDLINE_<SETTING>, else from the file, else from its
+default. SIGTERM stops gracefully, in 20 s at most; a second one ends at once.")]
 pub(super) struct RunArgs {
     /// A TOML file with settings
     #[arg(long, value_name = "FILE", env = "STRANDLINE_CONFIG", value_parser = clap::builder::OsStringValueParser::new())]
@@ -62,7 +62,7 @@ impl RunArgs {
             let known = strandline_config::SETTINGS.iter().find(|known| known.key == key);
             let known = known.with_context(|| {
                 let hint = strandline_config::hint_for_setting(key);
-                format!("there is no setting `{key}`{hint}; `strandline run --print-config` lists them all")
+                format!("flag --set: there is no setting `{key}`{hint}; `strandline run --print-config` lists them all")
             })?;
             flags.push(Flag { name: "set", key: known.key, value: value.to_owned() });
         }
@@ -70,7 +70,8 @@ impl RunArgs {
         let file = self.config.as_deref().filter(|file| !file.is_empty()).map(Path::new);
         let text = |text: OsString| text.to_string_lossy().into_owned();
         let loaded = load(file, std::env::vars_os().map(|(name, value)| (text(name), text(value))), &flags)?;
-        strandline_telemetry::check_log_filter(&loaded.settings.log)?;
+        let origin = || loaded.origins.get("log").map_or_else(|| "default".to_owned(), ToString::to_string);
+        strandline_telemetry::check_log_filter(&loaded.settings.log).with_context(origin)?;
         Ok(loaded)
     }
 }

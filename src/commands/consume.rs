@@ -24,8 +24,8 @@ use strandline_wire::ErrorCode;
   strandline consume orders alerts --group billing         As a member of a group, committing as it goes
   strandline consume orders --template '%t/%p@%o %T %k = %v [%h]\\n'
 
-A template's places: %t topic, %p partition, %o offset, %T timestamp (ms), %k key, %v value, %K and %V their lengths
-(-1 is null), %h headers, %% a percent sign; \\n and \\t as usual.")]
+A template's places: %t topic, %p partition, %o offset, %T timestamp (ms), %k key, %v value,
+%K and %V their lengths (-1 is null), %h headers, %% a percent sign; \\n and \\t as usual.")]
 pub struct ConsumeArgs {
     #[command(flatten)]
     bootstrap: BootstrapArgs,
@@ -53,14 +53,14 @@ pub struct ConsumeArgs {
     /// End when nothing came for so long
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     idle: Option<Duration>,
-    /// How records are printed. A null is the word null in text; `json` tells the two apart
+    /// How records are printed. In text a null is printed as null; json has null for it, and {"hex": …} for bytes that are no text
     #[arg(long, value_enum, default_value = "text", conflicts_with = "template")]
     format: FormatArg,
     /// A template, see below
     #[arg(long, short, value_name = "TEXT")]
     template: Option<String>,
     /// With the text format: print the key and this before the value
-    #[arg(long, short = 'k', value_name = "TEXT")]
+    #[arg(long, short = 'k', value_name = "TEXT", conflicts_with = "template")]
     key_separator: Option<String>,
     /// Only what no transaction took back
     #[arg(long)]

@@ -58,7 +58,7 @@ pub enum GroupCommand {
 pub struct ResetArgs {
     /// The group
     group: String,
-    /// A topic, or TOPIC:PARTITION,PARTITION; may be repeated
+    /// A topic, or TOPIC:PARTITION,PARTITION; may be repeated; this or --all-topics is needed
     #[arg(long = "topic", short, value_name = "TOPIC", value_parser = parse::topic_partitions, required_unless_present = "all_topics")]
     topics: Vec<(String, Option<Vec<i32>>)>,
     /// Every topic of which it has committed offsets
@@ -80,16 +80,16 @@ struct ResetTarget {
     /// To the end
     #[arg(long)]
     to_latest: bool,
-    /// To this offset
+    /// To this offset, or the nearest there is
     #[arg(long, value_name = "N")]
     to_offset: Option<i64>,
     /// To the first record at this time or later: 2026-11-23T14:15:00Z, milliseconds since 1970, or how long ago
     #[arg(long, value_name = "TIME", value_parser = parse::moment)]
     to_time: Option<Moment>,
-    /// Back by this time: 90s, 15m, 2h, 7d
+    /// To the first record of the last 90s, 15m, 2h, 7d
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     by_duration: Option<Duration>,
-    /// So many records on, or back when negative
+    /// So many offsets on, or back when negative
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     shift_by: Option<i64>,
 }

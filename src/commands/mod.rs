@@ -15,6 +15,8 @@ use strandline_client::{Client, ClientError, ClientOptions, Notice};
 use strandline_runtime::Runtime;
 use strandline_wire::ErrorCode;
 
+const DEFAULT_BOOTSTRAP: &str = "127.0.0.1:9092";
+
 /// Which cluster.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BootstrapArgs {
@@ -24,7 +26,7 @@ pub struct BootstrapArgs {
         short = 'b',
         value_name = "HOST:PORT",
         env = "STRANDLINE_BOOTSTRAP",
-        default_value = "127.0.0.1:9092",
+        default_value = DEFAULT_BOOTSTRAP,
         global = true
     )]
     pub bootstrap: String,
@@ -33,7 +35,9 @@ pub struct BootstrapArgs {
 impl BootstrapArgs {
     fn client(&self, command: &str) -> anyhow::Result<Client> {
         let client_id = format!("strandline-{command}");
-        let options = ClientOptions { client_id, notice: Some(notice()), ..ClientOptions::new(&self.bootstrap) };
+        // Empty is as unset: so is a variable that a unit or a compose file names without a value.
+        let bootstrap = if self.bootstrap.is_empty() { DEFAULT_BOOTSTRAP } else { &self.bootstrap };
+        let options = ClientOptions { client_id, notice: Some(notice()), ..ClientOptions::new(bootstrap) };
         Client::tcp(Runtime::system(), options).map_err(explain)
     }
 }

@@ -22,8 +22,9 @@ use tokio::sync::mpsc;
   strandline produce orders --file orders.jsonl --compression zstd --header source=import
   yes | strandline produce load --rate 1000 --acks 1
 
-A line is a record. With --key-separator what comes before it is the key. With --null-marker a key or value that is the
-marker is null: a null value is a tombstone, which a compacted topic takes as 'deleted'.")]
+A line is a record. With --key-separator what comes before it is the key; a line without it has
+no key. With --null-marker a key or value that is the marker is null: a null value is a tombstone,
+which a compacted topic takes as 'deleted'.")]
 pub struct ProduceArgs {
     #[command(flatten)]
     bootstrap: BootstrapArgs,
@@ -47,8 +48,8 @@ pub struct ProduceArgs {
     /// How batches are compressed
     #[arg(long, short = 'z', value_enum, default_value = "none")]
     compression: Codec,
-    /// What counts as delivered: all is durable
-    #[arg(long, value_enum, default_value = "all")]
+    /// What counts as delivered: 1 and all are the same, synced to disk
+    #[arg(long, value_enum, default_value = "all", allow_hyphen_values = true)]
     acks: AcksArg,
     /// Records a second at most
     #[arg(long, value_name = "N", value_parser = parse::rate)]
@@ -88,6 +89,7 @@ enum AcksArg {
     Zero,
     #[value(name = "1")]
     One,
+    #[value(alias = "-1")]
     All,
 }
 

@@ -37,7 +37,7 @@ pub enum TopicCommand {
         /// How many partitions [default: what the broker is set to]
         #[arg(long, short, value_name = "N", default_value_t = -1, hide_default_value = true, allow_hyphen_values = true)]
         partitions: i32,
-        /// How many replicas; Strandline keeps and reports it, its storage is what replicates [default: the broker's]
+        /// How many replicas; taken, and without effect: nothing is replicated [default: the broker's]
         #[arg(long, value_name = "N", default_value_t = -1, hide_default_value = true, allow_hyphen_values = true)]
         replication_factor: i16,
         /// A config, such as retention.ms=-1; may be repeated

@@ -33,12 +33,13 @@ use tokio_util::sync::CancellationToken;
 /// Shows all of it at work, in about a minute, and checks that it was right.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
-  strandline demo                                  10,000 events/s for 20 s on a folder that is removed afterwards
-  strandline demo --keep                           Keep the folder, to open its Parquet with DuckDB
+  strandline demo              10,000 events/s for 20 s on a folder that is removed afterwards
+  strandline demo --keep       Keep the folder, to open its Parquet with DuckDB
   strandline demo --rate 50000 --seconds 10 --data ./demo-data
 
-It starts a node on free ports, feeds it the traffic of a vehicle fleet, reads along with a consumer group, seals everything
-to Parquet, reads it back from there and compares every event. The exit code is 0 only when all was right.")]
+It starts a node on free ports, feeds it the traffic of a vehicle fleet, reads along with a consumer
+group, seals everything to Parquet, reads it back from there and compares every event. The exit code
+is 0 only when all was right.")]
 pub struct DemoArgs {
     /// Events a second
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -32,7 +32,7 @@ use strandline_runtime::Runtime;
 pub struct Report {
     /// In the order in which it happened.
     pub lines: Vec<String>,
-    /// Records that are gone: acknowledged, not in Parquet, and only in the lost log.
+    /// Records that are known to be gone, wherever they lay; where no footer tells, offsets.
     pub records_lost: i64,
     /// The lines that say so, each with its records.
     pub losses: Vec<(i64, String)>,

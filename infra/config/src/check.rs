@@ -1,6 +1,7 @@
 //! What no single value's type says: addresses, bounds, and values that do not go together.
 
 use crate::load::{ConfigFileError, Loaded};
+use std::net::IpAddr;
 use strandline_types::limits::{NODE_HOST_BYTES, NODE_ZONE_BYTES, PARTITIONS_PER_TOPIC};
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
@@ -17,7 +18,12 @@ pub(crate) fn check(loaded: &Loaded) -> Result<(), ConfigFileError> {
     {
         let Some(address) = address else { continue };
         if host_and_port(address).is_none() {
-            return wrong(key, format!("the setting `{key}` is `{address}`, which is not HOST:PORT"));
+            return wrong(
+                key,
+                format!(
+                    "the setting `{key}` is `{address}`, which is not HOST:PORT, such as broker.example.org:9092 (no `PLAINTEXT://`, no `*`)"
+                ),
+            );
         }
     }
     if is_any(listen) && settings.advertise.is_none() {
@@ -89,18 +95,22 @@ pub(crate) fn check(loaded: &Loaded) -> Result<(), ConfigFileError> {
 
 /// The two parts of an address as settings have it; none if it is none.
 pub fn host_and_port(address: &str) -> Option<(&str, u16)> {
-    let (host, port) = address.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
+    let (host, port) = address.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains(['/', '*', ' ']))?;
     Some((host, port.parse().ok()?))
 }
 
 /// Whether it stands for every address of the machine.
 fn is_any(address: &str) -> bool {
-    host_and_port(address).is_some_and(|(host, _)| ["0.0.0.0", "[::]", "::"].contains(&host))
+    host_and_port(address).is_some_and(|(host, _)| host_is_any(host))
+}
+
+fn host_is_any(host: &str) -> bool {
+    host == "0" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
 /// Whether listening on the one takes the other, too.
 fn covers(host: &str, other: &str) -> bool {
-    ["[::]", "::"].contains(&host) || (host == "0.0.0.0" && !other.starts_with('['))
+    host_is_any(host) && (host.contains(':') || !other.starts_with('['))
 }
 
 /// Whether both cannot be listened on. Names are not looked up: two for one address are found when the node starts.
@@ -181,10 +191,20 @@ mod tests {
             let error = refusal(&[("advertise", advertise)]).unwrap_or_default();
             assert!(error.starts_with("flag --advertise: ") && error.contains(advertise), "{error}");
         }
+        for listen in ["0:9092", "[::0]:9092"] {
+            let error = refusal(&[("listen", listen)]).unwrap_or_default();
+            assert!(error.starts_with("flag --listen: ") && error.contains("--advertise"), "{error}");
+        }
+        for address in ["PLAINTEXT://b:9092", "http://127.0.0.1:9092", "*:9092", "a b:9092", ":9092", "9092"] {
+            let error = refusal(&[("listen", address)]).unwrap_or_default();
+            assert!(error.starts_with("flag --listen: ") && error.contains("not HOST:PORT"), "{error}");
+        }
         let error = refusal(&[("http", "127.0.0.1:9092")]).unwrap_or_default();
         assert!(error.contains("`listen`") && error.contains("`http`") && error.contains("127.0.0.1:9092"), "{error}");
         let error = refusal(&[("listen", "0.0.0.0:9644"), ("advertise", "example.org:9644")]).unwrap_or_default();
         assert!(error.starts_with("flag --listen: ") && error.contains("0.0.0.0:9644"), "{error}");
+        let error = refusal(&[("listen", "0:9644"), ("advertise", "example.org:9644")]).unwrap_or_default();
+        assert!(error.starts_with("flag --listen: ") && error.contains("0:9644"), "{error}");
         assert_eq!(refusal(&[("listen", "127.0.0.1:0"), ("http", "127.0.0.1:0")]), None);
         assert_eq!(refusal(&[("listen", "[::1]:9092"), ("http", "0.0.0.0:9092")]), None, "of two families");
     }

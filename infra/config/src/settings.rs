@@ -92,7 +92,7 @@ settings! {
     auto_create_topics: bool = true;
     /// Partitions of a topic that is created without a number, as Kafka's `num.partitions`.
     default_partitions: i32 = 1;
-    /// The replication factor that a topic reports if none was asked for. Storage replicates, not the node.
+    /// The replication factor that CreateTopics answers if none was asked for. Nothing is replicated: there is one copy, on this node's disk.
     default_replication_factor: i16 = 1;
     /// How long the first rebalance of an empty group waits for more members, as Kafka's `group.initial.rebalance.delay.ms`.
     group_initial_rebalance_delay_ms: u64 = 3_000;
@@ -104,7 +104,7 @@ settings! {
     accept_clock: bool = false;
     /// Do not convert to Parquet. For benchmarks of ingest alone: the log grows until it is unset.
     conversion_paused: bool = false;
-    /// Which log lines are written, in the syntax of `tracing`'s filters, such as `info` or `strandline=debug`.
+    /// Which log lines are written: a level (error, warn, info, debug, trace, off), or PART=LEVEL, with commas between, such as `info,strandline=debug`.
     log: String = "info".to_owned();
     /// How log lines are written: `text` or `json`.
     log_format: LogFormat = LogFormat::Text;

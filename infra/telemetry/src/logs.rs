@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The filter is wrong.
-    #[error("the setting `log` is `{filter}`: {reason}; try `info` or `strandline=debug`")]
+    #[error("the setting `log` is `{filter}`: {reason}; try `info`, or `info,strandline=debug`")]
     Filter {
         /// What was given.
         filter: String,
