@@ -5,17 +5,36 @@ import platform
 import subprocess
 import time
 
+from harness.servers import BINARY, ENVIRONMENT
 
-def describe() -> dict:
-    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-    commit = subprocess.run(["git", "-C", root, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+BINARIES = {"strandline": BINARY, "speed": os.environ.get("STRANDLINE_SPEED_BIN", "")}
+# Those that benches/run did not build, and the sources of the others when it did.
+GIVEN = os.environ.get("STRANDLINE_BENCH_GIVEN", "").split()
+SOURCES = os.environ.get("STRANDLINE_BENCH_SOURCES", "an unknown commit")
+# What somebody says about those that were given.
+SAID = os.environ.get("STRANDLINE_BENCH_COMMIT", "")
+
+
+def build(binary: str) -> str:
+    """Which build was measured, as far as that is known: the tree here tells nothing about a binary from elsewhere."""
+    if binary not in GIVEN:
+        return SOURCES
+    path = BINARIES[binary]
+    digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout[:12]
+    # The example has no version.
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, env=ENVIRONMENT).stdout.strip() if binary == "strandline" else ""
+    return ("a binary that was given from outside" + (f", {version} by its own word" if version else "") + f" (SHA-256 {digest}…)"
+            + (f", said to be commit {SAID}" if SAID else ""))
+
+
+def describe(binary: str) -> dict:
     with open("/proc/cpuinfo") as info:
         model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), "unknown")
     with open("/proc/meminfo") as info:
         memory_gib = int(next(info).split()[1]) / (1 << 20)
     return {
         "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "commit": os.environ.get("STRANDLINE_BENCH_COMMIT", commit),
+        "build": build(binary),
         "cpu": model,
         "cores": os.cpu_count(),
         "memory_gib": round(memory_gib, 1),

@@ -35,9 +35,12 @@ def main() -> None:
         took_s = time.monotonic() - began
         busy, idle, stolen = (after - earlier for after, earlier in zip(machine.steal_and_idle(), before))
         cores_s = max(busy + idle + stolen, 0.01)
-        section |= {"about": bench.about, "quick": quick, "took_s": round(took_s), "machine": machine.describe(),
-                    "busy": busy / cores_s, "own": (own_cpu_s() - own_before) / cores_s, "stolen": stolen / cores_s}
+        section |= {"about": bench.about, "quick": quick, "took_s": round(took_s), "busy": busy / cores_s,
+                    "own": (own_cpu_s() - own_before) / cores_s, "stolen": stolen / cores_s, "machine": machine.describe(bench.binary)}
         report.write(name, section)
+        if section.get("failures"):
+            say(f"{name}: failed: {'; '.join(section['failures'])}")
+            failed.append(name)
         say(f"{name}: {took_s:.0f} s")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")

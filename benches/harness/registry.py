@@ -9,15 +9,18 @@ class Bench:
     name: str
     about: str
     run: Callable[[bool], dict]
-    """Takes whether it is to be quick; gives a section: `tables` (title, columns, rows), `plots` (file, description), `notes`."""
+    """Takes whether it is to be quick; gives a section: `tables` (title, columns, rows), `plots` (file, description), `notes`, and `failures`: what must
+    never be and was, for which the run fails."""
+    binary: str
+    """What it measures."""
 
 
 BENCHES: dict[str, Bench] = {}
 
 
-def bench(name: str, about: str):
+def bench(name: str, about: str, binary: str = "strandline"):
     def register(run):
-        BENCHES[name] = Bench(name, about, run)
+        BENCHES[name] = Bench(name, about, run, binary)
         return run
     return register
 

@@ -55,10 +55,12 @@ def markdown(results: dict) -> str:
         machine = section["machine"]
         lines += [f"## {name}", "",
                   f"{section['about']}.", "",
-                  f"{machine['when']}, commit {machine['commit']}, {'quick' if section['quick'] else 'full'} run of "
+                  # Sections of earlier runs have the commit of the tree, whatever was measured.
+                  f"{machine['when']}, {machine.get('build') or 'commit ' + machine['commit']}, {'quick' if section['quick'] else 'full'} run of "
                   f"{section['took_s'] / 60:.0f} minutes on {machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, "
                   f"{machine['system']}. Over the run all cores together were {section['busy']:.0%} busy, of which the servers and "
                   f"generators of the benchmark {section['own']:.0%}; {section['stolen']:.0%} were taken by the host.", ""]
+        lines += [line for failure in section.get("failures", []) for line in (f"**Failed: {failure}.**", "")]
         for table in section.get("tables", []):
             lines += [f"**{table['title']}**", "", "| " + " | ".join(table["columns"]) + " |", "|" + " --- |" * len(table["columns"])]
             lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in table["rows"]]

@@ -91,9 +91,9 @@ pub struct OpenLoop {
     pub end_to_end: Option<LatencySummary>,
     /// Records that consumers got.
     pub consumed: Option<u64>,
-    /// From the acknowledgement until as many rows were there.
+    /// From the acknowledgement until as many rows were there; for those that never became rows, until the end of the wait.
     pub freshness: Option<LatencySummary>,
-    /// Acknowledged records that were no rows within the time.
+    /// Acknowledged records that were no rows a minute behind the schedule: a failure of the server.
     pub never_rows: Option<u64>,
     /// The server's CPU time behind the warm-up, per second.
     pub server_cores: Option<f64>,
@@ -385,6 +385,7 @@ impl Run {
         while rows.with(|rows| rows.count()) < count && self.runtime.clock.monotonic() < deadline {
             self.runtime.sleep(Duration::from_millis(100)).await;
         }
-        rows.with(|rows| freshness::distances(&acknowledged, rows))
+        let until = self.runtime.clock.monotonic();
+        rows.with(|rows| freshness::distances(&acknowledged, rows, until))
     }
 }

@@ -15,65 +15,42 @@ use strandline_bronze::{
     CoveredRange, Fetched, FinishedSegment, Preference, ReadError, SegmentFooter, SegmentSpec, SegmentWriter, arrow_schema,
     merge_rows, plan_timestamp, read, read_timestamp, writer_properties,
 };
-use strandline_types::{HeaderRef, RecordRef, TimestampType, TopicId};
+use strandline_traffic::{Event, Traffic, TrafficOptions};
+use strandline_types::{RecordRef, TimestampType, TopicId};
 
-const INGEST_MS: i64 = 1_795_443_300_000;
+/// Between two commits: all that one brings has one time of ingest.
+const COMMIT_MS: i64 = 5;
 const ROUNDS: usize = 5;
+/// The size of records (none: events as they come, with their headers), and what that is called.
+const RECORDS: [(Option<usize>, &str); 2] = [(None, "events as they come"), (Some(1_024), "1 KiB, no headers")];
+/// What a file is like, its partitions and the rows of each.
+const SHAPES: [(&str, usize, usize); 3] = [
+    ("sealed: 2 partitions of 100,000 rows", 2, 100_000),
+    ("fresh: 48 partitions of 600 rows", 48, 600),
+    ("small: 48 partitions of 20 rows", 48, 20),
+];
 
-/// Telemetry of one vehicle, about 500 bytes of JSON.
-struct Event {
-    key: String,
-    value: String,
-    headers: Vec<(&'static str, String)>,
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
+/// Events of a fleet, equally many for each partition; keys choose it by their hash, as with producers. With a size, key and
+/// value have so many bytes together, as the load generator sends them.
+fn traffic(record_bytes: Option<usize>, partitions: usize, each: usize) -> Vec<Vec<Event>> {
+    let options = TrafficOptions { commuter_peaks: false, value_bytes: record_bytes, ..TrafficOptions::default() };
+    let mut events = vec![Vec::new(); partitions];
+    let mut left = partitions * each;
+    for mut event in Traffic::new(options) {
+        let place = crc_fast::crc32_iscsi(&event.key) as usize % partitions;
+        if events[place].len() == each {
+            continue;
+        }
+        if let Some(bytes) = record_bytes {
+            event.value.truncate(bytes - event.key.len());
+        }
+        events[place].push(event);
+        left -= 1;
+        if left == 0 {
+            break;
+        }
     }
-}
-
-fn event(random: &mut Random, at: usize) -> Event {
-    let vehicle = random.below(20_000);
-    let id = format!("{:016x}{:016x}", random.0, random.0.rotate_left(17) ^ at as u64);
-    let time = format!("2026-11-23T14:{:02}:{:02}.{:03}Z", at / 60_000 % 60, at / 1_000 % 60, at % 1_000);
-    let value = format!(
-        r#"{{"eventId":"{id}","vehicleId":"veh-{vehicle:06}","type":"scooter","timestamp":"{time}","position":{{"lat":{}.{:06},"lon":{}.{:06},"accuracyM":{}}},"speedKmh":{}.{},"battery":{{"percent":{},"voltage":{}.{:02},"temperatureC":{}}},"odometerM":{},"state":"{}","firmware":"4.{}.{}","zone":"{}","locked":{},"signal":{{"rssi":-{},"network":"LTE-M"}},"tripId":"{:012x}","faults":[]}}"#,
-        47 + random.below(8),
-        random.below(1_000_000),
-        5 + random.below(12),
-        random.below(1_000_000),
-        2 + random.below(15),
-        random.below(25),
-        random.below(10),
-        random.below(100),
-        36 + random.below(6),
-        random.below(100),
-        10 + random.below(25),
-        random.below(9_000_000),
-        ["idle", "riding", "charging", "maintenance"][random.below(4) as usize],
-        random.below(4),
-        random.below(20),
-        ["ams-centrum", "ber-mitte", "par-10e", "vie-innere-stadt", "bru-ixelles"][random.below(5) as usize],
-        random.below(2) == 0,
-        60 + random.below(50),
-        random.below(1 << 48),
-    );
-    let headers = vec![
-        ("ce_specversion", "1.0".to_owned()),
-        ("ce_id", id),
-        ("ce_source", format!("/fleet/gateway-{:02}", random.below(40))),
-        ("ce_type", "eu.mobility.vehicle.telemetry.v1".to_owned()),
-        ("ce_subject", format!("veh-{vehicle:06}")),
-        ("ce_time", time),
-        ("content-type", "application/json".to_owned()),
-    ];
-    Event { key: format!("veh-{vehicle:06}"), value, headers }
+    events
 }
 
 fn cpu_seconds() -> f64 {
@@ -107,31 +84,31 @@ fn compare(names: [&str; 2], bytes: u64, mut one: impl FnMut(), mut other: impl 
     println!("  {:<46} {:>7.0} %", "the first in parts of the second", best[1] / best[0] * 100.0);
 }
 
-fn write(events: &[Event], partitions: i32) -> FinishedSegment {
-    let each = events.len() as i64 / i64::from(partitions);
-    let covered = (0..partitions).map(|partition| CoveredRange { partition, start: 0, end: each }).collect();
+fn write(partitions: &[Vec<Event>], with_headers: bool) -> FinishedSegment {
+    let covered = |(partition, events): (i32, &Vec<Event>)| CoveredRange { partition, start: 0, end: events.len() as i64 };
     let spec = SegmentSpec {
         topic: "veh.events.raw".to_owned(),
         topic_id: TopicId([7; 16]),
-        covered,
+        covered: (0..).zip(partitions).map(covered).collect(),
         plan: "speed".to_owned(),
         key: Preference::Text,
         value: Preference::Text,
     };
     let mut writer = SegmentWriter::new(spec).unwrap();
-    let mut headers = Vec::new();
-    for (at, event) in events.iter().take((each * i64::from(partitions)) as usize).enumerate() {
-        headers.clear();
-        headers.extend(event.headers.iter().map(|(key, value)| HeaderRef { key, value: Some(value.as_bytes()) }));
-        let record = RecordRef {
-            offset: at as i64 % each,
-            timestamp_ms: INGEST_MS + at as i64 / 10,
-            timestamp_type: TimestampType::Create,
-            key: Some(event.key.as_bytes()),
-            value: Some(event.value.as_bytes()),
-            headers: &headers,
-        };
-        writer.push((at as i64 / each) as i32, INGEST_MS + at as i64 / 1_000, &record).unwrap();
+    for (partition, events) in (0..).zip(partitions) {
+        for (offset, event) in (0..).zip(events) {
+            let headers = event.header_refs();
+            let record = RecordRef {
+                offset,
+                timestamp_ms: event.timestamp_ms,
+                timestamp_type: TimestampType::Create,
+                key: Some(&event.key),
+                value: Some(&event.value),
+                headers: if with_headers { &headers[..] } else { &[] },
+            };
+            let ingest_ms = (event.timestamp_ms / COMMIT_MS + 1) * COMMIT_MS;
+            writer.push(partition, ingest_ms, &record).unwrap();
+        }
     }
     writer.finish().unwrap()
 }
@@ -173,65 +150,69 @@ fn replay(footer: &SegmentFooter, fetched: &Fetched, max_bytes: u64) -> u64 {
 }
 
 fn main() {
-    let mut random = Random(88_172_645_463_325_252);
-    let events: Vec<Event> = (0..200_000).map(|at| event(&mut random, at)).collect();
-    for (shape, partitions, rows) in [
-        ("sealed: 2 partitions of 100,000 rows", 2, 200_000),
-        ("fresh: 48 partitions of 600 rows", 48, 28_800),
-        ("small: 48 partitions of 20 rows", 48, 960),
-    ] {
-        let events = &events[..rows];
-        let segment = write(events, partitions);
-        let (bytes, file) = (segment.record_bytes, Bytes::from(segment.bytes.concat()));
-        println!(
-            "{shape}: {:.1} MB of records, {:.0} bytes each, ratio {:.2}",
-            bytes as f64 / 1e6,
-            bytes as f64 / rows as f64,
-            bytes as f64 / file.len() as f64
-        );
-        if let Some(path) = std::env::args().skip_while(|argument| argument != "--file").nth(1) {
-            std::fs::write(path, &file).unwrap();
-            return;
+    for (record_bytes, records) in RECORDS {
+        for (shape, partitions, each) in SHAPES {
+            let events = traffic(record_bytes, partitions, each);
+            let with_headers = record_bytes.is_none();
+            let segment = write(&events, with_headers);
+            let (bytes, file) = (segment.record_bytes, Bytes::from(segment.bytes.concat()));
+            println!(
+                "{shape}, {records}: {:.1} MB of records, {:.0} bytes each, ratio {:.2}",
+                bytes as f64 / 1e6,
+                bytes as f64 / segment.rows as f64,
+                bytes as f64 / file.len() as f64
+            );
+            if let Some(path) = std::env::args().skip_while(|argument| argument != "--file").nth(1) {
+                std::fs::write(path, &file).unwrap();
+                return;
+            }
+            write_speed(&events, with_headers, bytes, &batches(&file));
+            if !std::env::args().any(|argument| argument == "--write") {
+                read_speed(&events, bytes, &file);
+            }
         }
-        let arrays = batches(&file);
-        compare(
-            ["write", "bare ArrowWriter, arrays at hand"],
-            bytes,
-            || drop(black_box(write(events, partitions))),
-            || {
-                black_box(bare(&arrays));
-            },
-        );
-        if std::env::args().any(|argument| argument == "--write") {
-            continue;
-        }
-        let footer = SegmentFooter::parse("speed", file.len() as u64, &file).unwrap();
-        let fetched = Fetched::whole(file.clone());
-        measure("replay, 1 MiB a read", bytes, || {
-            black_box(replay(&footer, &fetched, 1 << 20));
-        });
-        measure("replay, 8 MiB a read", bytes, || {
-            black_box(replay(&footer, &fetched, 8 << 20));
-        });
-        measure("whole file in order (merge)", bytes, || {
-            let mut rows = 0;
-            merge_rows(&[(footer.clone(), fetched.clone())], |_, _, record| {
-                rows += record.offset & 1;
-                Ok::<_, ReadError>(())
-            })
-            .unwrap();
-            black_box(rows);
-        });
-        let last = rows as i64 / i64::from(partitions) - 1;
-        measure("one record by offset (whole file / that)", bytes, || {
-            drop(black_box(footer.plan(1, last, 1).map(|plan| read(&footer, &plan, &fetched, |_, _| ControlFlow::Continue(())))))
-        });
-        measure("one timestamp (whole file / that)", bytes, || {
-            let plan = plan_timestamp(&footer, 1, 0, INGEST_MS + rows as i64 / 10 - 5);
-            black_box(plan.map(|plan| read_timestamp(&footer, &plan, &fetched).unwrap()));
-        });
-        measure("open the footer", file.len() as u64, || {
-            drop(black_box(SegmentFooter::parse("speed", file.len() as u64, &file).unwrap()))
-        });
     }
+}
+
+fn write_speed(events: &[Vec<Event>], with_headers: bool, bytes: u64, arrays: &[RecordBatch]) {
+    compare(
+        ["write", "bare ArrowWriter, arrays at hand"],
+        bytes,
+        || drop(black_box(write(events, with_headers))),
+        || {
+            black_box(bare(arrays));
+        },
+    );
+}
+
+fn read_speed(events: &[Vec<Event>], bytes: u64, file: &Bytes) {
+    let footer = SegmentFooter::parse("speed", file.len() as u64, file).unwrap();
+    let fetched = Fetched::whole(file.clone());
+    measure("replay, 1 MiB a read", bytes, || {
+        black_box(replay(&footer, &fetched, 1 << 20));
+    });
+    measure("replay, 8 MiB a read", bytes, || {
+        black_box(replay(&footer, &fetched, 8 << 20));
+    });
+    measure("whole file in order (merge)", bytes, || {
+        let mut rows = 0;
+        merge_rows(&[(footer.clone(), fetched.clone())], |_, _, record| {
+            rows += record.offset & 1;
+            Ok::<_, ReadError>(())
+        })
+        .unwrap();
+        black_box(rows);
+    });
+    let last = events[1].len() - 1;
+    measure("one record by offset (whole file / that)", bytes, || {
+        let plan = footer.plan(1, last as i64, 1);
+        drop(black_box(plan.map(|plan| read(&footer, &plan, &fetched, |_, _| ControlFlow::Continue(())))))
+    });
+    measure("one timestamp (whole file / that)", bytes, || {
+        let plan = plan_timestamp(&footer, 1, 0, events[1][last].timestamp_ms);
+        black_box(plan.map(|plan| read_timestamp(&footer, &plan, &fetched).unwrap()));
+    });
+    measure("open the footer", file.len() as u64, || {
+        drop(black_box(SegmentFooter::parse("speed", file.len() as u64, file).unwrap()))
+    });
 }
