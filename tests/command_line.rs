@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -149,17 +151,9 @@ fn a_member_that_is_asked_to_stop_leaves_its_group() {
     let unknown = run(&["topic", "alter", "t", "--set", "retention.mss=1"]);
     assert!(unknown.contains("did you mean `retention.ms`?"), "{unknown}");
     let mut member = Running(strandline(&["consume", "t", "--group", "g", "-b", &kafka]).stdout(Stdio::null()).spawn().unwrap());
-    let has_joined = |_: &u32| {
-        std::thread::sleep(Duration::from_millis(100));
-        run(&["group", "describe", "g"]).contains("1 member,")
-    };
-    assert!((0..100).any(|turn| has_joined(&turn)));
+    comes_to_say(&kafka, "1 member,");
     // Where it begins is known to the group before anything came: what comes while nobody reads is read later.
-    let begins = |_: &u32| {
-        std::thread::sleep(Duration::from_millis(100));
-        run(&["group", "describe", "g"]).contains("lag in all: 0")
-    };
-    assert!((0..100).any(|turn| begins(&turn)), "{}", run(&["group", "describe", "g"]));
+    comes_to_say(&kafka, "lag in all: 0");
     signal(&member.0, "-TERM");
     assert_eq!(ends_within(&mut member.0, Duration::from_secs(10)), Some(0));
     let left = run(&["group", "describe", "g"]);
@@ -169,9 +163,96 @@ fn a_member_that_is_asked_to_stop_leaves_its_group() {
     assert_eq!(String::from_utf8_lossy(&read.stdout), "1\n2\n3\n", "{}", text(&read));
 }
 
+/// What is said of group `g`, sooner or later.
+fn comes_to_say(kafka: &str, what: &str) {
+    let describe = || text(&strandline(&["group", "describe", "g", "-b", kafka]).output().unwrap());
+    let says = |_: &u32| {
+        std::thread::sleep(Duration::from_millis(100));
+        describe().contains(what)
+    };
+    assert!((0..200).any(|turn| says(&turn)), "{}", describe());
+}
+
+/// A member of group `g` that prints into a file.
+fn printing_member(kafka: &str, topics: &[&str], into: &Path) -> Running {
+    let mut member = strandline(&["consume", "--group", "g", "--from-beginning", "-b", kafka]);
+    Running(member.args(topics).stdout(File::create(into).unwrap()).spawn().unwrap())
+}
+
+#[test]
+fn each_record_is_printed_once_while_members_come_and_go() {
+    let (_node, data, kafka, _) = node(&["--set", "group_initial_rebalance_delay_ms=0"]);
+    assert!(strandline(&["topic", "create", "t", "--partitions", "4", "-b", &kafka]).output().unwrap().status.success());
+    // A hundred for each partition in turn.
+    let send = |hundreds: Range<u32>| {
+        for hundred in hundreds {
+            let lines: String = (hundred * 100..hundred * 100 + 100).map(|number| format!("{number}\n")).collect();
+            let partition = (hundred % 4).to_string();
+            send_by(strandline(&["produce", "t", "--quiet", "--partition", &partition, "-b", &kafka]), &lines);
+        }
+    };
+    let printed = ["a", "b"].map(|name| data.path().join(name));
+    send(0..1);
+    let mut first = printing_member(&kafka, &["t"], &printed[0]);
+    comes_to_say(&kafka, "1 member,");
+    comes_to_say(&kafka, "lag in all: 0");
+    let mut second = printing_member(&kafka, &["t"], &printed[1]);
+    comes_to_say(&kafka, "2 members,");
+    send(1..5);
+    comes_to_say(&kafka, "lag in all: 0");
+    signal(&first.0, "-TERM");
+    send(5..6);
+    assert_eq!(ends_within(&mut first.0, Duration::from_secs(20)), Some(0));
+    comes_to_say(&kafka, "1 member,");
+    send(6..7);
+    comes_to_say(&kafka, "lag in all: 0");
+    signal(&second.0, "-TERM");
+    assert_eq!(ends_within(&mut second.0, Duration::from_secs(20)), Some(0));
+    let [first, second] = printed.map(|path| std::fs::read_to_string(path).unwrap());
+    let mut all: Vec<u32> =
+        [&first, &second].into_iter().flat_map(|text| text.lines()).map(|line| line.parse().unwrap()).collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..700).collect::<Vec<_>>());
+    assert!(second.lines().count() > 200, "the second member read nothing beside the first");
+}
+
+#[test]
+fn a_member_reads_on_where_one_of_its_topics_is_deleted() {
+    let (_node, data, kafka, _) = node(&["--set", "group_initial_rebalance_delay_ms=0"]);
+    for topic in ["t", "u"] {
+        assert!(strandline(&["topic", "create", topic, "--partitions", "1", "-b", &kafka]).output().unwrap().status.success());
+        send(&kafka, topic, "1\n");
+    }
+    let printed = data.path().join("a");
+    let mut member = printing_member(&kafka, &["t", "u"], &printed);
+    comes_to_say(&kafka, "1 member,");
+    comes_to_say(&kafka, "lag in all: 0");
+    assert!(strandline(&["topic", "delete", "u", "-b", &kafka]).output().unwrap().status.success());
+    let has_printed = |lines: usize| {
+        let all = || std::fs::read_to_string(&printed).unwrap();
+        let has = |_: &u32| {
+            std::thread::sleep(Duration::from_millis(100));
+            all().lines().count() >= lines
+        };
+        assert!((0..200).any(|turn| has(&turn)), "{}", all());
+    };
+    send(&kafka, "t", "2\n");
+    has_printed(3);
+    // Beyond its next heartbeats, and once it has asked for its topics again.
+    std::thread::sleep(Duration::from_secs(5));
+    send(&kafka, "t", "3\n");
+    has_printed(4);
+    signal(&member.0, "-TERM");
+    assert_eq!(ends_within(&mut member.0, Duration::from_secs(20)), Some(0));
+}
+
 /// Lines as records.
 fn send(kafka: &str, topic: &str, lines: &str) {
-    let mut produce = strandline(&["produce", topic, "--quiet", "-b", kafka]).stdin(Stdio::piped()).spawn().unwrap();
+    send_by(strandline(&["produce", topic, "--quiet", "-b", kafka]), lines);
+}
+
+fn send_by(mut produce: Command, lines: &str) {
+    let mut produce = produce.stdin(Stdio::piped()).spawn().unwrap();
     produce.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     assert!(produce.wait().unwrap().success());
 }

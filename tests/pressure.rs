@@ -214,9 +214,12 @@ async fn a_consumer_that_takes_its_time_is_not_in_the_way_of_producers() {
     // One that sends, quickly enough, has all the room of large requests, and another one waits for it.
     let mut sender = Raw::connect(address).await;
     sender.0.write_u32(60 * MIB as u32).await.unwrap();
+    sender.0.write_all(&[0; 64 << 10]).await.unwrap();
+    // Connections are read side by side.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let mut waits = Raw::connect(address).await;
     waits.send(9, &produce("t", 0..1, &batch(&vec![1; MIB], 1, Compression::None))).await;
-    for _ in 0..20 {
+    for _ in 0..19 {
         sender.0.write_all(&[0; 64 << 10]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
