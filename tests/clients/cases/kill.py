@@ -1,5 +1,6 @@
 """kill -9 in a loop under load, and a process that stands still and goes on: what was acknowledged is there once and in order, groups
-never went back, and at no moment, the node dead or alive, did a bare glob of `bronze/` show a row twice."""
+never went back and were handed what is there, without a gap, and at no moment, the node dead or alive, did a bare glob of `bronze/` show a
+row twice."""
 
 import random
 import signal
@@ -66,13 +67,15 @@ class Writer(threading.Thread):
 
 
 class Reader(threading.Thread):
-    """A group that reads and commits; committed offsets as they were confirmed, and whether one went back."""
+    """A group that reads and commits; what it was handed, committed offsets as they were confirmed, and whether one went back."""
 
     def __init__(self, node, group: str):
         super().__init__(daemon=True)
         self.node = node
         self.group = group
         self.confirmed: dict = {}
+        # Where each record was that it was handed.
+        self.seen: dict = {}
         self.wrong: list = []
         self.running = True
 
@@ -106,6 +109,7 @@ class Reader(threading.Thread):
                 messages = [message for message in member.consume(2_000, 0.1) if message.error() is None]
                 if not messages:
                     continue
+                self.keep(messages)
                 try:
                     for place in member.commit(asynchronous=False):
                         if place.error is None:
@@ -113,6 +117,13 @@ class Reader(threading.Thread):
                 except KafkaException:
                     pass
             member.close()
+
+    def keep(self, messages: list) -> None:
+        for message in messages:
+            place = (message.partition(), message.offset())
+            before = self.seen.setdefault(message.value(), place)
+            if before != place:
+                self.wrong.append(f"{self.group} was handed {message.value()} at {before} and at {place}")
 
 
 def seals(node, running) -> None:
@@ -147,6 +158,18 @@ def batches_around(node, partition: int, *offsets: int) -> list[dict]:
             if any(batch["base"] - 100 <= offset <= batch["last"] + 100 for offset in offsets):
                 batches[batch["base"]] = batch
     return list(batches.values())
+
+
+def check_handed_out(state: str, reader: Reader, found: dict) -> None:
+    """What a group was handed under load is what is there, where it is. And it was handed all that lies below what it was told is committed:
+    a member begins there, so that nobody would ever hand it the rest."""
+    assert reader.seen, f"{reader.group} was handed nothing"
+    for value, place in reader.seen.items():
+        assert found.get(value) == place, f"{state}: {reader.group} was handed {value} at {place}, and it is at {found.get(value)}"
+    committed = {value for value, (partition, offset) in found.items() if offset < reader.confirmed.get(partition, 0)}
+    passed_over = committed - reader.seen.keys()
+    assert not passed_over, f"{state}: {reader.group} has committed past {len(passed_over)} records that it was not handed, such as " \
+                            f"{[(value, found[value]) for value in sorted(passed_over)[:3]]}; committed: {reader.confirmed}"
 
 
 @test(limit_s=200, alone=True)
@@ -241,6 +264,8 @@ def under_load(case, disturb, **producer_options) -> None:
         # An acknowledgement that came as 'duplicate' after a kill may not know its offset; every other one is exact.
         moved = [value for value, place in acknowledged.items() if place[1] >= 0 and found[value] != place]
         assert not moved, f"{state}: {len(moved)} records are not where they were acknowledged, such as {moved[0]}: {acknowledged[moved[0]]}, {found[moved[0]]}"
+        for reader in readers:
+            check_handed_out(state, reader, found)
         if state == "as it was":
             node.seal("t")
         elif state == "sealed":

@@ -1,14 +1,18 @@
 //! One damaged folder: opened, read, verified, worked on, read again.
 
 use crate::alarms;
-use crate::folder::{Change, Damage, Files};
+use crate::duty::{Duty, is_torn, tells_of_damage, without_age};
+use crate::folder::{Damage, Files};
 use crate::observe::{Seen, SeenPartition, observe};
 use crate::sample::{LAST_RECORDS, LAST_TOPIC, Sample, settings};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
-use strandline::node::{Node, NodeOptions};
+use strandline::http::{VerifyResult, verify_bronze};
+use strandline::node::{Node, NodeOptions, Upkeep};
 use strandline_segment_index::SealedRow;
+
+const MANIFESTS: &str = "store/manifest/";
 
 /// Which state of the folder is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,31 +30,35 @@ pub enum State {
 pub enum Verdict {
     /// Something said so.
     Found(String),
-    /// No consumer can tell.
-    Harmless,
+    /// No consumer can tell, and nothing has to speak of it: why.
+    Harmless(&'static str),
     /// The last frame of a killed log: a torn write.
     Torn,
+    /// Nothing was damaged, and nothing is complained of.
+    Sound,
 }
 
 /// Opens the damaged folder in `root`, which must be empty, and looks at everything.
 ///
 /// # Errors
-/// What a consumer got wrong, or a gap that nothing spoke of.
+/// What a consumer got wrong, a gap that nothing spoke of, or damage of which those are silent who have to speak.
 pub fn examine(sample: &Sample, state: State, damage: Option<&Damage>, root: &Path) -> Result<Verdict, String> {
-    let files = match state {
-        State::Killed => &sample.killed,
-        State::Stopped | State::LogLost => &sample.stopped,
-    };
+    let files = sample.files(state);
     let files = damage.map_or_else(|| files.clone(), |damage| files.damaged(damage));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| error.to_string())?;
-    alarms::take();
     let verdict = runtime.block_on(look(sample, state, damage, &files, root));
     runtime.shutdown_timeout(Duration::from_secs(5));
     verdict
 }
 
 async fn look(sample: &Sample, state: State, damage: Option<&Damage>, files: &Files, root: &Path) -> Result<Verdict, String> {
+    let torn = damage.is_some_and(|damage| is_torn(sample, state, damage));
+    let duty = damage.filter(|_| !torn).map(|damage| Duty::of(sample, state, damage));
+    // A node at work writes a damaged manifest anew, perhaps before anybody asks.
+    let is_asked_at_rest = state == State::Stopped && damage.is_none_or(|damage| damage.file.starts_with(MANIFESTS));
+    let at_rest = if is_asked_at_rest { Some(verify_at_rest(files, root).await?) } else { None };
+    alarms::take();
     files.write(root).map_err(|error| error.to_string())?;
     let mut said = Vec::new();
     let mut lost = 0;
@@ -73,31 +81,20 @@ async fn look(sample: &Sample, state: State, damage: Option<&Damage>, files: &Fi
         Err(error) => return Ok(Verdict::Found(format!("{error:#}"))),
     };
     let parts = node.parts();
-    let torn = state == State::Killed && damage.is_some_and(|damage| is_torn(sample, damage));
     let judged = Judge { sample, state, lost, torn, history_ends };
     found.extend(judged.compare(&observe(parts).await).map_err(|wrong| format!("{wrong}; said: {said:?}"))?);
 
-    // Every damaged byte of a file that answers is found by verify, and nothing else is complained of.
-    let verified = strandline::http::verify_bronze(parts, None).await.map_err(|error| error.to_string());
-    match verified {
-        Err(error) => found.push(format!("verify: {error}")),
-        Ok(results) => {
-            for result in results {
-                let damaged = damage.filter(|damage| damage.file == format!("store/{}", result.path));
-                // What a rebuild has moved away, so that another file is in its place.
-                if let Some(line) = damaged.and_then(|_| moved(&said, &result.path)) {
-                    found.push(line);
-                    continue;
-                }
-                match (damaged, result.problems.first()) {
-                    (Some(_), Some(problem)) => found.push(format!("verify: {problem}")),
-                    (Some(damage), None) => return Err(format!("verify did not find {damage}")),
-                    (None, Some(problem)) => found.push(format!("verify: {}: {problem}", result.path)),
-                    (None, None) => {}
-                }
-            }
+    // Who has to speak of the damage does, or it means nothing.
+    let verified = verify_bronze(parts, None).await;
+    found.extend(verified.as_ref().err().map(|error| format!("verify: {error:#}")));
+    let results = verified.unwrap_or_default();
+    found.extend(results.iter().filter_map(complaint));
+    let silence = match &duty {
+        None => None,
+        Some(duty) => {
+            duty.silence(at_rest.as_deref().unwrap_or(&results), &said).map_err(|silent| format!("{silent}; found: {found:?}"))?
         }
-    }
+    };
 
     // Engines that go by manifests: they find what is right, or `verify` has complained. (After a kill some are still to be written.)
     if found.is_empty() && state == State::Stopped && manifests(root) != manifests_of(&sample.stopped) {
@@ -117,48 +114,46 @@ async fn look(sample: &Sample, state: State, damage: Option<&Damage>, files: &Fi
         return Err(format!("broken invariants: {violations:?}"));
     }
     drop(node);
-    Ok(match found.into_iter().next() {
-        Some(reason) => Verdict::Found(reason),
-        None if torn => Verdict::Torn,
-        None => Verdict::Harmless,
+    // Last: what it says of the folder as it lay there excuses nothing that a node at work does with it.
+    found.extend(at_rest.iter().flatten().filter_map(complaint));
+    Ok(match (found.into_iter().next(), silence) {
+        (Some(reason), _) => Verdict::Found(reason),
+        (None, _) if torn => Verdict::Torn,
+        (None, Some(reason)) => Verdict::Harmless(reason),
+        (None, None) => Verdict::Sound,
     })
 }
 
-/// A line of a rebuild's report that an undamaged folder's has not.
-fn tells_of_damage(line: &str) -> bool {
-    let begins = ["damaged: ", "moved ", "not known: ", "passed over: "].iter().any(|begin| line.starts_with(begin));
-    begins || line.contains("nothing after it is known") || line.contains("are not known")
+/// What `bronze verify --data` says of these files: the node that it starts does no upkeep.
+async fn verify_at_rest(files: &Files, root: &Path) -> Result<Vec<VerifyResult>, String> {
+    let root = root.with_extension("at-rest");
+    files.write(&root).map_err(|error| error.to_string())?;
+    let options = NodeOptions { settings: settings(&root), upkeep: Upkeep::Asked };
+    let results = match Node::start(options).await {
+        Ok(node) => {
+            let results = verify_bronze(node.parts(), None).await;
+            node.stop().await;
+            results
+        }
+        Err(error) => Err(error),
+    };
+    std::fs::remove_dir_all(&root).map_err(|error| error.to_string())?;
+    results.map_err(|error| format!("at rest: {error:#}"))
 }
 
-/// The line of a rebuild's report that says that it has moved this file to `lost/`.
-fn moved(said: &[String], path: &str) -> Option<String> {
-    said.iter().find(|line| line.starts_with(&format!("moved {path} to lost/"))).cloned()
+/// What a result says is wrong.
+fn complaint(result: &VerifyResult) -> Option<String> {
+    result.problems.first().map(|problem| format!("verify: {}: {problem}", result.path))
 }
 
 /// What manifests say: without the seqs, and without what an engine does not read.
 fn manifests_of(files: &Files) -> BTreeMap<String, serde_json::Value> {
-    let stripped = |bytes: &[u8]| {
-        let mut json: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
-        if let Some(fields) = json.as_object_mut() {
-            fields.remove("applied_seq");
-        }
-        json
-    };
-    let json = files.files.iter().filter(|(path, _)| path.starts_with("store/manifest/"));
-    json.map(|(path, bytes)| (path.clone(), stripped(bytes))).collect()
+    let manifests = files.files.iter().filter(|(path, _)| path.starts_with(MANIFESTS));
+    manifests.map(|(path, bytes)| (path.clone(), without_age(bytes))).collect()
 }
 
 fn manifests(root: &Path) -> BTreeMap<String, serde_json::Value> {
     crate::folder::read_folder(root).map(|files| manifests_of(&files)).unwrap_or_default()
-}
-
-fn is_torn(sample: &Sample, damage: &Damage) -> bool {
-    damage.file.ends_with(".log")
-        && match damage.what {
-            Change::Flip { at, .. } => at as u64 >= sample.last_frame,
-            // No copy tells yet that there was more.
-            Change::Cut { length } => length as u64 >= sample.copied,
-        }
 }
 
 struct Judge<'a> {

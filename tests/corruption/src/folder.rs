@@ -65,12 +65,17 @@ impl Files {
     pub fn damaged(&self, damage: &Damage) -> Files {
         let mut files = self.clone();
         if let Some(bytes) = files.files.get_mut(&damage.file) {
-            match damage.what {
-                Change::Flip { at, mask } => bytes[at] ^= mask,
-                Change::Cut { length } => bytes.truncate(length),
-            }
+            damage.what.apply(bytes);
         }
         files
+    }
+
+    /// The damaged file alone.
+    #[must_use]
+    pub fn damaged_bytes(&self, damage: &Damage) -> Vec<u8> {
+        let mut bytes = self.files.get(&damage.file).cloned().unwrap_or_default();
+        damage.what.apply(&mut bytes);
+        bytes
     }
 }
 
@@ -89,6 +94,16 @@ pub enum Change {
         /// What is left.
         length: usize,
     },
+}
+
+impl Change {
+    /// Does it to the bytes of a file, which have to be that many.
+    fn apply(self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Flip { at, mask } => bytes[at] ^= mask,
+            Self::Cut { length } => bytes.truncate(length),
+        }
+    }
 }
 
 /// One damage.

@@ -1,8 +1,9 @@
 //! A small folder in which every format is: each kind of place where a record can lie, and all that is kept beside records.
 
+use crate::examine::State;
 use crate::folder::{Files, read_folder};
 use crate::observe::{Seen, observe};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 use strandline::node::{Node, NodeOptions};
@@ -25,8 +26,20 @@ pub struct Sample {
     pub truth: Seen,
     /// Where the part of the log ends that the bucket's copies hold.
     pub copied: u64,
+    /// What is on the garbage list: nothing refers to it.
+    pub garbage: BTreeSet<String>,
     /// Where the last frame of the killed log begins: from there on a flipped byte is a torn write.
     pub last_frame: u64,
+}
+
+impl Sample {
+    /// The folder as it is before it is damaged.
+    pub fn files(&self, state: State) -> &Files {
+        match state {
+            State::Killed => &self.killed,
+            State::Stopped | State::LogLost => &self.stopped,
+        }
+    }
 }
 
 /// The topic that gets the last entry, and its partition.
@@ -93,8 +106,9 @@ pub async fn make(data: &Path) -> anyhow::Result<Sample> {
     let last_frame = used(&before) as u64;
     let killed = read_folder(data)?;
     let truth = observe(node.parts()).await;
+    let garbage = node.parts().cell.view().garbage.keys().cloned().collect();
     node.stop().await;
-    Ok(Sample { stopped: read_folder(data)?, killed, truth, copied, last_frame })
+    Ok(Sample { stopped: read_folder(data)?, killed, truth, copied, garbage, last_frame })
 }
 
 fn used(log: &[u8]) -> usize {

@@ -26,8 +26,8 @@ pub struct Choice {
 pub struct Tally {
     /// Damages that something spoke of.
     pub found: usize,
-    /// That no consumer could tell.
-    pub harmless: usize,
+    /// That no consumer could tell, by the reason why nothing spoke of them.
+    pub harmless: BTreeMap<&'static str, usize>,
     /// That were cut as a torn write.
     pub torn: usize,
     /// What went wrong.
@@ -85,12 +85,8 @@ pub fn sweep(
     root: &Path,
     mut done: impl FnMut(&str, &Tally),
 ) -> BTreeMap<String, Tally> {
-    let files = match state {
-        State::Killed => &sample.killed,
-        State::Stopped | State::LogLost => &sample.stopped,
-    };
     let mut tallies = BTreeMap::<String, Tally>::new();
-    let damages = damages(files, state, choice);
+    let damages = damages(sample.files(state), state, choice);
     for (number, damage) in damages.iter().enumerate() {
         let folder = root.join(number.to_string());
         let verdict = examine(sample, state, Some(damage), &folder);
@@ -99,8 +95,9 @@ pub fn sweep(
         let tally = tallies.entry(damage.file.clone()).or_default();
         match verdict {
             Ok(Verdict::Found(_)) => tally.found += 1,
-            Ok(Verdict::Harmless) => tally.harmless += 1,
+            Ok(Verdict::Harmless(reason)) => *tally.harmless.entry(reason).or_default() += 1,
             Ok(Verdict::Torn) => tally.torn += 1,
+            Ok(Verdict::Sound) => tally.wrong.push(format!("{damage}: it passes for sound")),
             Err(wrong) => tally.wrong.push(format!("{damage}: {wrong}")),
         }
         if damages.get(number + 1).is_none_or(|next| next.file != damage.file) {

@@ -12,12 +12,8 @@ thread_local! {
     static LISTENING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Errors that are right when a node cannot go on, or that only say what the checks look at themselves.
-const EXPECTED: [&str; 3] = [
-    "the commit log has failed; the process must end",
-    "the cell can no longer be served by this node",
-    "the bucket's copy of the log is not complete",
-];
+/// Errors that are right when a node cannot go on.
+const EXPECTED: [&str; 2] = ["the commit log has failed; the process must end", "the cell can no longer be served by this node"];
 
 struct Listener;
 

@@ -1,5 +1,6 @@
 //! The bucket that all nodes share, which knows what must not be deleted, and a node's way to it.
 
+use crate::copies::{floor_snapshot, snapshot_end};
 use crate::core::{Core, locked};
 use crate::dice::Dice;
 use crate::gate::Gate;
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use strandline_bronze::{Fetched, ReadError, SegmentFooter, SegmentScan};
-use strandline_commit_log::CommitLog;
+use strandline_compactor::LogCopyName;
 use strandline_object_store::InMemory;
 
 /// Under `bronze/`: which file shows which row, by topic folder, partition and offset.
@@ -35,7 +36,9 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub fn new(core: Arc<Core>, dice: Dice) -> Self {
-        Self { inner: Arc::new(InMemory::new()), core, dice, shown: Arc::default() }
+        let inner = Arc::new(InMemory::new());
+        core.oracle().copies.look_into(inner.clone());
+        Self { inner, core, dice, shown: Arc::default() }
     }
 
     /// I7: whoever lists `bronze/` at any moment sees no row twice.
@@ -68,13 +71,20 @@ impl Bucket {
             let now_ms = self.core.clock().now_ms();
             oracle.refers_to(path).or_else(|| oracle.must_wait(path)).or_else(|| oracle.keeps(path, now_ms))
         };
-        let reason = referred.or_else(|| self.sealed_row(path)).or_else(|| {
-            let floor = self.core.log.for_node().floor().now_or_never()?.ok()?;
-            (floor.snapshot?.key == path).then(|| "the floor names it".to_owned())
-        });
+        let reason = referred.or_else(|| self.sealed_row(path)).or_else(|| self.needed_from_the_floor(path));
         if let Some(reason) = reason {
             self.core.fail(format!("{path} is deleted, and {reason} (I8)"));
         }
+    }
+
+    /// The floor names this snapshot, or the one that it names lacks what this copy of the log has (I10).
+    fn needed_from_the_floor(&self, path: &str) -> Option<String> {
+        let snapshot = floor_snapshot(&self.core.log);
+        if let Ok(copy) = path.parse::<LogCopyName>() {
+            let end = snapshot_end(snapshot.as_ref());
+            return (copy.to > end).then(|| format!("the floor's snapshot has no more than the entries up to {end}"));
+        }
+        (snapshot?.key == path).then(|| "the floor names it".to_owned())
     }
 
     /// C8: a sealed file lies in the bucket only once its plan does, else a cell that is rebuilt plans its rows again.

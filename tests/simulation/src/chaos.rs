@@ -1,6 +1,7 @@
 //! What goes wrong: crashes, pauses, lost replies, rivals, full disks, slow stores, wrong clocks; and who puts it right.
 
 use crate::dice::Dice;
+use crate::happenings::Happening;
 use crate::node::Node;
 use crate::world::World;
 use std::sync::Arc;
@@ -49,10 +50,11 @@ pub(crate) fn weather(world: &World, dice: &Dice, log: &MemoryCommitLog, faults:
 
 /// A writer that takes the seq first, with an entry that asks for nothing.
 fn rival(world: &Arc<World>) -> Rival {
-    let clock = world.core.clock().clone();
+    let core = world.core.clone();
     Arc::new(move |_, entry: &Entry| {
+        core.count(Happening::Rivals);
         let body = EntryBody {
-            time_ms: clock.now_ms(),
+            time_ms: core.clock().now_ms(),
             hash_before: entry.hash_before.0.to_vec(),
             cell_epoch: 1,
             ..EntryBody::default()
@@ -75,8 +77,14 @@ pub(crate) async fn chaos(world: Arc<World>) {
             continue;
         }
         match dice.below(12) {
-            0..=3 => world.kill(node.slot),
-            4 => world.stop(node.slot).await,
+            0..=3 => {
+                world.core.count(Happening::Crashes);
+                world.kill(node.slot);
+            }
+            4 => {
+                world.core.count(Happening::Stops);
+                world.stop(node.slot).await;
+            }
             5 | 6 => pause(&world, &dice, &node).await,
             7 if !world.shape.sole => {
                 world.core.trace(format!("{} meets rivals", node.name()));
@@ -84,6 +92,7 @@ pub(crate) async fn chaos(world: Arc<World>) {
             }
             8 if !world.shape.sole => {
                 world.core.trace(format!("{}: an append lands twice, another late", node.name()));
+                world.core.count(Happening::DoubledAppends);
                 node.log.faults().on_append(dice.between(1, 3), AppendFault::Twice(dice.millis(1, 60_000)));
                 let (reply, land) = (dice.millis(1, 20_000), dice.millis(1, 90_000));
                 node.log.faults().on_append(dice.between(4, 8), AppendFault::Late { reply, land });
@@ -91,17 +100,12 @@ pub(crate) async fn chaos(world: Arc<World>) {
             7..=9 if world.disk.is_some() => fail_the_disk(&world, &dice).await,
             9 => {
                 world.core.trace(format!("{} has no room", node.name()));
+                world.core.count(Happening::FullLogs);
                 node.log.faults().set_full(true);
                 world.core.runtime.sleep(dice.millis(200, 6_000)).await;
                 node.log.faults().set_full(false);
             }
-            10 if world.shape.skew => {
-                let day = 86_400_000;
-                let skew_ms = *dice.pick(&[day, -day, 3_600_000, -3_600_000, 0, 5_000]).unwrap_or(&0);
-                world.core.trace(format!("the clock of slot {} is wrong by {skew_ms} ms", node.slot));
-                world.core.oracle().retention.clock_is_ahead(node.slot, skew_ms);
-                world.clocks[node.slot].set_skew_ms(skew_ms);
-            }
+            10 if world.shape.skew => set_clock(&world, &dice, node.slot),
             10 if world.disk.is_some() => fail_the_disk(&world, &dice).await,
             _ => {
                 world.core.trace(format!("{} sees other weather", node.name()));
@@ -111,6 +115,18 @@ pub(crate) async fn chaos(world: Arc<World>) {
     }
 }
 
+/// Sets the clock of a slot to another time, or right.
+fn set_clock(world: &World, dice: &Dice, slot: usize) {
+    let day = 86_400_000;
+    let skew_ms = *dice.pick(&[day, -day, 3_600_000, -3_600_000, 0, 5_000]).unwrap_or(&0);
+    world.core.trace(format!("the clock of slot {slot} is wrong by {skew_ms} ms"));
+    if skew_ms != 0 {
+        world.core.count(if skew_ms > 0 { Happening::ClocksAhead } else { Happening::ClocksBehind });
+    }
+    world.core.oracle().retention.clock_is_ahead(slot, skew_ms);
+    world.clocks[slot].set_skew_ms(skew_ms);
+}
+
 /// What a disk does to a node that stands on it alone.
 async fn fail_the_disk(world: &World, dice: &Dice) {
     let Some(disk) = &world.disk else { return };
@@ -118,23 +134,37 @@ async fn fail_the_disk(world: &World, dice: &Dice) {
     match dice.below(5) {
         0 => {
             world.core.trace("the disk is full");
+            world.core.count(Happening::FullDisks);
             disk.set_capacity(Some(0));
             world.core.runtime.sleep(dice.millis(200, 6_000)).await;
             disk.set_capacity(None);
         }
         1 => {
             world.core.trace(format!("a write fails after {bytes} bytes"));
+            world.core.count(Happening::FailedWrites);
             disk.fail_write_after(bytes, *dice.pick(&[ENOSPC, EIO]).unwrap_or(&EIO));
         }
         2 => {
             world.core.trace("a sync fails");
+            world.core.count(Happening::FailedSyncs);
             disk.fail_sync(dice.between(1, 4));
         }
         _ => {
             // In the middle of something: the frame that is being written is torn.
             world.core.trace("the power goes soon");
+            world.core.count(Happening::PowerCuts);
             disk.turn_off_after(dice.below(40));
         }
+    }
+}
+
+/// Longer than every lease.
+const LONG_PAUSE: Duration = Duration::from_secs(31);
+
+fn count_pause(world: &World, length: Duration, whole: bool) {
+    world.core.count(if whole { Happening::Pauses } else { Happening::PausesFromTheLog });
+    if length >= LONG_PAUSE {
+        world.core.count(Happening::LongPauses);
     }
 }
 
@@ -152,6 +182,7 @@ async fn pause(world: &Arc<World>, dice: &Dice, node: &Arc<Node>) {
         length.as_millis(),
         if whole { "whole" } else { "from the log" }
     ));
+    count_pause(world, length, whole);
     node.log_gate.set_paused(true);
     node.gate.set_paused(whole);
     let (world, dice, node) = (world.clone(), dice.clone(), node.clone());
@@ -160,8 +191,11 @@ async fn pause(world: &Arc<World>, dice: &Dice, node: &Arc<Node>) {
     spawner.spawn("pause", async move {
         let half = length / 2;
         world.core.runtime.sleep(half).await;
-        if zombie && let Some(other) = world.live().into_iter().find(|other| other.slot != node.slot && other.gate.is_open()) {
-            world.declare_gone(&other, node.cell.incarnation()).await;
+        if zombie
+            && let Some(other) = world.live().into_iter().find(|other| other.slot != node.slot && other.gate.is_open())
+            && world.declare_gone(&other, node.cell.incarnation()).await
+        {
+            world.core.count(Happening::Zombies);
         }
         world.core.runtime.sleep(length - half).await;
         if !node.gate.is_dead() {
@@ -178,7 +212,10 @@ pub(crate) async fn supervise(world: Arc<World>, until: tokio::sync::watch::Rece
     while !*until.borrow() && !world.core.has_failed() {
         for slot in 0..world.shape.nodes {
             match world.node(slot) {
-                Some(node) if node.cell.is_stopped() => world.kill(slot),
+                Some(node) if node.cell.is_stopped() => {
+                    world.core.count(Happening::GivenUp);
+                    world.kill(slot);
+                }
                 Some(_) => {}
                 None if world.is_calm() || dice.chance(30) => {
                     world.start_node(slot, |log, faults| weather(&world, &dice, log, faults)).await;

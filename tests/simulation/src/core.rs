@@ -1,10 +1,12 @@
 //! What everything in a run shares: the truth about the log, the history, and the first thing that went wrong.
 
 use crate::gauges::Gauges;
+use crate::happenings::{Happened, Happening};
 use crate::ledger::Ledger;
 use crate::mutation::Mutation;
 use crate::oracle::Oracle;
 use crate::trace::Trace;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,6 +32,8 @@ pub(crate) struct Core {
     calm: AtomicBool,
     /// What clients had answered while things went wrong: records acknowledged, answers with records.
     at_work: [AtomicU64; 2],
+    /// What went wrong, and what was done, until all was quiet.
+    happened: Happened,
     /// Trims that wait for their time: (when asked, below).
     pub trims: Mutex<std::collections::VecDeque<(Duration, strandline_types::Seq)>>,
     /// Bytes of torn frames that were cut off as logs were opened.
@@ -54,6 +58,7 @@ impl Core {
             failure: Mutex::default(),
             calm: AtomicBool::new(false),
             at_work: Default::default(),
+            happened: Happened::default(),
             trims: Mutex::default(),
             torn_bytes: Default::default(),
             crash: Mutex::default(),
@@ -61,8 +66,11 @@ impl Core {
         })
     }
 
-    /// No more faults from now on.
+    /// No more faults from now on. What is in the log by now was done while things went wrong.
     pub fn calm_down(&self) {
+        let (by_age, by_size) = self.oracle().retention.moves;
+        self.happened.add(Happening::MovesByAge, by_age);
+        self.happened.add(Happening::MovesBySize, by_size);
         self.calm.store(true, Ordering::Relaxed);
     }
 
@@ -74,6 +82,18 @@ impl Core {
         if !self.is_calm() {
             self.at_work[what].fetch_add(more, Ordering::Relaxed);
         }
+    }
+
+    /// Counts this, unless all is quiet: what checks do by themselves shows nothing.
+    pub fn count(&self, what: Happening) {
+        if !self.is_calm() {
+            self.happened.add(what, 1);
+        }
+    }
+
+    /// How often what has happened, by its words.
+    pub fn happened(&self) -> BTreeMap<&'static str, u64> {
+        self.happened.counts()
     }
 
     /// A client was told that so many records are there.
@@ -138,6 +158,7 @@ impl Core {
         if let Err(what) = oracle.catch_up(&self.log) {
             self.fail(what);
         }
+        oracle.steps.take().into_iter().for_each(|step| self.count(step));
         oracle
     }
 }

@@ -1,8 +1,8 @@
 //! What holds when all is quiet: everything acknowledged, through every node, hot and from Parquet.
 
 use crate::check::check_now;
-use crate::clients::{Told, answer, read_all, read_back, read_over, send};
-use crate::ledger::{Seen, record_id};
+use crate::clients::{Told, answer, check_record, read_all, read_back, read_over, send};
+use crate::ledger::record_id;
 use crate::network::Link;
 use crate::record::{Record, batch};
 use crate::world::World;
@@ -153,7 +153,7 @@ pub(crate) async fn seal_everything(world: &World) {
     }
 }
 
-/// The bucket: no row twice under bronze/, each is what consumers saw, and all that is referred to is there.
+/// The bucket: no row twice under bronze/, each is what was sent and what consumers saw, and all that is referred to is there.
 pub(crate) async fn bucket(world: &World) {
     let objects = world.plain_objects();
     let listed: Vec<_> = objects.list(Purpose::Sweep, "").try_collect().await.unwrap();
@@ -193,11 +193,10 @@ pub(crate) async fn bucket(world: &World) {
                 value: record.value.map(<[u8]>::to_vec),
                 headers: record.headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
             };
-            let id = own.id().unwrap_or(0);
             if let Some(other) = rows.insert((at, record.offset), path.clone()) {
                 failed.get_or_insert(format!("{path} and {other} both show offset {} of {at:?}", record.offset));
             }
-            if let Err(what) = world.core.ledger().saw(at, record.offset, Seen { id, timestamp_ms: record.timestamp_ms }) {
+            if let Err(what) = check_record(world, &topic, at, record.offset, &own, record.timestamp_type) {
                 failed.get_or_insert(format!("{path}: {what}"));
             }
             Ok::<(), ReadError>(())
@@ -265,8 +264,7 @@ pub(crate) async fn retention(world: &World) {
             let wrong = {
                 let oracle = world.core.oracle();
                 let stays = first.and_then(|unit| Some((unit.end, oracle.retention.must_go(oracle.index(), at, unit, now_ms)?)));
-                let stays = stays.map(|(end, why)| format!("retention leaves {}-{partition} up to {end}: {why}", topic.name));
-                oracle.retention.check_log_start(oracle.index(), at).err().or(stays)
+                stays.map(|(end, why)| format!("retention leaves {}-{partition} up to {end}: {why}", topic.name))
             };
             if let Some(what) = wrong {
                 return world.core.fail(what);

@@ -9,7 +9,7 @@ pub enum Finding {
     Unreadable,
     /// A record more often than it may be there.
     Twice,
-    /// An offset without a record where no hole is known (I5).
+    /// An offset without a record (I5).
     Missing,
     /// A record that is not what was sent (I6).
     Changed,

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use strandline_commit_log::{CommitLog, Floor};
 use strandline_compactor::{LogCopyName, SnapshotName};
-use strandline_index::{ExtentPlace, Index};
+use strandline_index::Index;
 use strandline_object_store::Purpose;
 use strandline_segment_index::for_each;
 use strandline_types::{ObjectName, Seq};
@@ -34,8 +34,7 @@ pub(crate) fn conversion(world: &World) {
         let fresh_ms =
             topic.config("strandline.bronze.freshness.ms").and_then(|value| value.parse().ok()).unwrap_or(FRESHNESS_MS);
         let extents = topic.partitions.iter().flat_map(|partition| &partition.extents);
-        let oldest_ms =
-            extents.filter(|extent| !matches!(extent.place, ExtentPlace::Hole)).map(|extent| extent.ingest_ms).min()?;
+        let oldest_ms = extents.map(|extent| extent.ingest_ms).min()?;
         let age_ms = now_ms - oldest_ms;
         (age_ms > fresh_ms + millis(SLACK)).then(|| format!("{} holds what came {age_ms} ms ago", topic.name))
     });

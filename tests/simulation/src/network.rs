@@ -2,6 +2,7 @@
 //! does not leave it.
 
 use crate::dice::Dice;
+use crate::happenings::Happening;
 use crate::node::Node;
 use crate::world::World;
 use futures::FutureExt;
@@ -90,8 +91,8 @@ impl Connect for Line {
                 tokio::select! {
                     biased;
                     () = node.gate.death() => {}
-                    () = carry(&carried, &node, &there, &mut from_client, &mut to_node) => {}
-                    () = carry(&carried, &node, &back, &mut from_node, &mut to_client) => {}
+                    () = carry(&carried, &node, &there, &mut from_client, &mut to_node, Happening::CutRequests) => {}
+                    () = carry(&carried, &node, &back, &mut from_node, &mut to_client, Happening::CutAnswers) => {}
                 }
             });
             Ok(Box::new(client) as Box<dyn Stream>)
@@ -100,12 +101,14 @@ impl Connect for Line {
     }
 }
 
+/// Until one side ends, or `cut` happens.
 async fn carry(
     world: &World,
     node: &Node,
     dice: &Dice,
     read: &mut (impl AsyncRead + Unpin),
     write: &mut (impl AsyncWrite + Unpin),
+    cut: Happening,
 ) {
     let mut buffer = [0; BUFFER_BYTES];
     loop {
@@ -114,20 +117,21 @@ async fn carry(
             Ok(read) => read,
         };
         let mut bytes = &buffer[..read];
-        let mut cut = false;
+        let mut is_cut = false;
         if world.is_calm() || world.shape.directed {
             world.core.runtime.sleep(dice.millis(0, 2)).await;
         } else {
             // As a rule a few milliseconds, now and then a second.
             let wait = if dice.chance(2) { dice.millis(100, 2_000) } else { dice.millis(0, 12) };
             world.core.runtime.sleep(wait).await;
-            cut = dice.below(1_000) < CUTS_PER_THOUSAND;
-            if cut {
+            is_cut = dice.below(1_000) < CUTS_PER_THOUSAND;
+            if is_cut {
+                world.core.count(cut);
                 bytes = &bytes[..dice.below(read as u64 + 1) as usize];
             }
         }
         node.gate.pass().await;
-        if write.write_all(bytes).await.is_err() || cut {
+        if write.write_all(bytes).await.is_err() || is_cut {
             return;
         }
     }

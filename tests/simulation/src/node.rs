@@ -7,6 +7,7 @@ use crate::node_log::NodeLog;
 use crate::node_rows::NodeRows;
 use crate::promised::Promised;
 use crate::stops::Stops;
+use crate::watched_store::WatchedStore;
 use crate::world::World;
 use futures::FutureExt;
 use std::future::Future;
@@ -84,7 +85,8 @@ impl Node {
             faults.clone(),
             &Runtime { spawner: core.runtime.spawner.clone(), ..runtime.clone() },
         );
-        let store = Arc::new(NodeStore { inner: Arc::new(faulty), gate: gate.clone(), stops: stops.clone() });
+        let watched = WatchedStore { inner: faulty, bucket: world.bucket.inner.clone(), core: core.clone() };
+        let store = Arc::new(NodeStore { inner: Arc::new(watched), gate: gate.clone(), stops: stops.clone() });
         let policy = if world.shape.retries { RetryPolicy::default() } else { RetryPolicy::once() };
         let objects = Objects::new(store, policy, &runtime);
         // In half of the lives the segment index fails now and then.

@@ -4,6 +4,7 @@
 use crate::core::{Core, locked};
 use crate::dice::Dice;
 use crate::gate::Gate;
+use crate::happenings::Happening;
 use crate::mutation::Mutation;
 use crate::shape::Shape;
 use crate::stops::{Place, Stops};
@@ -70,6 +71,27 @@ impl NodeLog {
         let body = EntryBody { hash_before: hash_before.0.to_vec(), payload_length: 0, payload_crc32c: 0, commits, ..body };
         Some(Entry { hash_before, bytes: encode(&body).ok()?, payload: Payload::default() })
     }
+
+    /// What a node is told of an append of these bytes, by what is in the log.
+    fn count_append(&self, at: Seq, bytes: &Bytes, answer: &Result<(), AppendError>) {
+        let is_there = || self.core.log.stored(at).is_some_and(|there| there.bytes == *bytes);
+        let told = match answer {
+            Ok(()) | Err(AppendError::Gap { .. } | AppendError::TooLarge { .. }) => return,
+            Err(AppendError::Ambiguous { .. }) if is_there() => Happening::AppendsUnheard,
+            Err(AppendError::Ambiguous { .. }) => Happening::AppendsInDoubt,
+            Err(AppendError::Unavailable { .. }) => Happening::FailedAppends,
+            Err(AppendError::Conflict { .. }) => Happening::Conflicts,
+            Err(AppendError::Full { .. }) => Happening::FullAppends,
+            Err(AppendError::Fatal { .. }) => Happening::FatalAppends,
+        };
+        self.core.count(told);
+    }
+
+    fn count_read<T>(&self, answer: &Result<T, ReadError>) {
+        if matches!(answer, Err(ReadError::Unavailable { .. })) {
+            self.core.count(Happening::FailedLogReads);
+        }
+    }
 }
 
 #[async_trait]
@@ -86,6 +108,7 @@ impl CommitLog for NodeLog {
                 && self.core.log.for_node().append(at, copy).now_or_never().is_some_and(|answer| answer.is_ok())
             {
                 self.core.trace(format!("a commit lands again at {at}"));
+                self.core.count(Happening::SecondLandings);
             }
         }
         if self.core.mutated(Mutation::EntriesExpire) {
@@ -94,7 +117,9 @@ impl CommitLog for NodeLog {
         if self.core.mutated(Mutation::LogForgets) && self.dice.chance(3) && entry.payload.length > 0 {
             return Ok(());
         }
+        let bytes = entry.bytes.clone();
         let answer = self.inner.append(at, entry).await;
+        self.count_append(at, &bytes, &answer);
         // A node that was paused meanwhile hears the answer when it runs again.
         self.gate.pass().await;
         answer
@@ -104,6 +129,7 @@ impl CommitLog for NodeLog {
         self.gate.pass().await;
         self.stops.pass(Place::Read, "").await;
         let tail = self.inner.read(from, max_bytes).await;
+        self.count_read(&tail);
         self.gate.pass().await;
         let tail = tail?;
         match tail {
@@ -119,6 +145,7 @@ impl CommitLog for NodeLog {
     async fn read_payload(&self, at: Seq, range: Range<u64>) -> Result<Bytes, ReadError> {
         self.gate.pass().await;
         let answer = self.inner.read_payload(at, range).await;
+        self.count_read(&answer);
         self.gate.pass().await;
         answer
     }
@@ -127,6 +154,7 @@ impl CommitLog for NodeLog {
         self.gate.pass().await;
         self.stops.pass(Place::Floor, "").await;
         let floor = self.inner.floor().await;
+        self.count_read(&floor);
         self.gate.pass().await;
         let floor = floor?;
         let lies = self.core.mutated(Mutation::OldFloor) && self.lies.load(Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use crate::core::Core;
 use crate::dice::Dice;
 use crate::gate::Gate;
+use crate::happenings::Happening;
 use crate::stops::{Place, Stops};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -33,10 +34,11 @@ impl NodeRows {
     }
 
     /// Now and then this request, or the reply to it, is lost.
-    fn lose<E>(&self, failed: impl FnOnce(Arc<dyn std::error::Error + Send + Sync>) -> E) -> Result<(), E> {
+    fn lose<E>(&self, what: Happening, failed: impl FnOnce(Arc<dyn std::error::Error + Send + Sync>) -> E) -> Result<(), E> {
         if self.core.is_calm() || self.failing == 0 || !self.dice.chance(self.failing) {
             return Ok(());
         }
+        self.core.count(what);
         Err(failed(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from("ordered by the run"))))
     }
 }
@@ -46,9 +48,10 @@ impl SegmentIndex for NodeRows {
     async fn put(&self, rows: Vec<SealedRow>) -> Result<PutOutcome, PutError> {
         self.begin().await;
         self.stops.pass(Place::Rows, "").await;
-        self.lose(|source| PutError::Failed { source })?;
+        self.lose(Happening::LostRows, |source| PutError::Failed { source })?;
         if self.dice.chance(10) {
             // The zombie's write: it lands when everybody has forgotten it.
+            self.core.count(Happening::LateRows);
             let (rows, index, clock, late) =
                 (rows.clone(), self.core.segment_index.clone(), self.core.clock().clone(), self.dice.millis(1, 20_000));
             self.core.runtime.spawner.spawn("late rows", async move {
@@ -58,7 +61,7 @@ impl SegmentIndex for NodeRows {
         }
         let answer = self.core.segment_index.put(rows).await;
         self.gate.pass().await;
-        self.lose(|source| PutError::Failed { source })?;
+        self.lose(Happening::UnheardRows, |source| PutError::Failed { source })?;
         answer
     }
 
@@ -66,7 +69,7 @@ impl SegmentIndex for NodeRows {
         self.begin().await;
         let answer = self.core.segment_index.find(topic_partition, offset).await;
         self.gate.pass().await;
-        self.lose(|source| ReadError::Failed { source })?;
+        self.lose(Happening::LostRowReads, |source| ReadError::Failed { source })?;
         answer
     }
 
@@ -74,7 +77,7 @@ impl SegmentIndex for NodeRows {
         self.begin().await;
         let answer = self.core.segment_index.scan(topic_partition, from_offset, limit).await;
         self.gate.pass().await;
-        self.lose(|source| ReadError::Failed { source })?;
+        self.lose(Happening::LostRowReads, |source| ReadError::Failed { source })?;
         answer
     }
 
@@ -83,29 +86,29 @@ impl SegmentIndex for NodeRows {
         let answer = self.core.segment_index.scan_all(after, limit).await;
         self.stops.pass(Place::Listed, "").await;
         self.gate.pass().await;
-        self.lose(|source| ReadError::Failed { source })?;
+        self.lose(Happening::LostRowReads, |source| ReadError::Failed { source })?;
         answer
     }
 
     async fn remove(&self, keys: Vec<RowKey>) -> Result<u64, RemoveError> {
         self.begin().await;
-        self.lose(|source| RemoveError::Failed { source })?;
+        self.lose(Happening::LostRows, |source| RemoveError::Failed { source })?;
         let answer = self.core.segment_index.remove(keys).await;
-        self.lose(|source| RemoveError::Failed { source })?;
+        self.lose(Happening::UnheardRows, |source| RemoveError::Failed { source })?;
         answer
     }
 
     async fn remove_topic(&self, topic_id: TopicId) -> Result<u64, RemoveError> {
         self.begin().await;
-        self.lose(|source| RemoveError::Failed { source })?;
+        self.lose(Happening::LostRows, |source| RemoveError::Failed { source })?;
         let answer = self.core.segment_index.remove_topic(topic_id).await;
-        self.lose(|source| RemoveError::Failed { source })?;
+        self.lose(Happening::UnheardRows, |source| RemoveError::Failed { source })?;
         answer
     }
 
     async fn count(&self) -> Result<u64, ReadError> {
         self.begin().await;
-        self.lose(|source| ReadError::Failed { source })?;
+        self.lose(Happening::LostRowReads, |source| ReadError::Failed { source })?;
         self.core.segment_index.count().await
     }
 }

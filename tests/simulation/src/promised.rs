@@ -3,6 +3,7 @@
 
 use crate::core::{Core, locked};
 use crate::dice::Dice;
+use crate::happenings::Happening;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -41,6 +42,11 @@ impl Promised {
         let crash = locked(&core.crash).take().unwrap_or(drawn);
         disk.restart(crash, &*dice.random());
         core.trace(format!("the disk is back: {crash:?}"));
+        core.count(match crash {
+            Crash::Killed => Happening::KilledDisks,
+            Crash::PowerLost => Happening::LostDisks,
+            Crash::PowerMixed => Happening::MixedDisks,
+        });
         let opened = EmbeddedCommitLog::open_on(Arc::new(disk.clone()), Path::new("/log"), options(dice), runtime).await;
         let inner = opened.map_err(|error| {
             let what = format!("the embedded log cannot be opened: {error}");
@@ -48,6 +54,9 @@ impl Promised {
             what
         })?;
         core.trace(format!("the embedded log: {:?}", inner.recovery()));
+        if inner.recovery().torn_bytes > 0 {
+            core.count(Happening::TornFrames);
+        }
         core.torn_bytes.fetch_add(inner.recovery().torn_bytes, std::sync::atomic::Ordering::Relaxed);
         if inner.head() < core.log.head() {
             core.fail(format!(

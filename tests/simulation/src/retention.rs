@@ -1,9 +1,9 @@
 //! What retention may take and must take, reckoned from the batches as the log has them: not from extents, files or rows, and
 //! by nothing of the code under test.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
-use strandline_commands::{Command, CommandKind, Produce};
+use strandline_commands::{Command, CommandKind, MoveLogStart, Produce};
 use strandline_index::{BatchOutcome, Index, Outcome, Topic};
 use strandline_types::{TopicId, TopicPartition};
 
@@ -17,6 +17,8 @@ struct Batch {
     bytes: u64,
     /// Of its newest record.
     time_ms: i64,
+    /// When the log took it.
+    append_ms: i64,
 }
 
 /// What a topic has asked for; below 0: without a limit.
@@ -49,8 +51,8 @@ impl Limits {
 pub(crate) struct Retention {
     batches: BTreeMap<TopicPartition, BTreeMap<i64, Batch>>,
     log_starts: BTreeMap<TopicPartition, i64>,
-    /// What operators have asked for, as in their commands.
-    asked: BTreeSet<(TopicPartition, i64)>,
+    /// What operators have asked for, as in their commands, and how many of these are not in the log yet.
+    asked: BTreeMap<(TopicPartition, i64), u32>,
     /// The true time.
     now_ms: i64,
     /// How far the clock of each slot is ahead, if it is.
@@ -64,7 +66,17 @@ pub(crate) struct Retention {
 impl Retention {
     /// An operator is about to ask for this log start.
     pub fn ask(&mut self, at: TopicPartition, to: i64) {
-        self.asked.insert((at, to));
+        *self.asked.entry((at, to)).or_default() += 1;
+    }
+
+    /// Whether an operator has asked for this. Each time that one has is an answer once: what moves a log start later is retention.
+    fn was_asked(&mut self, at: TopicPartition, to: i64) -> bool {
+        let Some(times) = self.asked.get_mut(&(at, to)) else { return false };
+        *times -= 1;
+        if *times == 0 {
+            self.asked.remove(&(at, to));
+        }
+        true
     }
 
     /// What is done from here on is done at this time.
@@ -92,18 +104,30 @@ impl Retention {
     pub fn folded(&mut self, before: Option<&Index>, index: &Index, command: &Command, outcome: &Outcome) -> Result<(), String> {
         match (&command.kind, outcome) {
             (Some(CommandKind::Produce(produce)), Outcome::Produced(outcomes)) => self.appended(index, produce, outcomes),
-            (Some(CommandKind::MoveLogStart(command)), Outcome::LogStart(to)) => {
-                let Some(topic_id) = TopicId::from_slice(&command.topic_id) else { return Ok(()) };
-                let at = TopicPartition { topic_id, partition: command.partition };
-                let from = self.log_starts.insert(at, *to).unwrap_or(0);
-                if from < *to && !self.asked.contains(&(at, command.to)) {
-                    let partition = before.and_then(|index| index.partition(at.topic_id, at.partition));
-                    return self.check_move(index, at, from, *to, partition.map_or(0, |partition| partition.sealed_end));
-                }
-            }
+            (Some(CommandKind::MoveLogStart(command)), Outcome::LogStart(to)) => return self.moved(before, index, command, *to),
             _ => {}
         }
         Ok(())
+    }
+
+    /// A log start moves to where it is asked to be, no further and no less, and never back.
+    fn moved(&mut self, before: Option<&Index>, index: &Index, command: &MoveLogStart, to: i64) -> Result<(), String> {
+        let Some(topic_id) = TopicId::from_slice(&command.topic_id) else { return Ok(()) };
+        let at = TopicPartition { topic_id, partition: command.partition };
+        let from = self.log_starts.insert(at, to).unwrap_or(0);
+        let (was_asked, end) = (self.was_asked(at, command.to), self.end_of(at));
+        let wanted = if command.to == -1 { end } else { command.to };
+        if to != wanted.max(from) {
+            return Err(format!(
+                "entry {}: the log start of {at:?} goes from {from} to {to} for a command that says {}, of a log up to {end}",
+                index.cell.seq, command.to
+            ));
+        }
+        if from == to || was_asked {
+            return Ok(());
+        }
+        let partition = before.and_then(|index| index.partition(at.topic_id, at.partition));
+        self.check_move(index, at, from, to, partition.map_or(0, |partition| partition.sealed_end))
     }
 
     fn appended(&mut self, index: &Index, produce: &Produce, outcomes: &[BatchOutcome]) {
@@ -116,8 +140,21 @@ impl Retention {
             let BatchOutcome::Appended { base_offset, append_time_ms, .. } = outcome else { continue };
             let end = base_offset + i64::from(batch.last_offset_delta) + 1;
             let time_ms = if by_log { *append_time_ms } else { batch.max_timestamp_ms };
-            batches.insert(*base_offset, Batch { end, bytes: u64::from(batch.length), time_ms });
+            let (bytes, append_ms) = (u64::from(batch.length), *append_time_ms);
+            batches.insert(*base_offset, Batch { end, bytes, time_ms, append_ms });
         }
+    }
+
+    /// Where the log ends, by what was appended so far.
+    fn end_of(&self, at: TopicPartition) -> i64 {
+        let last = self.batches.get(&at).and_then(|batches| batches.last_key_value());
+        last.map_or(0, |(_, batch)| batch.end)
+    }
+
+    /// When the log took what is at this offset.
+    pub fn append_time_ms(&self, at: TopicPartition, offset: i64) -> Option<i64> {
+        let (_, batch) = self.batches.get(&at)?.range(..=offset).next_back()?;
+        (offset < batch.end).then_some(batch.append_ms)
     }
 
     /// Bytes of the batches that lie wholly at or above an offset.
@@ -162,8 +199,18 @@ impl Retention {
         }
     }
 
+    /// Whether every log starts where its moves have put it.
+    pub fn check_log_starts(&self, index: &Index) -> Result<(), String> {
+        for topic in index.topics.values() {
+            for (partition, _) in (0..).zip(&topic.partitions) {
+                self.check_log_start(index, TopicPartition { topic_id: topic.id, partition })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a log starts where its moves have put it: nothing else may (I5).
-    pub fn check_log_start(&self, index: &Index, at: TopicPartition) -> Result<(), String> {
+    fn check_log_start(&self, index: &Index, at: TopicPartition) -> Result<(), String> {
         let Some(partition) = index.partition(at.topic_id, at.partition) else { return Ok(()) };
         let known = self.log_starts.get(&at).copied().unwrap_or(0);
         if partition.log_start == known {
@@ -207,5 +254,89 @@ impl Retention {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use strandline_index::Partition;
+
+    const AT: TopicPartition = TopicPartition { topic_id: TopicId([7; 16]), partition: 0 };
+
+    fn append(retention: &mut Retention, start: i64, end: i64) {
+        let batch = Batch { end, bytes: 100, time_ms: 0, append_ms: 5 + start };
+        retention.batches.entry(AT).or_default().insert(start, batch);
+    }
+
+    /// A log of ten offsets, none of them old.
+    fn ten_offsets() -> Retention {
+        let mut retention = Retention::default();
+        append(&mut retention, 0, 4);
+        append(&mut retention, 4, 10);
+        retention
+    }
+
+    fn index_with(log_start: i64) -> Index {
+        let partition = Partition { log_start, ..Partition::default() };
+        let topic = Topic { id: AT.topic_id, partitions: vec![partition], ..Topic::default() };
+        let mut index = Index::default();
+        index.topics.insert(topic.id, Arc::new(topic));
+        index
+    }
+
+    /// A command asks for a log start, and the fold says that it is `to` now.
+    fn moved(retention: &mut Retention, wanted: i64, to: i64) -> Result<(), String> {
+        let command = MoveLogStart { topic_id: AT.topic_id.0.to_vec(), partition: AT.partition, to: wanted };
+        retention.folded(None, &index_with(to), &command.into(), &Outcome::LogStart(to))
+    }
+
+    #[test]
+    fn a_log_start_moves_to_where_it_is_asked_to_be() {
+        for (wanted, to) in [(4, 5), (4, 3), (4, 0), (-1, 9), (-1, 0)] {
+            let mut retention = ten_offsets();
+            retention.ask(AT, wanted);
+            assert!(moved(&mut retention, wanted, to).is_err(), "{wanted} was asked for, and it went to {to}");
+        }
+        let mut retention = ten_offsets();
+        for (wanted, to) in [(4, 4), (2, 4), (-1, 10), (10, 10)] {
+            retention.ask(AT, wanted);
+            moved(&mut retention, wanted, to).unwrap();
+        }
+        moved(&mut retention, 4, 4).unwrap_err();
+    }
+
+    #[test]
+    fn who_has_asked_once_excuses_one_move() {
+        let mut retention = ten_offsets();
+        retention.ask(AT, -1);
+        moved(&mut retention, -1, 10).unwrap();
+        append(&mut retention, 10, 12);
+        let young = moved(&mut retention, -1, 12).unwrap_err();
+        assert!(young.contains("retention takes"), "{young}");
+        let mut retention = ten_offsets();
+        (0..2).for_each(|_| retention.ask(AT, -1));
+        moved(&mut retention, -1, 10).unwrap();
+        append(&mut retention, 10, 12);
+        moved(&mut retention, -1, 12).unwrap();
+    }
+
+    #[test]
+    fn a_log_start_is_where_its_moves_have_put_it() {
+        let mut retention = ten_offsets();
+        retention.check_log_starts(&index_with(0)).unwrap();
+        retention.check_log_starts(&index_with(4)).unwrap_err();
+        retention.ask(AT, 4);
+        moved(&mut retention, 4, 4).unwrap();
+        retention.check_log_starts(&index_with(4)).unwrap();
+        retention.check_log_starts(&index_with(0)).unwrap_err();
+    }
+
+    #[test]
+    fn every_offset_was_taken_at_the_time_of_its_batch() {
+        let retention = ten_offsets();
+        let times: Vec<_> = [0, 3, 4, 9, 10].map(|offset| retention.append_time_ms(AT, offset)).into();
+        assert_eq!(times, [Some(5), Some(5), Some(9), Some(9), None]);
     }
 }

@@ -3,7 +3,9 @@
 use crate::alarms::Listening;
 use crate::chaos::{chaos, supervise, weather};
 use crate::check::take_cries;
-use crate::clients::{Idempotent, Team, administer, commit_offsets, consume, goes_on, operate, produce, take_part};
+use crate::clients::{
+    Idempotent, Loner, Team, administer, commit_offsets, consume, goes_on, offsets_are_kept, operate, produce, take_part,
+};
 use crate::dice::Dice;
 use crate::final_checks::{agree, bucket, nothing_is_held, read_everything, read_over_connections, retention, seal_everything};
 use crate::gauges::Gauges;
@@ -14,6 +16,7 @@ use crate::shape::Shape;
 use crate::world::World;
 use futures::FutureExt;
 use futures::future::{BoxFuture, LocalBoxFuture, join_all};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_index::digest;
@@ -31,6 +34,8 @@ pub struct Finished {
     pub records: (usize, usize),
     /// Records acknowledged, and answers with records to consumers, while things went wrong.
     pub at_work: (u64, u64),
+    /// How often each kind of fault and of step happened while things went wrong, by its words; what never did may be missing.
+    pub happened: BTreeMap<&'static str, u64>,
     /// The gauges of memory that were ever above zero.
     pub moved: Vec<&'static str>,
     /// Virtual time that it took.
@@ -115,6 +120,7 @@ fn finished(world: &World) -> Finished {
         entries: oracle.index().cell.seq.0,
         records: world.core.ledger().counts(),
         at_work: world.core.at_work(),
+        happened: world.core.happened(),
         moved: world.core.gauges.moved(),
         took: world.core.clock().monotonic(),
     }
@@ -163,8 +169,9 @@ async fn work(world: &Arc<World>, dice: &Dice) {
     for at in 0..dice.between(1, 3) as u32 {
         clients.push(consume(world.clone(), at).boxed());
     }
-    for at in 0..2 {
-        clients.push(commit_offsets(world.clone(), at).boxed());
+    let loners: Vec<_> = (0..2).map(Loner::new).collect();
+    for loner in &loners {
+        clients.push(commit_offsets(world.clone(), loner.clone()).boxed());
     }
     let teams: Vec<_> = world.topics().into_iter().zip(0..).map(|(topic, number)| Team::new(number, topic)).collect();
     for team in &teams {
@@ -189,6 +196,7 @@ async fn work(world: &Arc<World>, dice: &Dice) {
     if !world.core.has_failed() {
         // Also after the restart of a node that may have been its coordinator.
         late(1).await;
+        join_all(loners.iter().map(|loner| offsets_are_kept(world, loner))).await;
     }
 }
 

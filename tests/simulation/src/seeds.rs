@@ -1,15 +1,20 @@
 //! Which seeds are run, and what is printed when one fails.
 
 use crate::gauges::Gauges;
-use crate::run::run_seed;
+use crate::happenings::Happening;
+use crate::run::{Finished, run_seed};
 use crate::shape::Shape;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// In so many runs clients are answered now and then, whatever goes wrong.
 const SOME: usize = 5;
-/// So many runs do between them all that runs do.
+/// So many runs do between them all that runs do, but for what is seldom.
 const MANY: usize = 100;
+/// So many do that, too.
+const VERY_MANY: usize = 200;
+/// Records that are acknowledged in any run, however short and rough.
+const LEAST: usize = 3;
 
 /// What is asked for and cannot be understood must not run something else, or nothing, and pass.
 fn number(name: &str, text: &str) -> u64 {
@@ -37,61 +42,110 @@ fn asked_for(one: Option<String>, some: Option<String>) -> Option<Range<u64>> {
 }
 
 /// Seeds that have every kind of run between them: several nodes, a sole one, one on a disk, an upgrade, clocks that are wrong.
+///
+/// # Panics
+/// If a kind is never drawn.
 pub fn seeds_of_each_kind() -> Vec<u64> {
     Shape::one_of_each()
+}
+
+/// What runs had between them.
+#[derive(Default)]
+struct Slice {
+    count: usize,
+    entries: u64,
+    records: (usize, usize),
+    at_work: (u64, u64),
+    moved: BTreeSet<&'static str>,
+    happened: BTreeMap<&'static str, u64>,
+    failed: Vec<(u64, String)>,
+}
+
+/// A run in which nothing is taken in holds nothing against what is true.
+fn demand_records(finished: Finished) -> Result<Finished, String> {
+    let (acked, _) = finished.records;
+    if acked < LEAST { Err(format!("no more than {acked} records were acknowledged, {LEAST} are due")) } else { Ok(finished) }
+}
+
+/// Of what so many runs have between them, what never happened.
+fn missing(count: usize, happened: &BTreeMap<&'static str, u64>) -> Vec<&'static str> {
+    let is_due = |what: &Happening| count >= if what.is_seldom() { VERY_MANY } else { MANY };
+    let due = Happening::ALL.iter().copied().filter(is_due).map(Happening::words);
+    due.filter(|words| happened.get(words).is_none_or(|times| *times == 0)).collect()
+}
+
+impl Slice {
+    fn take(&mut self, seed: u64, run: Result<Finished, String>) {
+        self.count += 1;
+        match run.and_then(demand_records) {
+            Ok(finished) => self.add(finished),
+            Err(what) => {
+                eprintln!(
+                    "seed {seed}: {what}\n\nagain: SIMULATION_SEED={seed} cargo test -p strandline-simulation --test seeds\n"
+                );
+                self.failed.push((seed, what.lines().next().unwrap_or_default().to_owned()));
+            }
+        }
+    }
+
+    fn add(&mut self, finished: Finished) {
+        self.entries += finished.entries;
+        self.records.0 += finished.records.0;
+        self.records.1 += finished.records.1;
+        self.at_work.0 += finished.at_work.0;
+        self.at_work.1 += finished.at_work.1;
+        self.moved.extend(finished.moved);
+        for (words, times) in finished.happened {
+            *self.happened.entry(words).or_default() += times;
+        }
+    }
+
+    fn print(&self, seeds: &Range<u64>) {
+        let Self { count, entries, records: (acked, seen), at_work: (acked_at_work, read_at_work), failed, .. } = self;
+        eprintln!(
+            "{count} of the seeds {seeds:?}: {entries} entries, {acked} records acknowledged, {seen} seen; while things went wrong \
+             {acked_at_work} were acknowledged and {read_at_work} answers had some; {} failed",
+            failed.len()
+        );
+        let times = |words: &str| self.happened.get(words).copied().unwrap_or(0);
+        let happened: Vec<_> = Happening::ALL.iter().map(|what| format!("{} {}", times(what.words()), what.words())).collect();
+        eprintln!("  they had {}", happened.join(", "));
+        for (seed, what) in failed {
+            eprintln!("  SIMULATION_SEED={seed}: {what}");
+        }
+    }
+
+    fn demand(&self) {
+        let (count, failed) = (self.count, &self.failed);
+        let seeds: Vec<_> = failed.iter().map(|(seed, _)| *seed).collect();
+        assert!(failed.is_empty(), "{} of {count} seeds failed: {seeds:?}", failed.len());
+        // Faults that leave clients without an answer, those that never strike, and a gauge that nobody sets any more, would make all
+        // checks pass.
+        assert!(count < SOME || (self.at_work.0 > 0 && self.at_work.1 > 0), "no client had an answer while things went wrong");
+        let still: Vec<_> = Gauges::expected().filter(|name| !self.moved.contains(name)).collect();
+        assert!(count < MANY || still.is_empty(), "never above zero in {count} runs: {still:?}");
+        let never = missing(count, &self.happened);
+        assert!(never.is_empty(), "{count} runs had none of these: {never:?}");
+    }
 }
 
 /// Runs those of them that are `part` modulo `parts`; says how to run each that failed again.
 ///
 /// # Panics
-/// If one failed.
+/// If one failed, or if so many runs should have had between them what they had not.
 pub fn check_seeds(seeds: Range<u64>, part: u64, parts: u64) {
-    let mut failed = Vec::new();
-    let (mut count, mut entries, mut acked, mut seen) = (0, 0, 0, 0);
-    let (mut acked_at_work, mut read_at_work) = (0, 0);
-    let mut moved = BTreeSet::new();
+    let mut slice = Slice::default();
     for seed in seeds.clone().filter(|seed| seed % parts == part) {
-        count += 1;
-        match run_seed(seed) {
-            Ok(finished) => {
-                entries += finished.entries;
-                acked += finished.records.0;
-                seen += finished.records.1;
-                acked_at_work += finished.at_work.0;
-                read_at_work += finished.at_work.1;
-                moved.extend(finished.moved);
-            }
-            Err(what) => {
-                eprintln!(
-                    "seed {seed}: {what}\n\nagain: SIMULATION_SEED={seed} cargo test -p strandline-simulation --test seeds\n"
-                );
-                failed.push((seed, what.lines().next().unwrap_or_default().to_owned()));
-            }
-        }
+        slice.take(seed, run_seed(seed));
     }
-    eprintln!(
-        "{count} of the seeds {seeds:?}: {entries} entries, {acked} records acknowledged, {seen} seen; while things went wrong \
-         {acked_at_work} were acknowledged and {read_at_work} answers had some; {} failed",
-        failed.len()
-    );
-    for (seed, what) in &failed {
-        eprintln!("  SIMULATION_SEED={seed}: {what}");
-    }
-    assert!(
-        failed.is_empty(),
-        "{} of {count} seeds failed: {:?}",
-        failed.len(),
-        failed.iter().map(|(seed, _)| *seed).collect::<Vec<_>>()
-    );
-    // Faults that leave clients without an answer, and a gauge that nobody sets any more, would make all checks pass.
-    assert!(count < SOME || (acked_at_work > 0 && read_at_work > 0), "no client had an answer while things went wrong");
-    let still: Vec<_> = Gauges::expected().filter(|name| !moved.contains(name)).collect();
-    assert!(count < MANY || still.is_empty(), "never above zero in {count} runs: {still:?}");
+    slice.print(&seeds);
+    slice.demand();
 }
 
 #[cfg(test)]
 mod tests {
-    use super::asked_for;
+    use super::{Happening, MANY, VERY_MANY, asked_for, missing};
+    use std::collections::BTreeMap;
 
     fn range(text: &str) -> Option<std::ops::Range<u64>> {
         asked_for(None, Some(text.to_owned()))
@@ -110,5 +164,17 @@ mod tests {
             assert!(std::panic::catch_unwind(|| range(wrong)).is_err(), "{wrong}");
         }
         assert!(std::panic::catch_unwind(|| asked_for(Some("seven".to_owned()), None)).is_err());
+    }
+
+    #[test]
+    fn what_never_happens_is_missed_where_many_runs_should_have_it() {
+        let mut happened: BTreeMap<_, _> = Happening::ALL.iter().map(|what| (what.words(), 1)).collect();
+        assert!(missing(VERY_MANY, &happened).is_empty());
+        happened.insert(Happening::Upgrades.words(), 0);
+        happened.remove(Happening::Crashes.words());
+        happened.remove(Happening::TornFrames.words());
+        assert!(missing(MANY - 1, &happened).is_empty());
+        assert_eq!(missing(MANY, &happened), ["upgrades", "crashes"]);
+        assert_eq!(missing(VERY_MANY, &happened), ["upgrades", "crashes", "torn frames"]);
     }
 }

@@ -1,6 +1,7 @@
 //! What a run is made of, drawn from its seed.
 
 use crate::dice::Dice;
+use crate::happenings::Happening;
 use crate::mutation::{Mutation, Runs};
 use std::time::Duration;
 use strandline_commit_log::memory::Semantics;
@@ -100,23 +101,29 @@ impl Shape {
         Self { sole, disk, semantics, start_ms, active, retries, skew, upgrade, directed, compactor, ..fixed }
     }
 
-    /// What kind of run it is: seeds of different kinds go through different code.
-    fn kinds(&self) -> [bool; 5] {
-        [self.nodes > 2, self.sole && !self.disk, self.disk, self.upgrade, self.skew]
+    /// Of which kinds a run is: seeds of different kinds go through different code.
+    pub fn kinds(&self) -> [(Happening, bool); 5] {
+        [
+            (Happening::ThreeNodes, self.nodes > 2),
+            (Happening::SoleNodes, self.sole && !self.disk),
+            (Happening::EmbeddedLogs, self.disk),
+            (Happening::Upgrades, self.upgrade),
+            (Happening::WrongClocks, self.skew),
+        ]
     }
 
     /// The first seeds that have one of each kind between them.
     pub fn one_of_each() -> Vec<u64> {
-        let mut missing = [true; 5];
+        let mut missing = Self::of(0, None).kinds().map(|(kind, _)| kind).to_vec();
         let mut seeds = Vec::new();
         for seed in 0..1_000 {
-            let kinds = Self::of(seed, None).kinds();
-            let is_new = missing.iter().zip(kinds).any(|(missing, kind)| *missing && kind);
-            if is_new {
-                missing.iter_mut().zip(kinds).for_each(|(missing, kind)| *missing &= !kind);
+            let (kinds, before) = (Self::of(seed, None).kinds(), missing.len());
+            missing.retain(|kind| !kinds.contains(&(*kind, true)));
+            if missing.len() < before {
                 seeds.push(seed);
             }
         }
+        assert!(missing.is_empty(), "no seed below 1000 is of these kinds: {missing:?}");
         seeds
     }
 

@@ -5,6 +5,7 @@ use crate::core::{Core, locked};
 use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::gauges::Gauges;
+use crate::happenings::Happening;
 use crate::mutation::Mutation;
 use crate::node::Node;
 use crate::shape::Shape;
@@ -65,6 +66,8 @@ impl World {
         let runtime = Runtime { clock: Arc::new(VirtualClock::new(start_ms)), random, spawner: Spawner::in_place() };
         let log = MemoryCommitLog::with_semantics(runtime.clone(), shape.semantics).taking_any_payload(shape.sole);
         let core = Core::new(runtime, log, mutation, gauges);
+        let kinds = shape.kinds().into_iter().filter(|(_, is_so)| *is_so);
+        kinds.for_each(|(kind, _)| core.count(kind));
         let bucket = Bucket::new(core.clone(), Dice::new(seed, 3));
         Arc::new(Self {
             seed,
@@ -135,9 +138,23 @@ impl World {
             Ok(node) => {
                 let name = node.name();
                 self.core.trace(format!("{name} has joined as {}, version {fold_version}", node.cell.incarnation()));
+                self.count_start(run, is_old);
                 locked(&self.nodes)[slot] = Some(Arc::new(node));
             }
-            Err(error) => self.core.trace(format!("slot {slot} could not be started: {error}")),
+            Err(error) => {
+                self.core.count(Happening::FailedStarts);
+                self.core.trace(format!("slot {slot} could not be started: {error}"));
+            }
+        }
+    }
+
+    fn count_start(&self, run: u64, is_old: bool) {
+        // The first runs are those that a world begins with.
+        if run >= self.shape.nodes as u64 {
+            self.core.count(Happening::Restarts);
+        }
+        if is_old {
+            self.core.count(Happening::OldBuilds);
         }
     }
 

@@ -156,7 +156,7 @@ impl Operator {
         let Some((log_start, end)) = self.world.core.oracle().bounds(at) else { return };
         // Mostly a little, now and then all of it.
         let some = log_start + self.dice.below(((end - log_start) / 2).max(1) as u64) as i64;
-        let offset = if self.dice.chance(10) { -1 } else { some };
+        let (offset, least) = if self.dice.chance(10) { (-1, end) } else { (some, some) };
         self.world.core.oracle().retention.ask(at, offset);
         let partitions = vec![DeleteRecordsPartition { partition_index: at.partition, offset }];
         let topics = vec![DeleteRecordsTopic { name: topic.name.clone(), partitions }];
@@ -166,7 +166,9 @@ impl Operator {
         self.in_doubt |= is_in_doubt(told.map(|(code, _)| code)) && !topic.permanent;
         let after = self.world.core.oracle().bounds(at);
         let is_so = match (told, after) {
-            (Some((ErrorCode::None, low_watermark)), Some((log_start, _))) => (offset..=log_start).contains(&low_watermark),
+            (Some((ErrorCode::None, low_watermark)), Some((log_start, _))) => (least..=log_start).contains(&low_watermark),
+            // No log ends earlier than it did.
+            (Some((ErrorCode::OffsetOutOfRange, _)), Some(_)) => false,
             _ => true,
         };
         let what = format!("{} deletes records of {}-{} below {offset}", node.name(), topic.name, at.partition);

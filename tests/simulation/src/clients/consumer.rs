@@ -178,7 +178,7 @@ fn check_fetched(
 }
 
 /// Holds the records of an answer against what was sent, acknowledged and seen before: each offset up to the first after them, which is
-/// returned, has its record, or is a hole that the log knows (I1, I5).
+/// returned, has its record (I1, I5). A hole is no excuse: none comes to be (see the oracle).
 pub(crate) fn check_answer(
     world: &World,
     topic: &TopicInfo,
@@ -198,15 +198,12 @@ pub(crate) fn check_answer(
         world.core.fail(format!("{}-{}: records up to {}, the log ends at {end} (I1)", topic.name, at.partition, answer.next));
     }
     let given: BTreeSet<i64> = answer.records.iter().map(|(offset, ..)| *offset).collect();
-    let missing = {
-        let oracle = world.core.oracle();
-        // What retention has just taken need not be there.
-        let log_start = oracle.bounds(at).map_or(i64::MAX, |(log_start, _)| log_start);
-        (offset.max(log_start)..answer.next).find(|offset| !given.contains(offset) && !oracle.is_hole(at, *offset))
-    };
+    // What retention has just taken need not be there.
+    let log_start = world.core.oracle().bounds(at).map_or(i64::MAX, |(log_start, _)| log_start);
+    let missing = (offset.max(log_start)..answer.next).find(|offset| !given.contains(offset));
     if let Some(missing) = missing {
         world.core.fail(format!(
-            "{}-{}: no record at offset {missing} in an answer of [{offset}, {}), and no hole is known there (I5)",
+            "{}-{}: no record at offset {missing} in an answer of [{offset}, {}) (I5)",
             topic.name, at.partition, answer.next
         ));
         return None;
@@ -231,7 +228,8 @@ pub(crate) fn check_record(
     let id = record.id().ok_or_else(|| "a record without an id".to_owned())?;
     let mut sent = Record::of(id, world.start_ms);
     if topic.log_append_time {
-        sent.timestamp_ms = record.timestamp_ms;
+        let appended_ms = world.core.oracle().retention.append_time_ms(at, offset);
+        sent.timestamp_ms = appended_ms.ok_or_else(|| format!("record {id:x} is in no batch of the log (I1)"))?;
     }
     if sent != *record {
         return Err(format!("record {id:x} came back changed (I6): {record:?}, sent was {sent:?}"));

@@ -1,48 +1,104 @@
 //! A consumer that assigns itself and commits rising offsets: what it was told is kept never goes back.
 
+use crate::core::locked;
 use crate::dice::Dice;
 use crate::network::Link;
 use crate::node::Node;
 use crate::world::{TopicInfo, World};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use strandline_types::TopicId;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use strandline_wire::messages::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use strandline_wire::messages::{FindCoordinatorRequest, OffsetCommitRequest, OffsetFetchRequest};
 
+/// Tries to be told an offset once there are no faults.
+const PATIENCE: usize = 60;
+
+/// A group without members, and what its consumer was told.
+pub(crate) struct Loner {
+    number: u32,
+    name: String,
+    /// The offset that is surely committed, and the one that was tried last.
+    offsets: Mutex<(i64, i64)>,
+}
+
+impl Loner {
+    pub fn new(number: u32) -> Arc<Self> {
+        Arc::new(Self { number, name: format!("group-{number}"), offsets: Mutex::new((-1, 0)) })
+    }
+
+    async fn commit(&self, world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo) {
+        let tried = {
+            let mut offsets = locked(&self.offsets);
+            offsets.1 += 1;
+            offsets.1
+        };
+        let code = commit_offset(link, node, &self.name, topic, tried).await;
+        world.core.trace(format!("{} {} commits {tried}: {code:?}", self.name, node.name()));
+        if code == Some(ErrorCode::None) {
+            locked(&self.offsets).0 = tried;
+        }
+    }
+
+    /// What a node says is committed, held against what is known. False if it does not say.
+    async fn look(&self, world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo) -> bool {
+        let (least, tried) = *locked(&self.offsets);
+        let Some(found) = fetch(link, node, &self.name, topic).await else { return false };
+        world.core.trace(format!("{} {} has {found:?}", self.name, node.name()));
+        let Ok(found) = found else { return false };
+        if found < least || found > tried {
+            world.core.fail(format!(
+                "{} says that {} is at {found}; {least} was kept, {tried} was tried",
+                node.name(),
+                self.name
+            ));
+        }
+        true
+    }
+}
+
+/// The topic whose offsets are committed: it is never deleted, and with it what is committed.
+fn topic_of(world: &World) -> Option<TopicInfo> {
+    world.all_topics().into_iter().find(|topic| topic.permanent)
+}
+
 /// Commits and looks until the run ends, and once more after it.
-pub(crate) async fn commit_offsets(world: Arc<World>, number: u32) {
-    let dice = Dice::new(world.seed, 400 + u64::from(number));
-    let link = Link::new(&world, 4_000 + u64::from(number));
-    let group = format!("group-{number}");
-    let mut tried = 0;
-    let mut kept = -1;
+pub(crate) async fn commit_offsets(world: Arc<World>, loner: Arc<Loner>) {
+    let dice = Dice::new(world.seed, 400 + u64::from(loner.number));
+    let link = Link::new(&world, 4_000 + u64::from(loner.number));
     let mut last_look = false;
     while !last_look {
         last_look = world.is_ending();
         world.core.runtime.sleep(dice.millis(100, 2_500)).await;
-        let Some(topic) = world.all_topics().into_iter().find(|topic| topic.permanent) else { continue };
-        let Some(node) = coordinator(&world, &link, &dice, &group).await else { continue };
+        let Some(topic) = topic_of(&world) else { continue };
+        let Some(node) = coordinator(&world, &link, &dice, &loner.name).await else { continue };
         if dice.chance(60) && !last_look {
-            tried += 1;
-            let code = commit_offset(&link, &node, &group, &topic, tried).await;
-            world.core.trace(format!("{group} {} commits {tried}: {code:?}", node.name()));
-            if code == Some(ErrorCode::None) {
-                kept = tried;
-            }
-            continue;
-        }
-        let least = kept;
-        let Some(found) = fetch(&link, &node, &group, &topic).await else { continue };
-        world.core.trace(format!("{group} {} has {found:?}", node.name()));
-        match found {
-            Ok(found) if found < least || found > tried => {
-                world.core.fail(format!("{} says that {group} is at {found}; {least} was kept, {tried} was tried", node.name()));
-            }
-            _ => {}
+            loner.commit(&world, &link, &node, &topic).await;
+        } else {
+            loner.look(&world, &link, &node, &topic).await;
         }
     }
+}
+
+/// Once all is quiet somebody coordinates the group, and it has what its consumer was told is kept: one that has vanished has nothing.
+pub(crate) async fn offsets_are_kept(world: &Arc<World>, loner: &Loner) {
+    let Some(topic) = topic_of(world) else { return };
+    let dice = Dice::new(world.seed, 800 + u64::from(loner.number));
+    let link = Link::new(world, 8_000 + u64::from(loner.number));
+    for _ in 0..PATIENCE {
+        if world.core.has_failed() {
+            return;
+        }
+        if let Some(node) = coordinator(world, &link, &dice, &loner.name).await
+            && loner.look(world, &link, &node, &topic).await
+        {
+            return;
+        }
+        world.core.runtime.sleep(Duration::from_secs(1)).await;
+    }
+    world.core.fail(format!("nobody says what {} has committed, without any fault", loner.name));
 }
 
 /// Whoever some node says it is.

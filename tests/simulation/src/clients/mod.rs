@@ -10,8 +10,8 @@ mod send;
 mod team;
 
 pub(crate) use admin::administer;
-pub(crate) use consumer::{check_answer, consume, read_all, read_back, read_over};
-pub(crate) use groups::{commit_offset, commit_offsets};
+pub(crate) use consumer::{check_answer, check_record, consume, read_all, read_back, read_over};
+pub(crate) use groups::{Loner, commit_offset, commit_offsets, offsets_are_kept};
 pub(crate) use idempotent::Idempotent;
 pub(crate) use operator::operate;
 pub(crate) use producer::produce;

@@ -1,5 +1,6 @@
 //! One batch on its way, as a producer's connection sends it.
 
+use crate::happenings::Happening;
 use crate::ledger::RecordId;
 use crate::network::{Link, patience};
 use crate::node::Node;
@@ -47,7 +48,10 @@ pub(crate) async fn answer(
     ids: &[RecordId],
 ) -> Told {
     let Some(sent) = sent else { return Told::Nothing };
-    let Ok(answer) = sent.wait(patience(world)).await else { return Told::Nothing };
+    let Ok(answer) = sent.wait(patience(world)).await else {
+        world.core.count(Happening::UnansweredBatches);
+        return Told::Nothing;
+    };
     let partition = &answer.responses[0].partition_responses[0];
     let code = ErrorCode::from_code(partition.error_code);
     if code != ErrorCode::None {
@@ -65,7 +69,9 @@ pub(crate) async fn answer(
             ));
         }
         if code == ErrorCode::KafkaStorageError {
-            // Not stored, not 'not known whether': docs/errors.md.
+            world.core.count(Happening::RefusedBatches);
+        }
+        if is_surely_not_stored(code) {
             for id in ids {
                 if let Err(what) = world.core.ledger().refused(at, *id) {
                     world.core.fail(format!("{} said {code}: {what}", node.name()));
@@ -94,6 +100,18 @@ pub(crate) async fn answer(
     }
     world.core.has_acked(ids.len());
     Told::Acked(partition.base_offset)
+}
+
+/// Not 'not known whether': what is refused at the door, before anything is committed, or by the fold, and what finds no room
+/// (docs/errors.md); of what fails the run by itself nothing needs to be said. What a client is told in doubt is REQUEST_TIMED_OUT.
+fn is_surely_not_stored(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::KafkaStorageError
+            | ErrorCode::InvalidTimestamp
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::UnknownTopicOrPartition
+    )
 }
 
 /// What is said of batches and requests that are wrong, or of nothing that is known: whatever fails, no sound batch is told so.
