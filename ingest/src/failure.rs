@@ -59,13 +59,7 @@ impl Failure {
 
     /// A client sends the same batch once more after it.
     pub(crate) fn comes_again(&self) -> bool {
-        matches!(
-            self.code,
-            ErrorCode::RequestTimedOut
-                | ErrorCode::KafkaStorageError
-                | ErrorCode::UnknownTopicId
-                | ErrorCode::UnknownTopicOrPartition
-        )
+        self.code.is_retriable()
     }
 
     pub(crate) fn of_batch(error: &BatchError) -> Self {

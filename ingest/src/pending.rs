@@ -10,7 +10,7 @@ use crate::throttle::InFlightBytes;
 use std::sync::Arc;
 use std::time::Duration;
 use strandline_cell::{Sequence, SubmitError, Submitted};
-use strandline_index::{BatchOutcome, Outcome};
+use strandline_index::{BatchOutcome, Outcome, Refusal};
 use strandline_runtime::Clock;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::produce::{PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse};
@@ -115,7 +115,7 @@ pub(crate) fn fail_all(response: &mut ProduceResponse, failure: &Failure) {
 }
 
 impl PendingProduce {
-    /// Fails a batch that did not come to the commit queue. With a sequence it may come again, and what its producer sent behind it does not
+    /// Fails a batch that is not in the log. With a sequence it may come again, and what its producer sent behind it does not
     /// overtake it.
     pub(crate) fn refuse(&mut self, place: Place, sequence: Option<Sequence>, failure: &Failure) {
         fail(&mut self.response, place, failure);
@@ -179,7 +179,9 @@ impl PendingProduce {
             BatchOutcome::Appended { base_offset, append_time_ms, log_start }
             | BatchOutcome::Duplicate { base_offset, append_time_ms, log_start } => (base_offset, append_time_ms, log_start),
             BatchOutcome::Refused(refusal) => {
-                return fail(&mut self.response, sent.place, &Failure::of_refusal(&refusal, self.by_id));
+                // By its name the topic may come again. (Of the rest that does the cell knows.)
+                let is_gone = matches!(refusal, Refusal::UnknownTopic | Refusal::UnknownPartition);
+                return self.refuse(sent.place, sent.sequence.filter(|_| is_gone), &Failure::of_refusal(&refusal, self.by_id));
             }
         };
         if let Some(partition) = slot(&mut self.response, sent.place) {
@@ -192,7 +194,7 @@ impl PendingProduce {
 
 /// The outcome of a command that carries one batch.
 fn batch_outcome(outcome: Option<Outcome>) -> BatchOutcome {
-    let missing = strandline_index::Refusal::Malformed { what: "a batch without an outcome" };
+    let missing = Refusal::Malformed { what: "a batch without an outcome" };
     match outcome {
         Some(Outcome::Produced(batches)) => batches.into_iter().next().unwrap_or(BatchOutcome::Refused(missing)),
         Some(Outcome::Refused(refusal)) => BatchOutcome::Refused(refusal),

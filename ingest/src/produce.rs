@@ -214,8 +214,8 @@ impl Ingest {
                 let knows = |producer| place_in_log.is_some_and(|at| self.knows(at, producer));
                 let is_behind = |pending: &PendingProduce| {
                     sequence.is_some_and(|sequence| {
-                        let now = pending.clock.monotonic();
-                        self.0.refused.holds_up(named, sequence, now, knows)
+                        let refused = &self.0.refused;
+                        (!refused.is_quiet() && refused.holds_up(named, sequence, pending.clock.monotonic(), knows))
                             || place_in_log.is_some_and(|at| self.0.cell.holds_up(at, sequence))
                     })
                 };
@@ -244,8 +244,10 @@ impl Ingest {
                     }
                 };
                 // The one before it may have been refused while this one was checked.
-                let in_order = sequence
-                    .map_or(Ok(()), |sequence| self.0.refused.demand_in_order(named, sequence, pending.clock.monotonic(), knows));
+                let in_order = match sequence.filter(|_| !self.0.refused.is_quiet()) {
+                    Some(sequence) => self.0.refused.demand_in_order(named, sequence, pending.clock.monotonic(), knows),
+                    None => Ok(()),
+                };
                 if in_order.is_err() || is_behind(pending) {
                     pending.refuse(place, None, &Failure::overtakes());
                     continue;

@@ -42,6 +42,11 @@ impl Refused {
         }
     }
 
+    /// Nothing is noted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.is_quiet()
+    }
+
     /// Refuses a batch that was sent behind one that was refused, unless the partition `knows` its producer: then the fold decides.
     pub(crate) fn demand_in_order(
         &self,

@@ -327,6 +327,22 @@ async fn what_was_sent_behind_a_refused_batch_is_taken_once_that_has_come_again(
     assert_eq!(values, ["1", "2", "3"]);
 }
 
+/// A client sends that once more.
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_behind_a_damaged_batch_waits_for_it() {
+    let node = Node::embedded().await;
+    let id = node.topic("a", 1, &[]).await;
+    let code = async |batch: bytes::Bytes| error(&node.produce(request(&[("a", 0, batch)])).await, 0, 0);
+    let (first, second) = (idempotent(7, 0, 0, &["1", "2"]), idempotent(7, 0, 2, &["3"]));
+    let mut damaged = first.to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(code(damaged.into()).await, ErrorCode::CorruptMessage);
+    assert_eq!(code(second.clone()).await, ErrorCode::KafkaStorageError);
+    assert_eq!((code(first).await, code(second).await), (ErrorCode::None, ErrorCode::None));
+    let values: Vec<String> = node.values(id, 0).await.into_iter().map(|(_, value)| value).collect();
+    assert_eq!(values, ["1", "2", "3"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_larger_than_an_entry_is_split_and_a_batch_larger_than_one_goes_by_an_object() {
     let node = Node::embedded().await;

@@ -362,6 +362,9 @@ impl Cell {
 
     /// Whether a batch for this partition would be refused: it was sent behind one that was refused and has not come again.
     pub fn holds_up(&self, partition: TopicPartition, sequence: Sequence) -> bool {
+        if self.shared.awaited.is_quiet() {
+            return false;
+        }
         let knows = |producer| {
             let view = self.view();
             let known = view.partition(partition.topic_id, partition.partition);

@@ -123,6 +123,11 @@ impl<P: Ord> Awaited<P> {
         });
     }
 
+    /// Nothing is noted, as mostly: no time needs to be looked up.
+    pub fn is_quiet(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
     /// Whether a batch is to be refused: it was sent behind one that is awaited, and the partition does not know its producer. (If it `knows` it,
     /// the fold decides.)
     pub fn holds_up(
@@ -132,7 +137,7 @@ impl<P: Ord> Awaited<P> {
         now: Duration,
         knows: impl FnOnce(ProducerId) -> bool,
     ) -> bool {
-        self.count.load(Ordering::Acquire) > 0
+        !self.is_quiet()
             && self.with(|all| {
                 let noted = all.noted.get(&(partition(), sequence.producer_id));
                 noted.is_some_and(|noted| noted.holds_up(sequence, now)) && !knows(sequence.producer_id)
@@ -147,7 +152,7 @@ impl<P: Ord> Awaited<P> {
         now: Duration,
         knows: impl FnOnce(ProducerId) -> bool,
     ) -> bool {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if self.is_quiet() {
             return true;
         }
         self.with(|all| {
@@ -164,7 +169,7 @@ impl<P: Ord> Awaited<P> {
 
     /// It is refused for good.
     pub fn forget(&self, partition: impl FnOnce() -> P, sequence: Sequence) {
-        if self.count.load(Ordering::Acquire) > 0 {
+        if !self.is_quiet() {
             self.with(|all| {
                 let Entry::Occupied(noted) = all.noted.entry((partition(), sequence.producer_id)) else { return };
                 if noted.get().sequence == sequence {
@@ -176,7 +181,7 @@ impl<P: Ord> Awaited<P> {
 
     /// Nothing is awaited.
     pub fn is_empty(&self, now: Duration) -> bool {
-        self.count.load(Ordering::Acquire) == 0
+        self.is_quiet()
             || self.with(|all| {
                 if now.saturating_sub(all.last) > limits::AWAITED_BATCH_WAIT {
                     all.noted.clear();

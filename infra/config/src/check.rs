@@ -96,6 +96,10 @@ pub(crate) fn check(loaded: &Loaded) -> Result<(), ConfigFileError> {
 /// The two parts of an address as settings have it; none if it is none.
 pub fn host_and_port(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains(['/', '*', ' ']))?;
+    // Else the end of an address of IPv6 passes for a port.
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        return None;
+    }
     Some((host, port.parse().ok()?))
 }
 
@@ -195,7 +199,7 @@ mod tests {
             let error = refusal(&[("listen", listen)]).unwrap_or_default();
             assert!(error.starts_with("flag --listen: ") && error.contains("--advertise"), "{error}");
         }
-        for address in ["PLAINTEXT://b:9092", "http://127.0.0.1:9092", "*:9092", "a b:9092", ":9092", "9092"] {
+        for address in ["PLAINTEXT://b:9092", "http://127.0.0.1:9092", "*:9092", "a b:9092", ":9092", "9092", "::1", "::1:9092"] {
             let error = refusal(&[("listen", address)]).unwrap_or_default();
             assert!(error.starts_with("flag --listen: ") && error.contains("not HOST:PORT"), "{error}");
         }

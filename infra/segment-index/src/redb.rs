@@ -170,7 +170,12 @@ impl RedbSegmentIndex {
     pub async fn open(path: impl Into<PathBuf>, spawner: Spawner) -> Result<Self, OpenError> {
         let path: PathBuf = path.into();
         let opened: Arc<Path> = Arc::from(path.as_path());
-        let database = spawner.blocking("open the segment index", move || open(&path)).await??;
+        // Only now: of a node at work nobody asks any more whether rows are missing.
+        let open_first = move || match remove_unmade(&path) {
+            Ok(()) => open(&path),
+            Err(error) => Err(OpenError::Failed { path, source: Box::new(redb::Error::Io(error)) }),
+        };
+        let database = spawner.blocking("open the segment index", open_first).await??;
         let database = Mutex::new(Some(Arc::new(database)));
         let handle = Arc::new(Handle { path: opened.clone(), database, suspect: AtomicBool::new(false) });
         Ok(Self { handle, spawner, path: opened })
@@ -259,7 +264,6 @@ fn open(path: &Path) -> Result<Database, OpenError> {
     let failed = |error: redb::Error| OpenError::Failed { path: path.to_owned(), source: Box::new(error) };
     // A damaged file may make redb panic; for us that is one more way to say 'damaged'.
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        remove_unmade(path).map_err(redb::Error::Io)?;
         let database =
             Builder::new().set_cache_size(limits::SEGMENT_INDEX_CACHE_BYTES).create(path).map_err(redb::Error::from)?;
         create_tables(&database)?;

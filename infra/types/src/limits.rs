@@ -199,6 +199,8 @@ pub const SNAPSHOT_BYTES: u64 = 1_536 * MIB as u64;
 pub const GROUPS: usize = 100_000;
 /// Members of groups as this node has them at work, stored or not; beyond it no new one joins.
 pub const GROUPS_AT_WORK_BYTES: usize = 128 * MIB;
+/// By so much members that are there may go beyond it.
+pub const GROUPS_AT_WORK_RESERVE_BYTES: usize = 16 * MIB;
 /// Members of one group.
 pub const GROUP_MEMBERS: usize = 10_000;
 /// Metadata string of a committed offset (Kafka's `offset.metadata.max.bytes`).

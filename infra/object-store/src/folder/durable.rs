@@ -116,6 +116,17 @@ impl DurableDirectories {
         })
     }
 
+    /// The same; of one that is gone, those of the nearest above it that is there.
+    pub(crate) fn sync_nearest(&self, directory: &Path) -> Result<(), FolderError> {
+        for above in directory.ancestors().take_while(|above| above.starts_with(&self.root)) {
+            match self.sync(above) {
+                Err(FolderError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                synced => return synced,
+            }
+        }
+        Ok(())
+    }
+
     #[cfg(test)]
     fn failing(&self) -> Option<rustix::io::Errno> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).take()

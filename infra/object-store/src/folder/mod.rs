@@ -183,10 +183,9 @@ impl Folder {
             results.push(deleted);
         }
         for parent in &parents {
-            match self.directories.sync(parent) {
+            // It may be gone already, with all that was in it.
+            match self.directories.sync_nearest(parent) {
                 Ok(()) => self.directories.remove_empty(parent),
-                // Gone already, with all that was in it.
-                Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let (kind, reason) = match &error {
                         FolderError::Io { source, .. } | FolderError::NotSynced { source, .. } => {
@@ -194,8 +193,10 @@ impl Folder {
                         }
                         other => (io::ErrorKind::Other, other.to_string()),
                     };
-                    let done = |result: &Result<Path>| result.is_ok() || is_gone(result);
-                    for (location, result) in locations.iter().zip(&mut results).filter(|(_, result)| done(result)) {
+                    let is_in_it =
+                        |location: &Path| self.file(location).is_ok_and(|target| target.parent().is_some_and(|of| of == parent));
+                    let of_it = locations.iter().zip(&mut results).filter(|(location, _)| is_in_it(location));
+                    for (location, result) in of_it.filter(|(_, result)| result.is_ok() || is_gone(result)) {
                         let source = io::Error::new(kind, reason.clone());
                         *result = Err(FolderError::NotSynced { path: parent.clone(), source }.into_store_error(location));
                     }

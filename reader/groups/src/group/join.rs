@@ -265,6 +265,11 @@ impl ClassicGroup {
         self.bytes() - before + input.bytes()
     }
 
+    /// Whether it takes the place of one that is there.
+    pub(crate) fn is_there(&self, input: &JoinInput) -> bool {
+        self.replaced(input).is_some()
+    }
+
     /// By how much the group grows with it, whatever is assigned then.
     pub(crate) fn growth(&self, input: &JoinInput) -> usize {
         let before = self.replaced(input).map_or(0, |(id, member)| member.bytes(id) - member.assignment.len());

@@ -45,20 +45,23 @@ impl Shared {
         self.confirm_claims().await?;
         let name = request.group_id.clone();
         let input = self.join_input(caller, version, request, session_timeout);
-        let fits = |bytes| self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= limits::GROUPS_AT_WORK_BYTES;
+        let fits = |bytes, most| self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= most;
         let full = || {
             tracing::debug!(group = name, "the members of all groups take as much as they may: none grows");
             ErrorCode::CoordinatorNotAvailable
         };
         let is_new = input.member_id.is_empty();
         // No group is made for nothing.
-        if is_new && !fits(input.bytes()) && !self.cell.view().groups.contains_key(&name) {
+        if is_new && !fits(input.bytes(), limits::GROUPS_AT_WORK_BYTES) && !self.cell.view().groups.contains_key(&name) {
             return Err(full());
         }
         let held = if is_new { self.acquire(&name, true).await? } else { self.find(&name).await? };
         let mut held = held.ok_or(ErrorCode::UnknownMemberId)?;
-        let growth = held.contents.loaded.as_ref().map_or(0, |loaded| loaded.group.growth(&input));
-        if growth > 0 && !fits(growth) {
+        let group = held.contents.loaded.as_ref().map(|loaded| &loaded.group);
+        let (growth, is_there) = group.map_or((0, false), |group| (group.growth(&input), group.is_there(&input)));
+        // What newcomers of other groups take stops no group that is at work: its members may grow a little.
+        let reserve = if is_there { limits::GROUPS_AT_WORK_RESERVE_BYTES } else { 0 };
+        if growth > 0 && !fits(growth, limits::GROUPS_AT_WORK_BYTES + reserve) {
             self.finish(&mut held);
             return Err(full());
         }
