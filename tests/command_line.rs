@@ -68,11 +68,15 @@ fn get(http: &str, path: &str) -> Option<String> {
 }
 
 fn becomes_ready(http: &str) -> bool {
-    let is_ready = |_: &u32| {
+    comes_true(|| get(http, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")))
+}
+
+/// Within some 20 seconds.
+fn comes_true(is_so: impl Fn() -> bool) -> bool {
+    (0..200).any(|_| {
         std::thread::sleep(Duration::from_millis(100));
-        get(http, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
-    };
-    (0..200).any(|turn| is_ready(&turn))
+        is_so()
+    })
 }
 
 fn text(output: &Output) -> String {
@@ -166,11 +170,7 @@ fn a_member_that_is_asked_to_stop_leaves_its_group() {
 /// What is said of group `g`, sooner or later.
 fn comes_to_say(kafka: &str, what: &str) {
     let describe = || text(&strandline(&["group", "describe", "g", "-b", kafka]).output().unwrap());
-    let says = |_: &u32| {
-        std::thread::sleep(Duration::from_millis(100));
-        describe().contains(what)
-    };
-    assert!((0..200).any(|turn| says(&turn)), "{}", describe());
+    assert!(comes_true(|| describe().contains(what)), "{}", describe());
 }
 
 /// A member of group `g` that prints into a file.
@@ -230,11 +230,7 @@ fn a_member_reads_on_where_one_of_its_topics_is_deleted() {
     assert!(strandline(&["topic", "delete", "u", "-b", &kafka]).output().unwrap().status.success());
     let has_printed = |lines: usize| {
         let all = || std::fs::read_to_string(&printed).unwrap();
-        let has = |_: &u32| {
-            std::thread::sleep(Duration::from_millis(100));
-            all().lines().count() >= lines
-        };
-        assert!((0..200).any(|turn| has(&turn)), "{}", all());
+        assert!(comes_true(|| all().lines().count() >= lines), "{}", all());
     };
     send(&kafka, "t", "2\n");
     has_printed(3);
@@ -312,12 +308,11 @@ fn a_producer_that_goes_slowly_stops_when_it_is_asked_to() {
     let mut produce = strandline(&["produce", "t", "--rate", "50", "--file", file.to_str().unwrap(), "-b", &kafka]);
     let mut produce = Running(produce.stderr(Stdio::piped()).spawn().unwrap());
     // Once something is there it listens for signals.
-    let begun = |_: &u32| {
-        std::thread::sleep(Duration::from_millis(100));
+    let begun = || {
         let first = strandline(&["consume", "t", "--from-beginning", "--exit-at-end", "-b", &kafka]).output().unwrap();
         !first.stdout.is_empty()
     };
-    assert!((0..200).any(|turn| begun(&turn)));
+    assert!(comes_true(begun));
     signal(&produce.0, "-INT");
     assert_eq!(ends_within(&mut produce.0, Duration::from_secs(4)), Some(0));
     let mut said = String::new();

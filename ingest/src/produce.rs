@@ -21,7 +21,7 @@ use strandline_cache::Cache;
 use strandline_cell::{Cell, Submission};
 use strandline_commands::Produce;
 use strandline_object_store::Objects;
-use strandline_types::{Caller, ProducerId, TopicPartition, limits};
+use strandline_types::{Caller, TopicPartition, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::produce::{ProduceRequest, TopicProduceData};
 
@@ -211,15 +211,11 @@ impl Ingest {
                 let sequence = partition.records.as_deref().and_then(sequence_of);
                 let named = (data.topic_id, data.name.as_str(), partition.index);
                 let place_in_log = topic.map(|topic| TopicPartition { topic_id: topic.id, partition: partition.index });
-                let knows = |producer| place_in_log.is_some_and(|at| self.knows(at, producer));
-                let is_behind = |pending: &PendingProduce| {
-                    sequence.is_some_and(|sequence| {
-                        let refused = &self.0.refused;
-                        (!refused.is_quiet() && refused.holds_up(named, sequence, pending.clock.monotonic(), knows))
-                            || place_in_log.is_some_and(|at| self.0.cell.holds_up(at, sequence))
-                    })
-                };
-                if is_behind(pending) {
+                let now = || self.0.cell.runtime().clock.monotonic();
+                let knows = |producer| place_in_log.is_some_and(|at| self.0.cell.view().knows_producer(at, producer));
+                let waits_in_cell =
+                    || place_in_log.zip(sequence).is_some_and(|(at, sequence)| self.0.cell.holds_up(at, sequence));
+                if sequence.is_some_and(|sequence| self.0.refused.holds_up(named, sequence, now, knows)) || waits_in_cell() {
                     pending.refuse(place, None, &Failure::overtakes());
                     continue;
                 }
@@ -244,11 +240,8 @@ impl Ingest {
                     }
                 };
                 // The one before it may have been refused while this one was checked.
-                let in_order = match sequence.filter(|_| !self.0.refused.is_quiet()) {
-                    Some(sequence) => self.0.refused.demand_in_order(named, sequence, pending.clock.monotonic(), knows),
-                    None => Ok(()),
-                };
-                if in_order.is_err() || is_behind(pending) {
+                let in_order = sequence.map_or(Ok(()), |sequence| self.0.refused.demand_in_order(named, sequence, now, knows));
+                if in_order.is_err() || waits_in_cell() {
                     pending.refuse(place, None, &Failure::overtakes());
                     continue;
                 }
@@ -267,12 +260,6 @@ impl Ingest {
             }
         }
         self.send(all, view, urgent, pending).await;
-    }
-
-    /// Whether the partition remembers something of the producer, as far as this node has folded.
-    fn knows(&self, at: TopicPartition, producer: ProducerId) -> bool {
-        let view = self.0.cell.view();
-        view.partition(at.topic_id, at.partition).is_some_and(|partition| partition.producers.contains_key(&producer))
     }
 
     /// Inline, as slices of the frame. The cell's driver makes groups of what comes together.

@@ -42,19 +42,18 @@ impl Refused {
         }
     }
 
-    /// Nothing is noted.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.0.is_quiet()
-    }
-
     /// Refuses a batch that was sent behind one that was refused, unless the partition `knows` its producer: then the fold decides.
     pub(crate) fn demand_in_order(
         &self,
         (topic_id, name, partition): (TopicId, &str, i32),
         sequence: Sequence,
-        now: Duration,
+        now: impl FnOnce() -> Duration,
         knows: impl FnOnce(ProducerId) -> bool,
     ) -> Result<(), Failure> {
+        if self.0.is_quiet() {
+            return Ok(());
+        }
+        let now = now();
         let passes = self.0.is_empty(now) || self.0.lets_pass(|| (topic_id, name.to_owned(), partition), sequence, now, knows);
         if passes { Ok(()) } else { Err(Failure::overtakes()) }
     }
@@ -64,10 +63,10 @@ impl Refused {
         &self,
         (topic_id, name, partition): (TopicId, &str, i32),
         sequence: Sequence,
-        now: Duration,
+        now: impl FnOnce() -> Duration,
         knows: impl FnOnce(ProducerId) -> bool,
     ) -> bool {
-        self.0.holds_up(|| (topic_id, name.to_owned(), partition), sequence, now, knows)
+        !self.0.is_quiet() && self.0.holds_up(|| (topic_id, name.to_owned(), partition), sequence, now(), knows)
     }
 }
 
@@ -82,7 +81,7 @@ mod tests {
         let sequence = |first| Sequence::new(7, 0, first).unwrap();
         let named = || (TopicId::default(), "t".to_owned(), 0);
         let is_taken = |first| {
-            refused.demand_in_order((TopicId::default(), "t", 0), sequence(first), Duration::from_secs(1), |_| false).is_ok()
+            refused.demand_in_order((TopicId::default(), "t", 0), sequence(first), || Duration::from_secs(1), |_| false).is_ok()
         };
         refused.note(named(), sequence(0), &Failure::new(ErrorCode::InvalidTimestamp, "no"), Duration::ZERO);
         assert!(is_taken(10));

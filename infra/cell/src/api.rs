@@ -365,13 +365,9 @@ impl Cell {
         if self.shared.awaited.is_quiet() {
             return false;
         }
-        let knows = |producer| {
-            let view = self.view();
-            let known = view.partition(partition.topic_id, partition.partition);
-            known.is_some_and(|known| known.producers.contains_key(&producer))
-        };
         let now = self.runtime().clock.monotonic();
-        self.shared.awaited.holds_up(|| partition, sequence, now, |_| false) && !knows(sequence.producer_id())
+        self.shared.awaited.holds_up(|| partition, sequence, now, |_| false)
+            && !self.view().knows_producer(partition, sequence.producer_id())
     }
 
     /// A batch that may be awaited was refused for good: nothing waits for it any more.

@@ -216,10 +216,7 @@ impl Awaited<TopicPartition> {
     /// Whether all batches of these commands may go on.
     pub(crate) fn let_commands_pass(&self, commands: &[Command], now: Duration, index: &Index) -> bool {
         commands.iter().flat_map(batches).all(|(partition, batch)| {
-            let knows = |producer| {
-                let known = index.partition(partition.topic_id, partition.partition);
-                known.is_some_and(|known| known.producers.contains_key(&producer))
-            };
+            let knows = |producer| index.knows_producer(partition, producer);
             Sequence::of(batch).is_none_or(|sequence| self.lets_pass(|| partition, sequence, now, knows))
         })
     }

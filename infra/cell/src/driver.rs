@@ -326,9 +326,10 @@ impl Driver {
         }
     }
 
-    /// What waits behind batches that are refused must not overtake them: a producer of which its partition knows nothing yet would be told that
+    /// Batches of `packed` are refused, and what waits behind them must not overtake them: a producer of which its partition knows nothing yet would be told that
     /// the later ones are there, and never be rid of the earlier.
-    fn refuse_queued_batches(&mut self, error: &SubmitError) {
+    fn refuse_what_waits_behind(&mut self, packed: &Packed, error: &SubmitError) {
+        self.shared.awaited.note_commands(&packed.commands, self.shared.runtime.clock.monotonic());
         self.take_all();
         for queued in std::mem::take(&mut self.queue) {
             if queued.submission.produces() {
@@ -430,8 +431,7 @@ impl Driver {
                     self.shared.no_room.store(true, Ordering::Relaxed);
                     let error = SubmitError::Full { reason };
                     let packed = self.unresolved.take().unwrap_or_default();
-                    self.shared.awaited.note_commands(&packed.commands, self.shared.runtime.clock.monotonic());
-                    self.refuse_queued_batches(&error);
+                    self.refuse_what_waits_behind(&packed, &error);
                     let kept = packed.without_payload(&error);
                     if kept.waiters.is_empty() && kept.commands.is_empty() {
                         // Surely not written anywhere: the n is free again.
@@ -451,8 +451,7 @@ impl Driver {
                     if self.shared.runtime.clock.monotonic().saturating_sub(began) > limits::REQUEST_WAIT {
                         let error = SubmitError::Full { reason };
                         let packed = self.unresolved.take().unwrap_or_default();
-                        self.shared.awaited.note_commands(&packed.commands, self.shared.runtime.clock.monotonic());
-                        self.refuse_queued_batches(&error);
+                        self.refuse_what_waits_behind(&packed, &error);
                         packed.fail(&error);
                         self.n -= 1;
                         return Ok(());

@@ -16,7 +16,7 @@ pub use topic::{DroppedTopic, Format, FreshSegment, Plan, Topic};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use strandline_types::{Incarnation, NodeId, ObjectName, ProducerId, Seq, TopicId};
+use strandline_types::{Incarnation, NodeId, ObjectName, ProducerId, Seq, TopicId, TopicPartition};
 
 /// The index. Cloning it is cheap (topics, groups and producers are shared until they change), so that a snapshot is
 /// taken without holding up the fold.
@@ -102,6 +102,11 @@ impl Index {
     /// The partition, if topic and partition exist.
     pub fn partition(&self, topic_id: TopicId, partition: i32) -> Option<&Partition> {
         self.topics.get(&topic_id)?.partition(partition)
+    }
+
+    /// Whether the partition remembers something of the producer: then its sequences are judged.
+    pub fn knows_producer(&self, at: TopicPartition, producer: ProducerId) -> bool {
+        self.partition(at.topic_id, at.partition).is_some_and(|partition| partition.producers.contains_key(&producer))
     }
 
     /// The first entry that extents still refer to: the floor must not pass it.

@@ -26,7 +26,7 @@ use object_store::{
 };
 use publish::Mode;
 use staged::Staged;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -168,39 +168,34 @@ impl Folder {
 
     /// Deletes many; each directory is synced once. Nothing is deleted once a sync has failed.
     fn delete_all(&self, locations: &[Path]) -> Vec<Result<Path>> {
-        let mut parents = BTreeSet::new();
+        // Per directory those that count once it is synced.
+        let mut unsynced: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         let mut results = Vec::with_capacity(locations.len());
-        for location in locations {
+        for (at, location) in locations.iter().enumerate() {
             let deleted = self.file(location).and_then(|target| {
                 let done = self.directories.check().and_then(|()| self.delete(&target));
                 let done = done.map_err(|error| error.into_store_error(location));
                 // Another try may have deleted it whose sync failed: that it is gone counts once that is synced, too.
-                if done.is_ok() || is_gone(&done) {
-                    parents.extend(target.parent().map(std::path::Path::to_owned));
+                if let Some(parent) = target.parent().filter(|_| done.is_ok() || is_gone(&done)) {
+                    unsynced.entry(parent.to_owned()).or_default().push(at);
                 }
                 done.map(|()| location.clone())
             });
             results.push(deleted);
         }
-        for parent in &parents {
+        for (parent, those) in unsynced {
             // It may be gone already, with all that was in it.
-            match self.directories.sync_nearest(parent) {
-                Ok(()) => self.directories.remove_empty(parent),
-                Err(error) => {
-                    let (kind, reason) = match &error {
-                        FolderError::Io { source, .. } | FolderError::NotSynced { source, .. } => {
-                            (source.kind(), source.to_string())
-                        }
-                        other => (io::ErrorKind::Other, other.to_string()),
-                    };
-                    let is_in_it =
-                        |location: &Path| self.file(location).is_ok_and(|target| target.parent().is_some_and(|of| of == parent));
-                    let of_it = locations.iter().zip(&mut results).filter(|(location, _)| is_in_it(location));
-                    for (location, result) in of_it.filter(|(_, result)| result.is_ok() || is_gone(result)) {
-                        let source = io::Error::new(kind, reason.clone());
-                        *result = Err(FolderError::NotSynced { path: parent.clone(), source }.into_store_error(location));
-                    }
-                }
+            let Err(error) = self.directories.sync_nearest(&parent) else {
+                self.directories.remove_empty(&parent);
+                continue;
+            };
+            let (kind, reason) = match &error {
+                FolderError::Io { source, .. } | FolderError::NotSynced { source, .. } => (source.kind(), source.to_string()),
+                other => (io::ErrorKind::Other, other.to_string()),
+            };
+            for at in those {
+                let source = io::Error::new(kind, reason.clone());
+                results[at] = Err(FolderError::NotSynced { path: parent.clone(), source }.into_store_error(&locations[at]));
             }
         }
         results
