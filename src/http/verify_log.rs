@@ -126,9 +126,10 @@ impl Rest {
         results
     }
 
-    /// The commit log: its rows continue one another, what they carry is whole, and so are the batches that only it has.
+    /// The commit log: its rows continue one another, what they carry is whole, and so are the batches that only it has. And its files are
+    /// what was written, with what lies below the floor.
     pub(super) async fn log(&self, parts: &Parts) -> VerifyResult {
-        let mut problems = BTreeSet::new();
+        let mut problems: BTreeSet<String> = parts.log.check_files().await.iter().map(ToString::to_string).collect();
         if let Err(problem) = rows(parts, &mut problems).await {
             problems.insert(problem);
         }

@@ -3,10 +3,11 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
 use strandline_commit_log::conformance::{entry, floor_at};
-use strandline_commit_log::disk::SimulatedDisk;
-use strandline_commit_log::embedded::OpenError;
+use strandline_commit_log::disk::{Disk, SimulatedDisk};
+use strandline_commit_log::embedded::{EmbeddedCommitLog, OpenError};
 use strandline_commit_log::{CommitLog, Entry, Floor};
 use strandline_types::Seq;
 use support::{block_on, expected, log_paths, open, read_all, small};
@@ -281,5 +282,82 @@ fn files_that_overlap_are_found_even_below_the_floor() {
         long.put(overlapping, short.contents(overlapping).unwrap());
         let refusal = open(&long, &small()).await.err().unwrap();
         assert!(matches!(refusal, OpenError::Damaged { .. }) && refusal.to_string().contains("follows"), "{refusal}");
+    });
+}
+
+/// One byte of a file that the log has open is another one from now on.
+fn set_byte(disk: &SimulatedDisk, path: &Path, at: usize, byte: u8) {
+    assert_eq!(disk.open(path).unwrap().write_at(&[IoSlice::new(&[byte])], at as u64).unwrap(), 1);
+}
+
+/// What is said of the files, and of what reads from the floor on find.
+async fn said(log: &EmbeddedCommitLog, floor: u64) -> Vec<String> {
+    let mut said: Vec<String> = log.check_files().await.iter().map(ToString::to_string).collect();
+    said.extend(read_all(log, floor).await.err().map(|error| error.to_string()));
+    said
+}
+
+#[test]
+fn every_byte_that_changes_under_a_log_at_work_is_found_below_the_floor_too() {
+    // A closed log has no zeros that were taken ahead, and one that went on behind an end frame has that frame inside.
+    for (reopened, floor) in [(false, None), (false, Some(4)), (true, Some(7)), (true, Some(10))] {
+        block_on(async {
+            let disk = SimulatedDisk::new();
+            let mut log = open(&disk, &small()).await.unwrap();
+            let mut seq = 0;
+            for (bytes, payload) in [(30, 0), (50, 90), (0, 300), (64, 10), (9, 900), (20, 0), (40, 40), (33, 350)] {
+                seq += 1;
+                log.append(Seq(seq), entry(seq, bytes, payload)).await.unwrap();
+            }
+            if reopened {
+                log.close().await.unwrap();
+                log = open(&disk, &small()).await.unwrap();
+                log.append(Seq(9), entry(9, 20, 200)).await.unwrap();
+            }
+            if let Some(floor) = floor {
+                log.raise_floor(Floor::default(), floor_at(floor)).await.unwrap();
+            }
+            log.close().await.unwrap();
+            let floor = floor.unwrap_or(1);
+            assert_eq!(said(&log, floor).await, Vec::<String>::new());
+            let paths: Vec<PathBuf> = disk.paths().into_iter().filter(|path| !path.ends_with("reserve")).collect();
+            assert_eq!(paths.len(), if floor > 1 { 3 } else { 2 }, "{paths:?}");
+            for path in paths {
+                let sound = disk.contents(&path).unwrap();
+                for (at, byte) in sound.iter().enumerate() {
+                    for flip in [0x01, 0x80, 0xff] {
+                        set_byte(&disk, &path, at, byte ^ flip);
+                        let said = said(&log, floor).await;
+                        assert!(!said.is_empty(), "{} byte {at}", path.display());
+                    }
+                    set_byte(&disk, &path, at, *byte);
+                }
+            }
+            assert_eq!(said(&log, floor).await, Vec::<String>::new());
+        });
+    }
+}
+
+#[test]
+fn of_a_file_that_is_written_no_more_a_missing_end_is_found_and_one_bad_frame_hides_no_other() {
+    block_on(async {
+        let disk = SimulatedDisk::new();
+        let log = open(&disk, &small()).await.unwrap();
+        for seq in 1..=30 {
+            log.append(Seq(seq), entry(seq, 50, 90)).await.unwrap();
+        }
+        let paths = log_paths(&disk);
+        assert!(paths.len() > 2);
+        let file = disk.open(&paths[0]).unwrap();
+        file.set_length(file.length().unwrap() + 1).unwrap();
+        let said: Vec<String> = log.check_files().await.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("should end here"), "{said:?}");
+        // Frames of 196 bytes: the second and the fourth.
+        let sound = disk.contents(&paths[1]).unwrap();
+        for at in [64 + 196 + 60, 64 + 3 * 196 + 60] {
+            set_byte(&disk, &paths[1], at, !sound[at]);
+        }
+        assert_eq!(log.check_files().await.len(), 3);
     });
 }

@@ -12,8 +12,6 @@ use strandline::http::VerifyResult;
 use strandline::node::FOLDER_FORMAT;
 use strandline_compactor::LogCopyName;
 
-const BELOW_THE_FLOOR: &str =
-    "an entry below the floor: a start on a log that was closed does not read it, and it goes with its file";
 const END_FRAME: &str = "the end frame: without a sound one a start reads the file through, as after a kill";
 const BEHIND_THE_COPIES: &str = "the end of the log, of which there is no copy: it looks as after a kill, and has no record";
 const GARBAGE: &str = "on the garbage list: nothing refers to it, and it is deleted after its grace";
@@ -26,7 +24,6 @@ const TEMPORARY: &str = "`tmp/`: a start empties it";
 
 /// How the result of `bronze verify` is called that is about the commit log.
 const LOG: &str = "commit-log";
-const FLOOR: &str = "commit-log/floor";
 
 /// Who has to speak of a damage, unless it keeps the node from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +131,7 @@ fn of_log(files: &Files, state: State, damage: &Damage) -> Duty {
         // Nothing says where it ends, so a start reads all of it.
         (State::Killed | State::LogLost, _) => None,
         (State::Stopped, Change::Flip { at, .. }) => {
-            frames.iter().find(|frame| frame.bytes.contains(&at)).and_then(|frame| frame.excuse(floor(files)))
+            frames.iter().any(|frame| frame.is_end && frame.bytes.contains(&at)).then_some(END_FRAME)
         }
         (State::Stopped, Change::Cut { length }) => {
             let copied = copied(files);
@@ -143,11 +140,6 @@ fn of_log(files: &Files, state: State, damage: &Damage) -> Duty {
         }
     };
     excuse.map_or_else(|| Duty::Verify(vec![LOG.to_owned()]), Duty::Nobody)
-}
-
-/// The first entry that can be read.
-fn floor(files: &Files) -> u64 {
-    files.files.get(FLOOR).and_then(|bytes| bytes.get(12..20)).map_or(1, little_endian)
 }
 
 /// The last entry of which there is a copy.
@@ -170,13 +162,6 @@ struct Frame {
     is_end: bool,
 }
 
-impl Frame {
-    /// Why nobody has to speak of it, in a log that was closed.
-    fn excuse(&self, floor: u64) -> Option<&'static str> {
-        if self.is_end { Some(END_FRAME) } else { (self.seq < floor).then_some(BELOW_THE_FLOOR) }
-    }
-}
-
 /// The frames of a sound log file.
 fn frames(log: &[u8]) -> Vec<Frame> {
     let mut frames = Vec::new();
@@ -190,7 +175,7 @@ fn frames(log: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// A number as logs and floors have it.
+/// A number as logs have it.
 fn little_endian(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte))
 }
@@ -229,8 +214,7 @@ mod tests {
     #[test]
     fn the_page_has_every_reason() {
         let page = include_str!("../../../docs/corruption.md");
-        let reasons =
-            [BELOW_THE_FLOOR, END_FRAME, BEHIND_THE_COPIES, GARBAGE, DERIVED, AGE, WRITTEN_ANEW, FORMAT, LOCK, TEMPORARY];
+        let reasons = [END_FRAME, BEHIND_THE_COPIES, GARBAGE, DERIVED, AGE, WRITTEN_ANEW, FORMAT, LOCK, TEMPORARY];
         for reason in reasons {
             assert!(page.contains(reason), "docs/corruption.md does not say: {reason}");
         }
@@ -265,31 +249,24 @@ mod tests {
         bytes
     }
 
-    /// Entries 1 to 4, of which three have a copy, and the floor is the second.
+    /// Entries 1 to 4, of which three have a copy.
     fn closed_log() -> Files {
         let mut log = vec![0; FILE_HEADER];
         for frame in [frame(1, 1, 10, 5), frame(1, 2, 10, 0), frame(1, 3, 0, 7), frame(1, 4, 1, 0), frame(END, 5, 20, 0)] {
             log.extend_from_slice(&frame);
         }
-        let mut floor = vec![0; 64];
-        floor[12] = 2;
         let copy = "store/log/0000000001-00000000000000000001-00000000000000000003".to_owned();
         let mut files = Files::default();
-        files.files.extend([(LOG_FILE.to_owned(), log), (FLOOR.to_owned(), floor), (copy, Vec::new())]);
+        files.files.extend([(LOG_FILE.to_owned(), log), (copy, Vec::new())]);
         files
     }
 
     #[test]
-    fn of_a_closed_log_what_lies_below_the_floor_and_its_end_may_be_passed_over() {
+    fn of_a_closed_log_its_end_may_be_passed_over() {
         let files = closed_log();
         let duty = |state, what| of_log(&files, state, &Damage { file: LOG_FILE.to_owned(), what });
         let verify = Duty::Verify(vec![LOG.to_owned()]);
-        let expected = [
-            (0..64, verify.clone()),
-            (64..135, Duty::Nobody(BELOW_THE_FLOOR)),
-            (135..321, verify.clone()),
-            (321..397, Duty::Nobody(END_FRAME)),
-        ];
+        let expected = [(0..321, verify.clone()), (321..397, Duty::Nobody(END_FRAME))];
         assert_eq!(files.files[LOG_FILE].len(), 397);
         for (bytes, of_range) in expected {
             for at in bytes {

@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 const FIXED: usize = 8 + 4 + 8 + 1 + 8 + 32 + 4;
 /// More than any key in an object store.
 const LARGEST: u64 = 8 << 10;
-const NAME: &str = "floor";
+pub(super) const NAME: &str = "floor";
 const NEW_NAME: &str = "floor.tmp";
 
 fn encode(floor: &Floor) -> Vec<u8> {

@@ -78,12 +78,12 @@ impl LogFile {
         positions.get(nth).copied().map(u64::from)
     }
 
-    fn corrupt(&self, position: u64, reason: &str) -> ReadError {
+    pub(super) fn corrupt(&self, position: u64, reason: &str) -> ReadError {
         ReadError::Corrupt { place: format!("{} byte {position}", self.path.display()), reason: reason.to_owned() }
     }
 
     /// An error of the system; a file that ends too early is damage, not a passing failure.
-    fn failed(&self, position: u64, error: &io::Error) -> ReadError {
+    pub(super) fn failed(&self, position: u64, error: &io::Error) -> ReadError {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return self.corrupt(position, "the file ends before the entry does");
         }

@@ -13,6 +13,7 @@
 //!    asked for the whole of it. For parts of one, the CRCs inside (of the batches) are the reader's to check.
 
 mod begin;
+mod check;
 mod direct;
 mod end_frame;
 mod floor_file;
@@ -123,6 +124,34 @@ impl EmbeddedCommitLog {
     pub fn disk_use(&self) -> DiskUse {
         let (files, bytes) = self.shared.size();
         DiskUse { files, bytes, reserve_bytes: self.shared.room.reserve_bytes() }
+    }
+
+    /// Reads all files and says what in them is not as it was written: their headers, every frame's header and entry, end frames, the floor's file, and the
+    /// payloads of entries below the floor. Those of later ones are for [`CommitLog::read_payloads`]. A frame that is damaged fails a
+    /// read of it, too; of all else nobody but a start would know. What cannot be read is among the answers, as it is where it was.
+    pub async fn check_files(&self) -> Vec<ReadError> {
+        let moving = self.floor_moves.clone().lock_owned().await;
+        let shared = self.shared.clone();
+        let work = move || {
+            let _moving = moving;
+            shared.check_floor()
+        };
+        let checked = self.runtime.spawner.blocking("checking the log's floor", work).await;
+        let mut problems: Vec<ReadError> = match checked {
+            Ok(checked) => checked.err().into_iter().collect(),
+            Err(error) => vec![ReadError::Unavailable { reason: error.to_string() }],
+        };
+        let (files, floor) = (self.shared.files(), self.shared.floor().seq);
+        let newest = files.last().map(|file| file.header.first);
+        for file in files {
+            let has_successor = newest != Some(file.header.first);
+            let work = move || check::problems(&file, has_successor, floor);
+            match self.runtime.spawner.blocking("checking a log file", work).await {
+                Ok(found) => problems.extend(found),
+                Err(error) => problems.push(ReadError::Unavailable { reason: error.to_string() }),
+            }
+        }
+        problems
     }
 
     async fn reading<T: Send + 'static>(

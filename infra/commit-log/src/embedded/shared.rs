@@ -13,7 +13,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use strandline_runtime::Random;
 use strandline_types::Seq;
 
@@ -27,7 +27,13 @@ pub(super) struct Shared {
     /// The last entry that readers may see: synced.
     head: AtomicU64,
     floor: Mutex<Floor>,
+    /// The floor that was last written, also where it is not known to be durable.
+    written_floor: Mutex<Floor>,
     recent_rows: RecentRows,
+}
+
+fn lock(floor: &Mutex<Floor>) -> MutexGuard<'_, Floor> {
+    floor.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -43,7 +49,8 @@ impl Shared {
         let head = files.values().next_back().map_or(0, |file| file.next().0 - 1);
         let files = RwLock::new(files);
         let recent_rows = RecentRows::new(options.recent_row_bytes);
-        Self { disk, random, dir, options, room, files, head: head.into(), floor: Mutex::new(floor), recent_rows }
+        let (floor, written_floor) = (Mutex::new(floor.clone()), Mutex::new(floor));
+        Self { disk, random, dir, options, room, files, head: head.into(), floor, written_floor, recent_rows }
     }
 
     pub(super) fn head(&self) -> Seq {
@@ -83,6 +90,23 @@ impl Shared {
         metrics::gauge!("strandline_log_bytes").set(self.size().1 as f64);
     }
 
+    /// All files, in order.
+    pub(super) fn files(&self) -> Vec<Arc<LogFile>> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Whether the floor's file says what the floor is. Callers hold the floor's own lock across it.
+    pub(super) fn check_floor(&self) -> Result<(), ReadError> {
+        match floor_file::load(&*self.disk, &self.dir) {
+            Ok(stored) if stored == self.floor() || stored == *lock(&self.written_floor) => Ok(()),
+            Err(error) if error.may_pass() => Err(ReadError::Unavailable { reason: error.to_string() }),
+            _ => Err(ReadError::Corrupt {
+                place: self.dir.join(floor_file::NAME).display().to_string(),
+                reason: "the floor is not what was written".to_owned(),
+            }),
+        }
+    }
+
     /// The file that holds `seq`, if it is still there.
     fn file_of(&self, seq: Seq) -> Option<Arc<LogFile>> {
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +114,7 @@ impl Shared {
     }
 
     pub(super) fn floor(&self) -> Floor {
-        self.floor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.floor).clone()
     }
 
     /// The row at `seq`, if it is there.
@@ -172,12 +196,13 @@ impl Shared {
         if !expected.may_move_to(&to, self.head().next()) {
             return Err(FloorError::Refused { from: expected.seq, to: to.seq });
         }
+        lock(&self.written_floor).clone_from(&to);
         let mut stored = floor_file::store(&*self.disk, &self.dir, &to);
         if stored.as_ref().is_err_and(is_full) && self.room.release_reserve() {
             stored = floor_file::store(&*self.disk, &self.dir, &to);
         }
         stored.map_err(|error| FloorError::Unavailable { reason: error.to_string() })?;
-        *self.floor.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        *lock(&self.floor) = to;
         Ok(())
     }
 
