@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a test waits for another process
 
+use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
+use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,6 +35,17 @@ fn full() -> Stdio {
 fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
+    writer.into()
+}
+
+/// A pipe that is full, and whose reader is there and does not read.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let again = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    let mut full = File::options().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(again).unwrap();
+    while full.write(b"x").is_ok() {}
+    // Open for as long as this process is.
+    let _ = reader.into_raw_fd();
     writer.into()
 }
 
@@ -86,7 +100,7 @@ fn text(output: &Output) -> String {
 #[test]
 fn a_node_whose_log_lines_cannot_be_written_goes_on() {
     let full: fn() -> Stdio = full;
-    for stderr in [full, closed] {
+    for stderr in [full, closed, unread] {
         let data = tempfile::tempdir().unwrap();
         let (kafka, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
         let data = data.path().to_str().unwrap();
@@ -96,6 +110,9 @@ fn a_node_whose_log_lines_cannot_be_written_goes_on() {
         assert!(becomes_ready(&http), "it does not serve: {:?}", node.0.try_wait());
         let created = strandline(&["topic", "create", "t", "-b", &kafka]).output().unwrap();
         assert!(created.status.success(), "{}", text(&created));
+        let tells = || get(&http, "/metrics").is_some_and(|page| page.contains("strandline_log_lines_lost_total "));
+        assert!(comes_true(tells), "nothing tells that lines are lost");
+        send(&kafka, "t", "a record\n");
         assert_eq!(node.0.try_wait().unwrap(), None);
     }
 }

@@ -57,7 +57,9 @@ enum Command {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let is_node = matches!(command, Command::Run(_));
+    let result = match command {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => run::in_node_runtime(demo::run(args)),
         Command::Topic(args) => talk(topic::run(args)),
@@ -70,7 +72,13 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            remark!("strandline: {}", explained(&error));
+            let line = format!("strandline: {}", explained(&error));
+            // A node that cannot go on ends, also where nobody reads what it says.
+            if is_node {
+                strandline_telemetry::say_last(&(line + "\n"));
+            } else {
+                remark!("{line}");
+            }
             ExitCode::FAILURE
         }
     }

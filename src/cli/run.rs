@@ -91,7 +91,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             () = stop => {}
             () = node.failed() => {
                 // What was acknowledged is in the log; the next start finds it.
-                crate::output::remark!("strandline: the node can no longer serve; see the log lines above, then start it again");
+                strandline_telemetry::say_last(
+                    "strandline: the node can no longer serve; see the log lines above, then start it again\n",
+                );
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -4,10 +4,11 @@
 //! is bounded (I11). Names are `strandline_<what>_<unit>`; `docs/metrics.md` lists them.
 
 mod logs;
+mod lossy;
 mod occasionally;
 mod process;
 
-pub use logs::{LogError, check_log_filter, start_logs};
+pub use logs::{LogError, check_log_filter, say_last, start_logs};
 pub use occasionally::Occasionally;
 pub use process::resident_bytes;
 

@@ -1,8 +1,16 @@
 //! Log lines.
 
-use std::io::{self, IsTerminal, Write};
+use crate::lossy::Lossy;
+use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
+use std::time::Duration;
 use strandline_config::LogFormat;
 use tracing_subscriber::EnvFilter;
+
+/// What a process says last is waited for so long, if nobody reads it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+static STANDARD_ERROR: OnceLock<Lossy> = OnceLock::new();
 
 /// Logs could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +28,14 @@ pub enum LogError {
 /// Starts logging to standard error. Only the first call of a process has an effect.
 pub fn start_logs(filter: &str, format: LogFormat) -> Result<(), LogError> {
     let parsed = parse(filter)?;
+    let tell_lost: fn(u64) -> String = match format {
+        LogFormat::Text => lost_as_text,
+        LogFormat::Json => lost_as_json,
+    };
+    let to = STANDARD_ERROR.get_or_init(|| Lossy::new(io::stderr(), tell_lost));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
-        .with_writer(|| Lossy(io::stderr()))
+        .with_writer(move || to)
         // It would say with `eprintln!` what cannot be said, and that panics.
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
@@ -34,6 +47,22 @@ pub fn start_logs(filter: &str, format: LogFormat) -> Result<(), LogError> {
     Ok(())
 }
 
+/// Writes a line to standard error before the process ends, for which nobody who does not read it keeps that waiting.
+pub fn say_last(line: &str) {
+    STANDARD_ERROR.get_or_init(|| Lossy::new(io::stderr(), lost_as_text)).line(line.as_bytes(), Some(LAST_WORDS));
+}
+
+fn lost_as_text(lines: u64) -> String {
+    format!("WARN strandline_telemetry: {lines} log lines before this one could not be written and are lost\n")
+}
+
+fn lost_as_json(lines: u64) -> String {
+    format!(
+        "{{\"level\":\"WARN\",\"fields\":{{\"message\":\"log lines before this one could not be written and are lost\",\"lines\":{lines}}},\
+         \"target\":\"strandline_telemetry\"}}\n"
+    )
+}
+
 /// Whether [`start_logs`] would take the filter.
 pub fn check_log_filter(filter: &str) -> Result<(), LogError> {
     parse(filter).map(drop)
@@ -42,36 +71,4 @@ pub fn check_log_filter(filter: &str) -> Result<(), LogError> {
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {
     let parsed = EnvFilter::builder().parse(filter);
     parsed.map_err(|error| LogError::Filter { filter: filter.to_owned(), reason: error.to_string() })
-}
-
-/// Takes every line: one that cannot be written, on a full disk or to a pipe whose reader is gone, is lost, and whoever
-/// wrote it goes on.
-struct Lossy<W>(W);
-
-impl<W: Write> Write for Lossy<W> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // An interrupted write is tried again by the caller.
-        match self.0.write(line) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Ok(line.len()),
-            written => written,
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let _ = self.0.flush();
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_written_is_lost_and_no_error() {
-        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut lossy = Lossy(full);
-        lossy.write_all(b"a line\n").unwrap();
-        lossy.flush().unwrap();
-    }
 }
