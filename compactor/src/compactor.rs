@@ -153,6 +153,12 @@ impl Compactor {
         reached
     }
 
+    /// Whether this run has written or read a topic's root manifest with all changes up to this one. None deletes it but a deletion of the
+    /// topic, so that from then on it lies in the bucket.
+    pub fn has_root_manifest(&self, topic_id: TopicId, changed: Seq) -> bool {
+        self.shared.has_root_manifest(topic_id, changed)
+    }
+
     /// Brings a topic's manifests up to date. False if they were, or if another node writes them.
     ///
     /// # Errors

@@ -8,6 +8,10 @@ use strandline_bronze::manifest::{DayManifest, ManifestFile, ManifestPartition, 
 use strandline_object_store::Purpose;
 use strandline_types::{Seq, TopicId};
 
+/// Of a root that was there.
+const MISSING: &str =
+    "it is not there, and engines that go by it find no file of the topic: start the node again, which writes it anew";
+
 /// What the index says of a topic.
 struct Known {
     name: String,
@@ -32,11 +36,18 @@ fn known(parts: &Parts, id: TopicId) -> Option<Known> {
 pub(super) async fn verify_manifests(parts: &Parts, id: TopicId, files: &[ManifestFile]) -> Vec<VerifyResult> {
     let Some(known) = known(parts, id) else { return Vec::new() };
     let path = root_path(&known.name, id);
+    // Looked at before: what was there by then is there now.
+    let was_there = parts.compactor.has_root_manifest(id, known.changed);
+    // A change meanwhile explains any difference; the next call looks again.
+    let is_unchanged = || self::known(parts, id).is_some_and(|later| later.changed == known.changed);
     let bytes = match parts.objects.get(Purpose::Manifest, &path).await {
         Ok(bytes) => bytes,
-        // It is written with the topic's first file, and soon.
-        Err(error) if error.is_not_found() => return Vec::new(),
-        Err(error) => return vec![VerifyResult { path, rows: 0, problems: vec![error.to_string()] }],
+        Err(error) => {
+            let problem = if error.is_not_found() { MISSING.to_owned() } else { error.to_string() };
+            // One that this run has neither read nor written yet is written soon. Another node may have deleted the topic.
+            let is_wrong = !error.is_not_found() || (was_there && parts.cell.barrier().await.is_ok() && is_unchanged());
+            return if is_wrong { vec![VerifyResult { path, rows: 0, problems: vec![problem] }] } else { Vec::new() };
+        }
     };
     let mut results = Vec::new();
     let mut say = |path: &str, problem: String| {
@@ -100,9 +111,7 @@ pub(super) async fn verify_manifests(parts: &Parts, id: TopicId, files: &[Manife
             }
         }
     }
-    // A change meanwhile explains any difference; the next call looks again.
-    let unchanged = self::known(parts, id).is_some_and(|later| later.changed == known.changed);
-    if unchanged { results } else { Vec::new() }
+    if is_unchanged() { results } else { Vec::new() }
 }
 
 fn same(a: &ManifestFile, b: &ManifestFile) -> bool {

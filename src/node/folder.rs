@@ -68,7 +68,7 @@ impl Folder {
     /// # Errors
     /// Nothing was changed, except that an empty folder may have been made.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
-        std::fs::create_dir_all(root).map_err(io(root))?;
+        make(root, sync)?;
         // Before the lock: a newer folder, or somebody else's, is not touched at all.
         let known = check_format(root, &root.join("format"))?;
         if known {
@@ -110,7 +110,7 @@ impl Folder {
         std::fs::write(&temporary, text).map_err(io(&temporary))?;
         std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io(&temporary))?;
         std::fs::rename(&temporary, &file).map_err(io(&file))?;
-        std::fs::File::open(&self.root).and_then(|folder| folder.sync_all()).map_err(io(&self.root))
+        sync(&self.root).map_err(io(&self.root))
     }
 
     /// Removes a file that may be there.
@@ -134,6 +134,32 @@ impl Folder {
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> FolderError + use<> {
     let path = path.to_owned();
     move |source| FolderError::Io { path, source }
+}
+
+/// Makes the folder and those above it that are missing. Once this returns, a power cut takes none of their names back, with all that was
+/// written below them since. Also where an earlier start has made them and was cut short: until there is a `format`, all names are made durable that
+/// this user may.
+fn make(root: &Path, mut sync: impl FnMut(&Path) -> std::io::Result<()>) -> Result<(), FolderError> {
+    if root.join("format").exists() {
+        return Ok(());
+    }
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
+    let missing = root.ancestors().take_while(is_missing).count();
+    std::fs::create_dir_all(root).map_err(io(root))?;
+    for (number, above) in root.ancestors().skip(1).enumerate() {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match sync(above) {
+            Err(error) if number < missing => return Err(io(above)(error)),
+            // A folder that was there before may be one that nobody else reads.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Syncs the entries of a directory.
+fn sync(directory: &Path) -> std::io::Result<()> {
+    std::fs::File::open(directory)?.sync_all()
 }
 
 /// Refuses a folder that holds folders: a file beside ours (a log, a file of settings) is in nobody's way, and what a file system or a tool makes by
@@ -184,6 +210,33 @@ mod tests {
         assert!(error.to_string().contains("format 2"), "{error}");
         std::fs::write(root.path().join("format"), "hello").unwrap();
         assert!(matches!(Folder::open(root.path()), Err(FolderError::NotAFormat { .. })));
+    }
+
+    #[test]
+    fn the_names_of_folders_that_were_made_are_synced() {
+        let root = tempfile::tempdir().unwrap();
+        let synced = |path: &Path| {
+            let mut synced = Vec::new();
+            let made = make(path, |above| {
+                assert!(path.is_dir());
+                synced.push(above.to_owned());
+                Ok(())
+            });
+            made.map(|()| synced)
+        };
+        let at = |name: &str| root.path().join(name);
+        let above = |path: &Path| path.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>();
+        for name in ["a/b/data", "a/c", "a/c"] {
+            assert_eq!(synced(&at(name)).unwrap(), above(&at(name)), "an earlier start may have been cut short");
+        }
+        std::fs::write(at("a/c/format"), "1").unwrap();
+        assert_eq!(synced(&at("a/c")).unwrap(), Vec::<PathBuf>::new());
+        std::fs::write(at("file"), "").unwrap();
+        assert!(matches!(synced(&at("file")), Err(FolderError::Io { .. })));
+        make(&at("a/b/data"), |_| Err(std::io::ErrorKind::PermissionDenied.into())).unwrap();
+        let full = make(&at("d"), |_| Err(std::io::ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(matches!(full, FolderError::Io { path, .. } if path == root.path()));
+        drop(Folder::open(&at("e/data")).unwrap());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::Shared;
 use super::answer::{Answer, Close, Work};
 use super::connection::Closed;
+use super::heavy;
 use super::pressure::Admitted;
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -23,6 +24,9 @@ use strandline_wire::{ApiKey, ErrorCode, Frame, Message};
 
 /// A long poll or a join that was parked when the node began to stop is answered after this: what is at hand is still sent.
 const WORK_WHILE_DRAINING: Duration = Duration::from_millis(200);
+
+/// A list of none would say that there are none.
+const TOPICS_NOT_KNOWN: Close = Close("which topics there are is not known: the log cannot be read");
 
 /// So many partitions of a Produce request are answered whatever came for them.
 const HOLLOW_PARTITIONS: usize = 1_000;
@@ -92,7 +96,9 @@ impl Session {
             return Err(Closed::Version { api, version });
         }
         let caller = Caller::anonymous(header.client_id, self.host.clone(), self.connected_at, self.gone.clone());
-        let body = match RequestBody::decode(api, version, &mut reader) {
+        let mut decode = || RequestBody::decode(api, version, &mut reader);
+        let is_heavy = heavy::is_heavy(api, frame_bytes);
+        let body = match if is_heavy { heavy::compute(&mut decode) } else { decode() } {
             Ok(body) => body,
             Err(error) => {
                 tracing::debug!(%api, version, %error, "a request does not decode");
@@ -117,13 +123,14 @@ impl Session {
             };
             return Ok(Some(Answer::new(permit, Work::OnlyWaits, work)));
         }
+        let is_heavy = is_heavy || matches!(&body, RequestBody::Metadata(request) if request.topics.is_none());
         let work = handle(self.shared.clone(), self.id, caller, version, correlation_id, body);
         let kind = match api {
             ApiKey::Fetch => Work::Parks,
             ApiKey::JoinGroup | ApiKey::SyncGroup => Work::Gathers,
             _ => Work::InTurn,
         };
-        Ok(Some(Answer::new(permit, kind, work)))
+        Ok(Some(if is_heavy { Answer::new(permit, kind, heavy::compute_all(work)) } else { Answer::new(permit, kind, work) }))
     }
 }
 
@@ -201,7 +208,14 @@ async fn handle(
     };
     match body {
         RequestBody::ApiVersions(request) => answer!(api_versions(&cluster, version, &request)),
-        RequestBody::Metadata(request) => answer!(cluster.metadata(&caller, version, request).await),
+        RequestBody::Metadata(request) => {
+            let response = cluster.metadata(&caller, version, request).await;
+            // Up to version 12 there is no place for an error but beside a topic.
+            if version < 13 && response.error_code != 0 && response.topics.is_empty() {
+                return Err(TOPICS_NOT_KNOWN);
+            }
+            answer!(response)
+        }
         RequestBody::Fetch(request) => {
             let nothing = fetch::FetchResponse { session_id: request.session_id, ..fetch::FetchResponse::default() };
             let fetch = reader.fetch(&caller, version, request, connection);
@@ -247,7 +261,10 @@ async fn handle(
         RequestBody::DescribeLogDirs(request) => answer!(cluster.describe_log_dirs(&caller, version, request).await),
         RequestBody::DescribeCluster(request) => answer!(cluster.describe_cluster(&caller, version, request).await),
         RequestBody::DescribeTopicPartitions(request) => {
-            answer!(cluster.describe_topic_partitions(&caller, version, request).await)
+            match cluster.describe_topic_partitions(&caller, version, request).await {
+                Some(response) => answer!(response),
+                None => Err(TOPICS_NOT_KNOWN),
+            }
         }
         // Announced by no node yet; refused before this by the table.
         RequestBody::Produce(_)

@@ -7,6 +7,7 @@ mod answer;
 mod connection;
 mod dispatch;
 mod frames;
+mod heavy;
 mod incoming;
 mod pressure;
 mod whereabouts;

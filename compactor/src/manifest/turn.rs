@@ -1,10 +1,10 @@
-//! Which of several nodes writes a topic's manifests.
+//! Which of several nodes writes a topic's manifests, and what it knows to be there.
 
 use crate::error::WorkError;
 use crate::shared::{Shared, lease_key};
 use strandline_commands::{LeaseKind, Role};
 use strandline_index::{Index, Refusal};
-use strandline_types::{Incarnation, LeaseNumber, TopicId};
+use strandline_types::{Incarnation, LeaseNumber, Seq, TopicId};
 
 /// The live node that seals a topic; else the one that converts it, and will seal it.
 pub(super) fn writer(view: &Index, topic_id: TopicId) -> Option<Incarnation> {
@@ -45,5 +45,10 @@ impl Shared {
             Err(WorkError::LeaseElsewhere | WorkError::Refused(Refusal::Superseded { .. } | Refusal::UnknownTopic)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the bucket has, as this run knows, the root of a topic with all changes up to this one.
+    pub fn has_root_manifest(&self, topic_id: TopicId, changed: Seq) -> bool {
+        self.memory().manifests.get(&topic_id).is_some_and(|written| written.changed >= changed)
     }
 }

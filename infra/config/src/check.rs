@@ -148,7 +148,7 @@ fn bad_directive(filter: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use crate::{Flag, load};
-    use strandline_types::limits::{NODE_HOST_BYTES, NODE_ZONE_BYTES};
+    use strandline_types::limits::{NODE_HOST_BYTES, NODE_ZONE_BYTES, PARTITIONS_PER_TOPIC};
 
     fn refusal(flags: &[(&'static str, &str)]) -> Option<String> {
         let flags: Vec<Flag> = flags.iter().map(|(key, value)| Flag { name: key, key, value: (*value).to_owned() }).collect();
@@ -166,6 +166,17 @@ mod tests {
             let error = refusal(&[(key, of(most + 1).as_str())]).unwrap_or_default();
             assert!(error.starts_with(&format!("flag --{key}: ")) && error.contains(&most.to_string()), "{error}");
         }
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_the_number_of_partitions_the_bound_of_a_topic_is_named() {
+        let most = PARTITIONS_PER_TOPIC.to_string();
+        for number in ["many", "", "1.5", "-1", "0", "100001", "2147483647", "2147483648"] {
+            let error = refusal(&[("default_partitions", number)]).unwrap_or_default();
+            assert!(error.contains(&format!("1 to {most}")), "{number}: {error}");
+            assert!(!error.replace(number, "").contains("2147483647"), "{number}: {error}");
+        }
+        assert_eq!(refusal(&[("default_partitions", most.as_str())]), None);
     }
 
     #[test]

@@ -167,10 +167,7 @@ pub fn load(
 fn set(loaded: &mut Loaded, key: &str, text: &str, origin: Origin) -> Result<(), ConfigFileError> {
     match loaded.settings.set(key, text) {
         None => Err(ConfigFileError::Unknown { origin, key: key.to_owned(), hint: hint_for_setting(key) }),
-        Some(Err(source)) => {
-            let source = if key.ends_with("_bytes") { source.of_bytes() } else { source };
-            Err(ConfigFileError::Value { origin, key: key.to_owned(), source })
-        }
+        Some(Err(source)) => Err(ConfigFileError::Value { origin, key: key.to_owned(), source: source.of_setting(key) }),
         Some(Ok(())) => {
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
                 loaded.origins.insert(setting.key, origin);

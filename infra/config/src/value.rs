@@ -24,9 +24,13 @@ pub enum ValueError {
 }
 
 impl ValueError {
-    /// The same, where the number counts bytes.
-    pub(crate) fn of_bytes(self) -> Self {
-        let expected = "a whole number of bytes, such as 2147483648 for 2 GiB";
+    /// The same in the words of its setting, where that takes less than its type.
+    pub(crate) fn of_setting(self, key: &str) -> Self {
+        let expected = match key {
+            "default_partitions" => "a whole number from 1 to 100000",
+            _ if key.ends_with("_bytes") => "a whole number of bytes, such as 2147483648 for 2 GiB",
+            _ => return self,
+        };
         match self {
             Self::Other { value, .. } => Self::Other { value, expected },
             Self::OutOfRange { value, .. } => Self::OutOfRange { value, expected },

@@ -1,5 +1,6 @@
 //! The handlers' common ground.
 
+use crate::metadata::NAMES_A_VIEW;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use strandline_cell::{Cell, Submission};
@@ -35,6 +36,8 @@ pub struct Cluster {
     pub(crate) cell: Cell,
     pub(crate) options: Arc<ClusterOptions>,
     pub(crate) segment_index: Arc<dyn SegmentIndex>,
+    /// Configurations are changed one at a time.
+    pub(crate) configuring: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// An error with what the client is told about it.
@@ -76,18 +79,26 @@ pub(crate) fn take_doubled<T, K: Ord + Clone>(items: &mut Vec<T>, key: impl Fn(&
 impl Cluster {
     /// Handlers over this cell.
     pub fn new(options: ClusterOptions, cell: Cell, segment_index: Arc<dyn SegmentIndex>) -> Self {
-        Self { cell, options: Arc::new(options), segment_index }
+        Self { cell, options: Arc::new(options), segment_index, configuring: Arc::default() }
     }
 
     /// Waits for a barrier if something that the request names is not in the view: 'unknown' must not come from an old one.
-    pub(crate) async fn fresh_unless(&self, known: impl Fn(&Index) -> bool) -> Result<(), Refused> {
-        let all_known = known(&self.cell.view());
-        if all_known { Ok(()) } else { self.cell.barrier().await.map_err(|error| Refused::of(&error)) }
+    pub(crate) async fn fresh_unless<T>(&self, asked: &[T], known: impl Fn(&Index, &T) -> bool) -> Result<(), Refused> {
+        let all_known = asked.chunks(NAMES_A_VIEW).all(|some| {
+            let view = self.cell.view();
+            some.iter().all(|asked| known(&view, asked))
+        });
+        if all_known { Ok(()) } else { self.fresh().await }
     }
 
-    /// The same for a topic by its name.
+    /// Whatever was there before is in the view.
+    pub(crate) async fn fresh(&self) -> Result<(), Refused> {
+        self.cell.barrier().await.map_err(|error| Refused::of(&error))
+    }
+
+    /// The same for a topic by its name, if it is not there already.
     pub(crate) async fn fresh_for_name(&self, name: &str) -> Result<(), Refused> {
-        self.fresh_unless(|index| index.names.contains_key(name)).await
+        self.fresh_unless(&[name], |index, name| index.names.contains_key(*name)).await
     }
 
     /// The topic of that name, shared with the index.
@@ -99,6 +110,12 @@ impl Cluster {
     pub(crate) fn room_for_partitions(&self, more: u64) -> Result<(), Refused> {
         let count = self.cell.view().partition_count.saturating_add(more);
         if count > limits::PARTITIONS as u64 { Err(Refused::of(&Refusal::Limit { what: "partitions" })) } else { Ok(()) }
+    }
+
+    /// The same for bytes that names and configurations of all topics would come to.
+    pub(crate) fn room_for_topics(&self, bytes: u64) -> Result<(), Refused> {
+        let has_room = self.cell.view().has_room_for_topics(bytes);
+        if has_room { Ok(()) } else { Err(Refused::of(&Refusal::Limit { what: "bytes of topics" })) }
     }
 
     /// Commits commands; one result each.

@@ -1,25 +1,20 @@
-//! DescribeConfigs, AlterConfigs, IncrementalAlterConfigs.
+//! AlterConfigs, IncrementalAlterConfigs.
 
 use crate::Cluster;
 use crate::cluster::{Refused, take_doubled};
 use std::collections::{BTreeMap, BTreeSet};
 use strandline_commands::{ConfigChange, ConfigOperation, ConfigureTopic};
-use strandline_topic_config::{
-    ConfigError, append, broker_configs, definition, describe, effective, elements, normalize, subtract, validate_all,
-};
+use strandline_index::Fill;
+use strandline_topic_config::{ConfigError, append, definition, effective, elements, normalize, subtract, validate_all};
 use strandline_types::{Caller, limits};
 use strandline_wire::ErrorCode;
-use strandline_wire::messages::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
-    DescribeConfigsResult, DescribeConfigsSynonym,
-};
 use strandline_wire::messages::{alter_configs, incremental_alter_configs};
+use tokio::sync::MutexGuard;
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const BROKER_LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
+/// A topic, as the type of a resource.
+pub(crate) const TOPIC: i8 = 2;
+/// The same, a node.
+pub(crate) const BROKER: i8 = 4;
 
 /// A name, what to do, and what with.
 type Item = (String, ConfigOperation, Option<String>);
@@ -33,106 +28,14 @@ struct Change {
     items: Result<Vec<Item>, Refused>,
 }
 
+/// One that may be made, and what the topic's configuration takes before and after it.
+struct Checked {
+    command: ConfigureTopic,
+    before: u64,
+    after: u64,
+}
+
 impl Cluster {
-    /// DescribeConfigs (32), for topics and for this node.
-    pub async fn describe_configs(
-        &self,
-        _caller: &Caller,
-        _version: i16,
-        request: DescribeConfigsRequest,
-    ) -> DescribeConfigsResponse {
-        let mut results = Vec::new();
-        // Each once: a small request cannot have one resource's configs answered a thousand times.
-        let mut seen = BTreeSet::new();
-        let mut room = limits::DESCRIBED_CONFIG_BYTES;
-        for resource in &request.resources {
-            if !seen.insert((resource.resource_type, &resource.resource_name)) {
-                continue;
-            }
-            let described = if room == 0 {
-                let message = "The answer is full: ask for the configurations of fewer resources at once.";
-                Err(Refused::new(ErrorCode::PolicyViolation, message))
-            } else {
-                self.describe_resource(resource, request.include_synonyms, request.include_documentation).await
-            };
-            let (code, error_message, configs) = match described {
-                Ok(configs) => (ErrorCode::None, None, configs),
-                Err(refused) => (refused.code, Some(refused.message), Vec::new()),
-            };
-            room = room.saturating_sub(configs.iter().map(memory_bytes).sum());
-            results.push(DescribeConfigsResult {
-                error_code: code.code(),
-                error_message,
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name.clone(),
-                configs,
-            });
-        }
-        DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
-    }
-
-    async fn describe_resource(
-        &self,
-        resource: &DescribeConfigsResource,
-        synonyms: bool,
-        documentation: bool,
-    ) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
-        let wanted = |name: &str| {
-            resource.configuration_keys.as_ref().is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| key == name))
-        };
-        match resource.resource_type {
-            TOPIC => {
-                self.fresh_for_name(&resource.resource_name).await?;
-                let topic = self.topic(&resource.resource_name).ok_or_else(Refused::unknown_topic)?;
-                let described =
-                    describe(&topic.configs).into_iter().filter(|config| wanted(config.definition.name)).map(|config| {
-                        let all = config.synonyms().into_iter().map(|(name, value, source)| DescribeConfigsSynonym {
-                            name: name.to_owned(),
-                            value,
-                            source: source.code(),
-                        });
-                        DescribeConfigsResourceResult {
-                            name: config.definition.name.to_owned(),
-                            synonyms: if synonyms { all.collect() } else { Vec::new() },
-                            config_source: config.source.code(),
-                            config_type: config.definition.kind.code(),
-                            documentation: documentation.then(|| config.definition.doc.to_owned()),
-                            value: config.value,
-                            ..DescribeConfigsResourceResult::default()
-                        }
-                    });
-                Ok(described.collect())
-            }
-            BROKER => {
-                let own = self.cell.node_id().to_string();
-                if !resource.resource_name.is_empty() && resource.resource_name != own {
-                    let message =
-                        format!("Unexpected broker id, expected {own} or empty string, but received {}", resource.resource_name);
-                    return Err(Refused::new(ErrorCode::InvalidRequest, message));
-                }
-                if resource.resource_name.is_empty() {
-                    // The cluster's dynamic defaults: there are none, settings come from the node's file.
-                    return Ok(Vec::new());
-                }
-                let described =
-                    broker_configs(&self.options.broker).into_iter().filter(|config| wanted(config.name)).map(|config| {
-                        DescribeConfigsResourceResult {
-                            name: config.name.to_owned(),
-                            value: config.value,
-                            read_only: true,
-                            config_source: config.source.code(),
-                            config_type: config.kind.code(),
-                            documentation: documentation.then(|| config.doc.to_owned()),
-                            ..DescribeConfigsResourceResult::default()
-                        }
-                    });
-                Ok(described.collect())
-            }
-            BROKER_LOGGER | CLIENT_METRICS | GROUP => Ok(Vec::new()),
-            other => Err(Refused::new(ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
-        }
-    }
-
     /// AlterConfigs (33): a topic has what is given here, and nothing else.
     pub async fn alter_configs(
         &self,
@@ -189,11 +92,26 @@ impl Cluster {
             (resource_type, name, Some(refused))
         };
         let mut results: Vec<_> = doubled.into_iter().map(twice).collect();
-        // A name may be another topic's by now.
-        let fresh = self.cell.barrier().await.map_err(|error| Refused::of(&error));
+        let turn = self.turn_to_configure(validate_only).await;
+        let fresh = match &turn {
+            // A name may be another topic's by now.
+            Ok(_) => self.cell.barrier().await.map_err(|error| Refused::of(&error)),
+            Err(refused) => Err(refused.clone()),
+        };
         let (mut accepted, mut commands) = (Vec::new(), Vec::new());
+        let mut bytes = self.cell.view().fill.topic_bytes;
         for change in changes {
-            match fresh.clone().and_then(|()| self.check_change(&change)) {
+            let checked =
+                fresh.clone().and_then(|()| self.check_change(&change)).and_then(|Checked { command, before, after }| {
+                    let then = bytes.saturating_sub(before).saturating_add(after);
+                    // What does not grow is taken, however full the index is.
+                    if after > before {
+                        self.room_for_topics(then)?;
+                    }
+                    bytes = then;
+                    Ok(command)
+                });
+            match checked {
                 Ok(command) => {
                     commands.push(command.into());
                     accepted.push((change.resource_type, change.name));
@@ -212,7 +130,18 @@ impl Cluster {
         results
     }
 
-    fn check_change(&self, change: &Change) -> Result<ConfigureTopic, Refused> {
+    /// Held until a change is made: two additions to one list that are looked at together may come to more than a value may have, of which
+    /// older answers would show a part, and nobody could change anything of the topic but that value. The fold does not look.
+    async fn turn_to_configure(&self, validate_only: bool) -> Result<Option<MutexGuard<'_, ()>>, Refused> {
+        if validate_only {
+            return Ok(None);
+        }
+        let turn = tokio::time::timeout(limits::REQUEST_WAIT, self.configuring.lock()).await;
+        turn.map(Some)
+            .map_err(|_| Refused::new(ErrorCode::RequestTimedOut, "Other changes of configurations have not ended yet."))
+    }
+
+    fn check_change(&self, change: &Change) -> Result<Checked, Refused> {
         match change.resource_type {
             TOPIC => {}
             BROKER => {
@@ -275,7 +204,11 @@ impl Cluster {
             commands.push(ConfigChange { name: name.clone(), operation: *operation as i32, value: command_value, default });
         }
         validate_all(&result).map_err(|error| Refused::config(&error))?;
-        Ok(ConfigureTopic { topic_id: topic.id.0.to_vec(), replace_all: change.replace_all, changes: commands })
+        Ok(Checked {
+            command: ConfigureTopic { topic_id: topic.id.0.to_vec(), replace_all: change.replace_all, changes: commands },
+            before: Fill::of_topic(&topic.name, &topic.configs),
+            after: Fill::of_topic(&topic.name, &result),
+        })
     }
 }
 
@@ -287,12 +220,4 @@ fn item(config: incremental_alter_configs::AlterableConfig) -> Result<Item, Refu
             Err(Refused::new(ErrorCode::InvalidRequest, message))
         }
     }
-}
-
-/// What one configuration of an answer takes.
-fn memory_bytes(config: &DescribeConfigsResourceResult) -> usize {
-    let of_text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    let of_synonym = |one: &DescribeConfigsSynonym| size_of_val(one) + one.name.len() + of_text(&one.value);
-    let texts = config.name.len() + of_text(&config.value) + of_text(&config.documentation);
-    size_of_val(config) + texts + config.synonyms.iter().map(of_synonym).sum::<usize>()
 }

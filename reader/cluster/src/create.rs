@@ -6,6 +6,7 @@ use crate::metadata::NAMES_A_VIEW;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use strandline_commands::{ConfigEntry, CreateTopic};
+use strandline_index::Fill;
 use strandline_topic_config::{ConfigError, DescribedConfig, describe, normalize, topic_name, validate_all};
 use strandline_types::{Caller, TopicId, limits};
 use strandline_wire::ErrorCode;
@@ -75,14 +76,16 @@ impl Cluster {
         let existing = self.names_in_metrics(request.topics.iter().map(|topic| topic.name.as_str()));
         let mut wanted = Vec::new();
         let mut partitions = 0;
+        let mut bytes = self.cell.view().fill.topic_bytes;
         for topic in request.topics {
             let checked = match &stale {
                 Some(refused) => Err(refused.clone()),
-                None => self.check(&topic, &existing, partitions),
+                None => self.check(&topic, &existing, partitions, bytes),
             };
             match checked {
                 Ok(checked) => {
                     partitions += u64::from(checked.partitions.unsigned_abs());
+                    bytes = bytes.saturating_add(Fill::of_topic(&checked.name, &checked.configs));
                     wanted.push(checked);
                 }
                 Err(refused) => results.push(failed(topic.name, refused)),
@@ -154,8 +157,14 @@ impl Cluster {
         existing
     }
 
-    /// Whether a topic may be created, beside others of its request with so many `partitions`.
-    fn check(&self, topic: &CreatableTopic, existing: &BTreeMap<String, String>, partitions: u64) -> Result<Wanted, Refused> {
+    /// Whether a topic may be created, beside others of its request with so many `partitions`, with which all topics come to `bytes`.
+    fn check(
+        &self,
+        topic: &CreatableTopic,
+        existing: &BTreeMap<String, String>,
+        partitions: u64,
+        bytes: u64,
+    ) -> Result<Wanted, Refused> {
         topic_name::validate(&topic.name).map_err(|error| Refused::new(ErrorCode::InvalidTopicException, error.to_string()))?;
         let (own_partitions, replication_factor) = self.shape(topic)?;
         let configs = configs(&topic.configs)?;
@@ -170,6 +179,7 @@ impl Cluster {
             ));
         }
         self.room_for_partitions(partitions + u64::from(own_partitions.unsigned_abs()))?;
+        self.room_for_topics(bytes.saturating_add(Fill::of_topic(&topic.name, &configs)))?;
         Ok(Wanted { id: self.new_topic_id(), name: topic.name.clone(), partitions: own_partitions, replication_factor, configs })
     }
 

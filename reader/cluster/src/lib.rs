@@ -8,6 +8,8 @@ mod api_versions;
 mod cluster;
 mod configs;
 mod create;
+mod describe_configs;
+mod describe_topics;
 mod log_dirs;
 mod metadata;
 mod partitions;

@@ -1,4 +1,4 @@
-//! Metadata, DescribeCluster and DescribeTopicPartitions.
+//! Metadata and DescribeCluster.
 
 use crate::Cluster;
 use crate::cluster::Refused;
@@ -10,22 +10,16 @@ use strandline_topic_config::topic_name;
 use strandline_types::{Caller, TopicId};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
-use strandline_wire::messages::describe_topic_partitions::{
-    Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
-    DescribeTopicPartitionsResponseTopic,
-};
 use strandline_wire::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
     MetadataResponseTopic,
 };
 
 /// Without access rules everybody may do everything: the bits of all operations that a topic knows.
-const TOPIC_OPERATIONS: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
+pub(crate) const TOPIC_OPERATIONS: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
 /// The same for the cluster.
 const CLUSTER_OPERATIONS: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);
 const NOT_ASKED: i32 = i32::MIN;
-/// Kafka's `max.request.partition.size.limit`.
-const PARTITIONS_A_PAGE: usize = 2_000;
 /// Names that are looked up in one view: nothing is folded while somebody has one.
 pub(crate) const NAMES_A_VIEW: usize = 1_024;
 
@@ -87,10 +81,8 @@ impl Cluster {
             Some(topics) => version == 0 && topics.is_empty(),
         };
         let found = if all {
-            match self.cell.barrier().await {
-                Ok(()) => Ok(self.cell.view().topics.values().cloned().map(Found::Topic).collect()),
-                Err(error) => Err(Refused::of(&error)),
-            }
+            let fresh = self.fresh().await;
+            fresh.map(|()| self.cell.view().topics.values().cloned().map(Found::Topic).collect())
         } else {
             let topics = request.topics.clone().unwrap_or_default();
             self.find(&topics, request.allow_auto_topic_creation || version < 4).await
@@ -132,11 +124,9 @@ impl Cluster {
     }
 
     async fn find(&self, topics: &[MetadataRequestTopic], may_create: bool) -> Result<Vec<Found>, Refused> {
-        self.fresh_unless(|index| {
-            topics.iter().all(|topic| match name_asked(topic) {
-                Some(name) => index.names.contains_key(name),
-                None => index.topics.contains_key(&topic.topic_id),
-            })
+        self.fresh_unless(topics, |index, topic| match name_asked(topic) {
+            Some(name) => index.names.contains_key(name),
+            None => index.topics.contains_key(&topic.topic_id),
         })
         .await?;
         if may_create && self.options.broker.auto_create_topics {
@@ -189,83 +179,6 @@ impl Cluster {
             cluster_authorized_operations: operations(request.include_cluster_authorized_operations, CLUSTER_OPERATIONS),
             ..DescribeClusterResponse::default()
         }
-    }
-
-    /// DescribeTopicPartitions (75): topics in order of their names, a bounded page at a time.
-    pub async fn describe_topic_partitions(
-        &self,
-        caller: &Caller,
-        _version: i16,
-        request: DescribeTopicPartitionsRequest,
-    ) -> DescribeTopicPartitionsResponse {
-        let mut names: Vec<String> = request.topics.into_iter().map(|topic| topic.name).collect();
-        let every_topic = names.is_empty();
-        // Of every topic nobody can tell beforehand whether one is missing.
-        let all_known = |index: &Index| !every_topic && names.iter().all(|name| index.names.contains_key(name));
-        let refused = self.fresh_unless(all_known).await.err();
-        let view = self.cell.view();
-        if every_topic {
-            names = view.names.keys().cloned().collect();
-        }
-        names.sort_unstable();
-        names.dedup();
-        let cursor = request.cursor.unwrap_or_default();
-        names.retain(|name| *name >= cursor.topic_name);
-        let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PARTITIONS_A_PAGE);
-        if every_topic && refused.is_some() {
-            // There is no place for the error but beside a topic, and a few say it as well as all.
-            names.truncate(limit);
-        }
-        let nodes = serving_nodes(&view);
-        let mut response = DescribeTopicPartitionsResponse::default();
-        let mut room = limit;
-        for name in names {
-            let Some(topic) = view.topic_by_name(&name).filter(|_| refused.is_none()) else {
-                let unknown = if topic_name::validate(&name).is_ok() {
-                    ErrorCode::UnknownTopicOrPartition
-                } else {
-                    ErrorCode::InvalidTopicException
-                };
-                let code = refused.as_ref().map_or(unknown, |refused| refused.code);
-                response.topics.push(DescribeTopicPartitionsResponseTopic {
-                    error_code: code.code(),
-                    name: Some(name),
-                    ..DescribeTopicPartitionsResponseTopic::default()
-                });
-                continue;
-            };
-            let from = if cursor.topic_name == name { usize::try_from(cursor.partition_index).unwrap_or(0) } else { 0 };
-            if room == 0 {
-                response.next_cursor = Some(Cursor { topic_name: name, partition_index: i32::try_from(from).unwrap_or(0) });
-                break;
-            }
-            let to = topic.partitions.len().min(from.saturating_add(room));
-            let partitions = (from..to).filter_map(|number| i32::try_from(number).ok()).map(|partition_index| {
-                let replicas = replicas(&nodes, topic.id, partition_index);
-                DescribeTopicPartitionsResponsePartition {
-                    partition_index,
-                    leader_id: leader(&nodes, &caller.zone, topic.id, partition_index),
-                    isr_nodes: replicas.clone(),
-                    replica_nodes: replicas,
-                    eligible_leader_replicas: Some(Vec::new()),
-                    last_known_elr: Some(Vec::new()),
-                    ..DescribeTopicPartitionsResponsePartition::default()
-                }
-            });
-            response.topics.push(DescribeTopicPartitionsResponseTopic {
-                name: Some(name.clone()),
-                topic_id: topic.id,
-                partitions: partitions.collect(),
-                topic_authorized_operations: TOPIC_OPERATIONS,
-                ..DescribeTopicPartitionsResponseTopic::default()
-            });
-            room -= to.saturating_sub(from);
-            if to < topic.partitions.len() {
-                response.next_cursor = Some(Cursor { topic_name: name, partition_index: i32::try_from(to).unwrap_or(0) });
-                break;
-            }
-        }
-        response
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::Cluster;
 use crate::cluster::{Refused, take_doubled};
 use strandline_commands::DeleteTopic;
+use strandline_index::Index;
 use strandline_types::{Caller, TopicId, limits};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::delete_topics::{
@@ -21,12 +22,10 @@ impl Cluster {
             let by_name = |name| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() };
             request.topic_names.into_iter().map(by_name).collect()
         };
-        let fresh = self
-            .fresh_unless(|index| {
-                // A name may be another topic's by now.
-                asked.iter().all(|topic| topic.name.is_none() && index.topics.contains_key(&topic.topic_id))
-            })
-            .await;
+        // A name may be another topic's by now.
+        let is_known =
+            |index: &Index, topic: &DeleteTopicState| topic.name.is_none() && index.topics.contains_key(&topic.topic_id);
+        let fresh = self.fresh_unless(&asked, is_known).await;
         let look_up = |topic: DeleteTopicState| match fresh.clone().and_then(|()| self.named(&topic)) {
             Ok((name, id)) => (Some(name), id, None),
             Err(refused) => (topic.name, topic.topic_id, Some(refused)),

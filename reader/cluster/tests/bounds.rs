@@ -4,12 +4,16 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use strandline_index::Index;
 use strandline_types::limits;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::alter_configs;
 use strandline_wire::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use strandline_wire::messages::create_topics::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
 use strandline_wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResult};
+use strandline_wire::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterConfigsResourceResponse, IncrementalAlterConfigsRequest,
+};
 use strandline_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponseTopic};
 use support::{APPEND, Node, SET, SUBTRACT, TOPIC, World, caller, change, code, topic};
 use tracing::span::{Attributes, Id, Record};
@@ -54,6 +58,60 @@ async fn a_value_of_a_configuration() {
     let more = vec![change(REPLICAS, APPEND, Some(&replicas(20_000)))];
     assert_eq!(node.alter("t0", more).await, ErrorCode::InvalidConfig);
     assert_eq!(node.config("t0", REPLICAS), Some(replicas(10_000)));
+}
+
+/// Adds to a list of topic `t0`.
+async fn append(node: &Node, value: &str, validate_only: bool) -> AlterConfigsResourceResponse {
+    let configs = vec![change(REPLICAS, APPEND, Some(value))];
+    let resources = vec![AlterConfigsResource { resource_type: TOPIC, resource_name: "t0".to_owned(), configs }];
+    let request = IncrementalAlterConfigsRequest { resources, validate_only };
+    node.cluster.incremental_alter_configs(&caller(), 1, request).await.responses.remove(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_several_additions_at_once_would_make() {
+    let node = Node::alone().await;
+    node.create(["t0".to_owned()]).await;
+    let replicas = |from: usize| (from..from + 3_000).map(|number| format!("{number}:1")).collect::<Vec<_>>().join(",");
+    let (some, others) = (replicas(10_000), replicas(20_000));
+    let (first, second) = tokio::join!(append(&node, &some, false), append(&node, &others, false));
+    let refused: Vec<_> = [first, second].into_iter().filter(|answer| answer.error_code != 0).collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(code(refused[0].error_code), ErrorCode::InvalidConfig);
+    let said = refused[0].error_message.as_deref().unwrap_or_default();
+    assert!(said.contains(REPLICAS) && said.contains("32767 at most"), "{said}");
+    assert!(node.config("t0", REPLICAS).is_some_and(|value| value == some || value == others));
+    // A value that is too long would be in the way of every other change.
+    assert_eq!(node.alter("t0", vec![change("retention.ms", SET, Some("1000"))]).await, ErrorCode::None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_of_topics_that_are_only_asked_for() {
+    let mut index = Index::default();
+    index.fill.topic_bytes = limits::TOPICS_BYTES - 1_000;
+    let node = World::new(1).node_of(index, 9092, true, 1).await;
+    // Three more fit, and a little beside.
+    for validate_only in [true, false] {
+        let answer = node.ask_to_create(7, topics(4), validate_only).await;
+        let refused: Vec<_> = answer.iter().filter(|topic| topic.error_code != 0).collect();
+        assert_eq!(refused.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), ["t3"], "{validate_only}");
+        assert_eq!(code(refused[0].error_code), ErrorCode::PolicyViolation);
+    }
+    let long = (10..60).map(|number| format!("{number}:1")).collect::<Vec<_>>().join(",");
+    for validate_only in [true, false] {
+        assert_eq!(code(append(&node, &long, validate_only).await.error_code), ErrorCode::PolicyViolation);
+    }
+    for validate_only in [true, false] {
+        assert_eq!(code(append(&node, "0:1", validate_only).await.error_code), ErrorCode::None);
+    }
+    // More partitions do not count there.
+    let wider = CreatePartitionsTopic { name: "t0".to_owned(), count: 50_000, ..CreatePartitionsTopic::default() };
+    for validate_only in [true, false] {
+        let request =
+            CreatePartitionsRequest { topics: vec![wider.clone()], validate_only, ..CreatePartitionsRequest::default() };
+        let answer = node.cluster.create_partitions(&caller(), 3, request).await.results;
+        assert_eq!(code(answer[0].error_code), ErrorCode::None);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use strandline::node::{Node, NodeOptions};
+use strandline::node::{Node, NodeOptions, Upkeep};
 use strandline_client::{Client, ClientOptions, NewTopic, ProducerOptions, ProducerRecord};
 use strandline_corruption::folder::{Change, Damage, Files};
 use strandline_corruption::sample;
@@ -59,6 +59,36 @@ async fn copies_of_the_log_snapshots_and_wal_segments_are_looked_at() {
     files.files.remove(&copies[copies.len() - 2]);
     let found = complaints(&files, &data).await;
     assert!(matches!(found.as_slice(), [one] if one.contains("not all of these copies are there")), "{found:?}");
+}
+
+/// One that is to be written by a start is not missed yet; one that was there is, by the node that has written or read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_manifest_that_is_gone_is_missed() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample::make(&root.path().join("sample")).await.unwrap();
+    let (mut files, data) = (sample.stopped.clone(), root.path().join("data"));
+    // `store/manifest/<topic>/<id8>.json`
+    let file = below(&files, "store/manifest/").into_iter().find(|name| name.matches('/').count() == 3).unwrap();
+    files.files.remove(&file);
+    files.write(&data).unwrap();
+    let options = NodeOptions { settings: sample::settings(&data), upkeep: Upkeep::Asked };
+    let node = Node::start(options).await.unwrap();
+    let path = file.strip_prefix("store/").unwrap();
+    let complaints = async || {
+        let results = strandline::http::verify_bronze(node.parts(), None).await.unwrap();
+        results.into_iter().filter(|result| result.path == path).flat_map(|result| result.problems).collect::<Vec<_>>()
+    };
+    assert_eq!(complaints().await, Vec::<String>::new(), "it is not known whether there was one");
+    let ids: Vec<_> = node.parts().cell.view().topics.keys().copied().collect();
+    for id in ids {
+        node.parts().compactor.write_manifest_once(id).await.unwrap();
+    }
+    assert!(data.join(&file).exists());
+    assert_eq!(complaints().await, Vec::<String>::new());
+    std::fs::remove_file(data.join(&file)).unwrap();
+    let found = complaints().await;
+    assert!(matches!(found.as_slice(), [one] if one.contains("it is not there")), "{found:?}");
+    node.stop().await;
 }
 
 /// Also batches that are in Parquet by now, and that a start would pass over: whoever rebuilds a disk wants to know.

@@ -5,6 +5,7 @@
 
 use super::{Group, GroupOffset, Index, Partition, Plan, Topic};
 use prost::Message;
+use std::collections::BTreeMap;
 use strandline_commands::{GroupMember, NewFile};
 use strandline_types::limits;
 
@@ -57,9 +58,20 @@ impl Fill {
         fill.garbage_bytes = index.garbage.keys().map(|path| garbage_weight(path)).sum();
         fill
     }
+
+    /// What a topic of that name and configuration adds to [`Self::topic_bytes`].
+    pub fn of_topic(name: &str, configs: &BTreeMap<String, String>) -> u64 {
+        topic_name_weight(name) + configs_weight(configs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
 }
 
 impl Index {
+    /// Whether topics may come to so many bytes, each as [`Fill::of_topic`] has it. So says the fold; this is for who only asks what it
+    /// would say.
+    pub fn has_room_for_topics(&self, bytes: u64) -> bool {
+        !self.has_version_2() || bytes <= limits::TOPICS_BYTES
+    }
+
     /// No snapshot of this index is larger.
     pub fn snapshot_bytes_bound(&self) -> u64 {
         snapshot_bytes_bound(
@@ -129,7 +141,7 @@ pub(crate) fn topic_name_weight(name: &str) -> u64 {
 
 /// A topic without its partitions and files.
 pub(crate) fn topic_weight(topic: &Topic) -> u64 {
-    topic_name_weight(&topic.name) + configs_weight(topic.configs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    Fill::of_topic(&topic.name, &topic.configs)
 }
 
 /// Values of a topic's configuration.

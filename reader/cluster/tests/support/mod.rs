@@ -6,6 +6,7 @@ use std::time::Duration;
 use strandline_cell::{Cell, CellOptions, JoinAs};
 use strandline_cluster::{Cluster, ClusterOptions};
 use strandline_commands::Role;
+use strandline_commit_log::memory::Faults;
 use strandline_commit_log::{CommitLog, MemoryCommitLog};
 use strandline_index::Index;
 use strandline_runtime::Runtime;
@@ -41,11 +42,18 @@ impl World {
 
     /// A node that for an hour hears of what others append only if it asks; topics that are mentioned get so many partitions.
     pub async fn node(&self, port: u16, sole: bool, partitions: i32) -> Node {
-        let log: Arc<dyn CommitLog> = Arc::new(self.log.for_node());
+        self.node_of(Index::default(), port, sole, partitions).await
+    }
+
+    /// The same, with an index that is not empty.
+    pub async fn node_of(&self, index: Index, port: u16, sole: bool, partitions: i32) -> Node {
+        let log = self.log.for_node();
+        let faults = log.faults();
+        let log: Arc<dyn CommitLog> = Arc::new(log);
         let roles = vec![Role::Ingest, Role::Reader];
         let join = JoinAs { host: "127.0.0.1".to_owned(), port, zone: String::new(), roles, sole };
         let options = CellOptions { join, accept_clock: false, poll: Duration::from_secs(3_600) };
-        let cell = Cell::start(self.runtime.clone(), log, Index::default(), options).await.unwrap();
+        let cell = Cell::start(self.runtime.clone(), log, index, options).await.unwrap();
         let broker = BrokerSettings {
             node_id: cell.node_id(),
             listen: format!("127.0.0.1:{port}"),
@@ -58,13 +66,15 @@ impl World {
         };
         let options = ClusterOptions { broker, disk: None };
         let cluster = Cluster::new(options, cell.clone(), Arc::new(MemorySegmentIndex::new()));
-        Node { cell, cluster }
+        Node { cell, cluster, faults }
     }
 }
 
 pub struct Node {
     pub cell: Cell,
     pub cluster: Cluster,
+    /// Of its way to the log.
+    pub faults: Faults,
 }
 
 impl Node {
