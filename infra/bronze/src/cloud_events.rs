@@ -5,13 +5,13 @@ use crate::calendar::rfc3339_us;
 use crate::format::as_text;
 use strandline_types::HeaderRef;
 
-/// The attributes that have a text column, in the order of the columns.
-pub(crate) const TEXT_ATTRIBUTES: usize = 7;
+/// How many attributes have a text column.
+pub const TEXT_ATTRIBUTES: usize = 7;
 
 /// The attributes of one record.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Attributes<'a> {
-    /// specversion, id, source, type, subject, datacontenttype, dataschema; what is not text is left out.
+pub struct Attributes<'a> {
+    /// specversion, id, source, type, subject, datacontenttype, dataschema, in the order of their columns; what is not text is left out.
     pub text: [Option<&'a str>; TEXT_ATTRIBUTES],
     /// time, in microseconds; what does not fit is left out.
     pub time_us: Option<i64>,
@@ -39,7 +39,7 @@ fn attribute(key: &str) -> Option<Attribute> {
 }
 
 /// The attributes in these headers. None if no header is one, so that most topics pay nothing.
-pub(crate) fn attributes<'a>(headers: &[HeaderRef<'a>]) -> Option<Attributes<'a>> {
+pub fn attributes<'a>(headers: &[HeaderRef<'a>]) -> Option<Attributes<'a>> {
     let mut found = None;
     for header in headers {
         let Some(attribute) = attribute(header.key) else { continue };

@@ -10,7 +10,7 @@
 //! offsets it *covers*, holes included) and its part of I10 (a file tells its topic, its plan and its ranges by itself).
 
 mod calendar;
-mod cloud_events;
+pub mod cloud_events;
 mod columns;
 mod decode;
 mod digest;
