@@ -9,6 +9,7 @@ use crate::shared::Shared;
 use strandline_commands::{CommandKind, DecodedEntry, LeaseKind, LogCopied, decode};
 use strandline_commit_log::{Row, Tail};
 use strandline_object_store::{Purpose, crc32c};
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Seq, limits};
 
 /// Bytes of rows that are read at once.
@@ -87,7 +88,9 @@ impl Shared {
             let rows = self.rows_for_copy(at.next(), until).await?;
             let Some(last) = rows.last().map(|row| row.seq) else { break };
             let copy = LogCopy { cell_epoch, rows };
-            self.put_copy(&copy).await?;
+            if holds(Rule::Copied) {
+                self.put_copy(&copy).await?;
+            }
             let bytes: u64 = copy.rows.iter().map(|row| row.bytes.len() as u64 + row.payload_length).sum();
             self.memory().log_bytes += bytes;
             at = last;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use strandline_types::limits;
+use strandline_types::mutations::{Rule, holds};
 use tokio::sync::Notify;
 
 /// Who waits for memory.
@@ -97,7 +98,7 @@ impl Drop for Waiting<'_> {
 impl Drop for Taken {
     fn drop(&mut self) {
         let mut state = self.inner.lock();
-        state.taken_bytes -= self.bytes;
+        state.taken_bytes -= self.bytes.saturating_sub(u64::from(!holds(Rule::GivenBack)));
         show(&state);
         drop(state);
         self.inner.changed.notify_waiters();

@@ -165,7 +165,8 @@ fn write_batch(
     scratch: &mut RecordScratch,
     quarantined: &mut Vec<Quarantined>,
 ) -> Result<(), DecodeError> {
-    let place = BatchPlace { base_offset: offsets.start, log_append_time_ms: extent.log_append_time.then_some(extent.ingest_ms) };
+    let appended_ms = extent.ingest_ms.saturating_add(i64::from(!holds(Rule::AppendTime)));
+    let place = BatchPlace { base_offset: offsets.start, log_append_time_ms: extent.log_append_time.then_some(appended_ms) };
     let mut next = offsets.start;
     let mut surprise: Option<&'static str> = None;
     let mut failed: Option<PushError> = None;

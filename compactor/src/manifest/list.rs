@@ -71,6 +71,9 @@ fn files_by_day<'a>(shown: &'a Shown, sealed: &'a SealedFiles) -> BTreeMap<Day, 
             files.entry(path).or_insert(file);
         }
     }
+    if !holds(Rule::WholeManifest) {
+        files.pop_last();
+    }
     let mut days: BTreeMap<Day, Vec<&NewFile>> = BTreeMap::new();
     for file in files.into_values() {
         days.entry(Day(file.ingest_day)).or_default().push(file);

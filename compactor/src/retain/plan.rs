@@ -114,6 +114,10 @@ pub(crate) fn new_log_start(units: &[Unit], log_start: i64, limit: i64, rules: R
         let next = units.iter().find(|unit| unit.end > to && unit.end <= limit);
         to = next.map_or(to, |unit| unit.end);
     }
+    if !holds(Rule::WholeRetention) {
+        let before = units.iter().rfind(|unit| unit.end < to);
+        to = before.map_or(log_start, |unit| unit.end);
+    }
     (to > log_start).then_some(to)
 }
 

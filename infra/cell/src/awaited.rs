@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use strandline_commands::{Batch, Command, CommandKind, DecodedEntry, decode};
 use strandline_index::{BatchOutcome, Index, Outcome, Refusal};
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{Incarnation, ProducerId, TopicId, TopicPartition, limits};
 
 /// Where a batch stands in what its producer sends to a partition.
@@ -106,6 +107,9 @@ impl<P: Ord> Awaited<P> {
 
     /// Notes a batch that was refused `now` and comes again.
     pub fn note(&self, partition: P, sequence: Sequence, now: Duration) {
+        if !holds(Rule::Awaited) {
+            return;
+        }
         self.with(|all| {
             all.last = all.last.max(now);
             match all.noted.entry((partition, sequence.producer_id)) {

@@ -65,6 +65,22 @@ pub enum Rule {
     EveryRecord,
     /// Retention takes what is old or too much, and no more.
     Retention,
+    /// Retention takes all that is old or too much.
+    WholeRetention,
+    /// A log start is where a command has put it.
+    LogStart,
+    /// What the log says to be copied is in the bucket.
+    Copied,
+    /// Where a topic asks for LogAppendTime, records in Parquet have the time at which the log took them.
+    AppendTime,
+    /// What was sent behind a batch that was refused, and comes again, does not overtake it.
+    Awaited,
+    /// The embedded log says yes once an entry is synced.
+    Synced,
+    /// A manifest lacks no file that answers.
+    WholeManifest,
+    /// Memory that was taken for some work is given back.
+    GivenBack,
 }
 
 #[cfg(feature = "mutations")]

@@ -40,6 +40,8 @@ pub(crate) async fn agree(world: &World) {
             world.core.fail(format!("{}: {}", node.name(), violations.join("; ")));
         }
     }
+    // What has grown is read as a whole.
+    world.learn_partitions();
     check_now(world);
 }
 

@@ -43,6 +43,18 @@ pub enum Finding {
     FoldVersion,
     /// Retention has taken what is young and not too much.
     Retention,
+    /// Retention has left what was to go.
+    Left,
+    /// A log start that is not where a command has asked it to be, or has put it.
+    LogStart,
+    /// The log says of entries that they are copied, and they are not in the bucket (I10).
+    NotCopied,
+    /// An entry that the embedded log has promised is not there after a crash (I1).
+    LostEntry,
+    /// A file that answers and is in no manifest.
+    Unlisted,
+    /// Memory that is held at rest (I11).
+    Held,
     /// A commit that counts, and what it is about has changed since.
     LateCommit,
     /// A node goes on, or tells a client what it cannot know, although others have given it up.
@@ -50,7 +62,7 @@ pub enum Finding {
 }
 
 impl Finding {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 28] = [
         Self::FalseAck,
         Self::Unreadable,
         Self::Twice,
@@ -71,6 +83,12 @@ impl Finding {
         Self::CommittedOffset,
         Self::FoldVersion,
         Self::Retention,
+        Self::Left,
+        Self::LogStart,
+        Self::NotCopied,
+        Self::LostEntry,
+        Self::Unlisted,
+        Self::Held,
         Self::LateCommit,
         Self::VoidNode,
     ];
@@ -112,6 +130,17 @@ impl Finding {
             }
             Self::FoldVersion => &[&["folds by version"]],
             Self::Retention => &[&["retention takes", "are left"]],
+            Self::Left => &[&["retention leaves"]],
+            Self::LogStart => &[&["the log start of", "was moved to"], &["the log start of", "for a command that says"]],
+            Self::NotCopied => &[&["the log says that it is copied up to"]],
+            // What it has lost may lie below the floor, or before what it has kept.
+            Self::LostEntry => &[
+                &["the embedded log ends at", "was promised"],
+                &["was promised, and another is there"],
+                &["the embedded log cannot be opened"],
+            ],
+            Self::Unlisted => &[&["the manifest of", "it lacks"]],
+            Self::Held => &[&["does not give back what it holds"]],
             Self::LateCommit => &[&["counts, and what it is about is not there any more"]],
             Self::VoidNode => &[&["a void node"]],
         }

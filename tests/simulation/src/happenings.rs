@@ -131,6 +131,18 @@ happenings! {
     UnansweredBatches = "batches without an answer",
     /// A batch is refused for a while.
     RefusedBatches = "batches refused for a while",
+    /// A produce request has batches for several partitions.
+    ManyProduced = "produce requests of several partitions",
+    /// Some batches of a request are acknowledged, and some are not.
+    MixedAnswers = "produce answers that differ by partition",
+    /// A fetch asks for several partitions, and is answered.
+    ManyFetched = "fetches of several partitions",
+    /// A deletion is refused, since the group has members.
+    RefusedDeletions = "deletions refused while a group has members",
+    /// A static member ends without a word, and is back in its place in the same generation.
+    StaticReturns = "static members back in their place",
+    /// A member is told that another client has its instance id.
+    FencedMembers = "static members fenced",
 
     /// A node joins.
     Joins = "joins",
@@ -152,12 +164,18 @@ happenings! {
     ForgottenTopics = "topics forgotten",
     /// A topic is configured.
     Configured = "topics configured",
+    /// A topic gets more partitions.
+    GrownTopics = "topics grown",
     /// A batch of an idempotent producer is there already.
     Duplicates = "duplicates",
     /// A group has another generation.
     Rebalances = "rebalances",
     /// A group has another coordinator.
     Coordinators = "groups taken over",
+    /// A group goes.
+    DeletedGroups = "groups deleted",
+    /// What a group has committed of a partition goes.
+    DeletedOffsets = "committed offsets deleted",
     /// Extents become a fresh file.
     Conversions = "conversions",
     /// Fresh files become others.

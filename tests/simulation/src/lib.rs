@@ -15,6 +15,7 @@ mod bucket;
 mod chaos;
 mod check;
 mod clients;
+mod committed;
 mod copies;
 mod core;
 mod dice;

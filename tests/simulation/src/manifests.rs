@@ -207,7 +207,12 @@ async fn check_topic(world: &World, topic: &TopicInfo) -> Result<usize, String> 
         log_start: state.log_start,
         watermark: state.frontier,
     });
-    let partitions: Vec<_> = partitions.collect();
+    let mut partitions: Vec<_> = partitions.collect();
+    // Partitions that came later and have nothing in Parquet are listed with what is written next.
+    let is_empty = |partition: &ManifestPartition| partition.log_start == 0 && partition.watermark == 0;
+    while partitions.len() > root.partitions.len() && partitions.last().is_some_and(is_empty) {
+        partitions.pop();
+    }
     if root.partitions != partitions {
         return Err(format!("it says of partitions {:?}, they are {partitions:?}", root.partitions));
     }

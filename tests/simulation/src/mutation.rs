@@ -59,7 +59,7 @@ impl Mutation {
 
     /// Rules that chance finds, each within so many seeds, and by what. The example `rules_by_chance` tells which is the first that
     /// does; it is another one after most changes of the code, which the bound has room for.
-    pub const BY_CHANCE: [(Rule, u64, Finding); 28] = [
+    pub const BY_CHANCE: [(Rule, u64, Finding); 35] = [
         (Rule::A4, 30, Finding::Twice),
         (Rule::A5, 40, Finding::Twice),
         (Rule::A6, 250, Finding::Twice),
@@ -88,10 +88,17 @@ impl Mutation {
         (Rule::FoldVersion, 20, Finding::FoldVersion),
         (Rule::EveryRecord, 3, Finding::Missing),
         (Rule::Retention, 10, Finding::Retention),
+        (Rule::WholeRetention, 20, Finding::Left),
+        (Rule::LogStart, 5, Finding::LogStart),
+        (Rule::Copied, 3, Finding::NotCopied),
+        (Rule::AppendTime, 20, Finding::Changed),
+        (Rule::Synced, 40, Finding::LostEntry),
+        (Rule::WholeManifest, 5, Finding::Unlisted),
+        (Rule::GivenBack, 3, Finding::Held),
     ];
 
     /// Rules that a script finds, and by what: chance seldom comes to where they matter, or only to some of what they are for.
-    pub const BY_SCRIPT: [(Rule, Script, Finding); 46] = [
+    pub const BY_SCRIPT: [(Rule, Script, Finding); 47] = [
         (Rule::A1, Script::SleptInAppend, Finding::FalseAck),
         (Rule::A2, Script::SleptInAppend, Finding::FalseAck),
         (Rule::A3, Script::TwoSlept, Finding::Diverged),
@@ -134,6 +141,7 @@ impl Mutation {
         (Rule::Digest, Script::DamagedFile, Finding::Changed),
         (Rule::Manifest, Script::ManifestOfAnOldView, Finding::ListedTwice),
         (Rule::WholeFiles, Script::RowsWrittenWhileListed, Finding::DeletedObject),
+        (Rule::Awaited, Script::BehindARefusedBatch, Finding::Order),
         (Rule::A1, Script::TrimmedNode, Finding::VoidNode),
         (Rule::B1, Script::LateRehome, Finding::Unreadable),
         (Rule::B5, Script::LateMerge, Finding::LateCommit),

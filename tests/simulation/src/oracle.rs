@@ -1,11 +1,11 @@
 //! Folds the log as it is stored, whoever has read it: what is true at every moment.
 
+use crate::committed::Committed;
 use crate::copies::Copies;
 use crate::retention::Retention;
 use crate::steps::Steps;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use strandline_commands::{Command, CommandKind, DecodedEntry, EntryBody, decode};
 use strandline_commit_log::{MemoryCommitLog, Row};
 use strandline_index::{ExtentPlace, Folded, Index, Outcome, digest};
@@ -22,6 +22,7 @@ pub(crate) struct Oracle {
     /// Files that were ever sealed and that nobody has let go of: whose, and when their newest record is from.
     sealed: BTreeMap<String, (TopicId, i64)>,
     pub retention: Retention,
+    pub committed: Committed,
     pub copies: Copies,
     pub steps: Steps,
 }
@@ -43,7 +44,7 @@ impl Oracle {
             let body = body_of(&entry.bytes);
             self.copies.note(Row { payload_length: body.payload_length, ..entry.row(seq) });
             self.steps.folded(&body, &folded);
-            self.check_groups(seq)?;
+            self.committed.folded(self.past.back(), &self.index, &body, &folded)?;
             self.check_retention(&body, &folded)?;
             let violations = self.index.violations();
             if !violations.is_empty() {
@@ -103,30 +104,6 @@ impl Oracle {
             return Err(format!("entry {}: {} is let go, and {why}", self.index.cell.seq, file.path));
         }
         self.sealed.remove(&file.path);
-        Ok(())
-    }
-
-    /// What members of a group have committed never goes back, nor does its generation.
-    fn check_groups(&self, seq: Seq) -> Result<(), String> {
-        let Some(before) = self.past.back() else { return Ok(()) };
-        for (name, group) in self.index.groups.iter().filter(|(name, _)| name.starts_with("team-")) {
-            let Some(was) = before.groups.get(name) else { continue };
-            if Arc::ptr_eq(was, group) {
-                continue;
-            }
-            if group.generation < was.generation {
-                return Err(format!("entry {seq}: {name} goes from generation {} to {}", was.generation, group.generation));
-            }
-            for (place, offset) in &was.offsets {
-                let now = group.offsets.get(place).map_or(-1, |offset| offset.offset);
-                if now < offset.offset && self.has_topic(place.topic_id) {
-                    return Err(format!(
-                        "entry {seq}: what {name} has committed of {place:?} goes from {} to {now}",
-                        offset.offset
-                    ));
-                }
-            }
-        }
         Ok(())
     }
 
@@ -199,6 +176,7 @@ impl Oracle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use strandline_index::{Extent, Partition, Topic};
 
     fn extent(start: i64, end: i64, place: ExtentPlace) -> Extent {

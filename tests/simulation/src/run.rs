@@ -4,7 +4,8 @@ use crate::alarms::Listening;
 use crate::chaos::{chaos, supervise, weather};
 use crate::check::take_cries;
 use crate::clients::{
-    Idempotent, Loner, Team, administer, commit_offsets, consume, goes_on, offsets_are_kept, operate, produce, take_part,
+    Idempotent, Loner, Team, administer, administer_groups, commit_offsets, consume, goes_on, offsets_are_kept, operate, produce,
+    read_all_at_once, take_part,
 };
 use crate::dice::Dice;
 use crate::final_checks::{agree, bucket, nothing_is_held, read_everything, read_over_connections, retention, seal_everything};
@@ -151,7 +152,7 @@ async fn work(world: &Arc<World>, dice: &Dice) {
     for at in 0..dice.between(1, 3) as u32 {
         idempotent.push(Box::pin(async move {
             let mut last = None;
-            // Another topic after each that was deleted.
+            // Other topics after those that were deleted.
             for round in 0..4 {
                 let producer = Idempotent::start(world.clone(), 100 + at * 10 + round).await?;
                 last = producer.run().await;
@@ -173,13 +174,14 @@ async fn work(world: &Arc<World>, dice: &Dice) {
     for loner in &loners {
         clients.push(commit_offsets(world.clone(), loner.clone()).boxed());
     }
-    let teams: Vec<_> = world.topics().into_iter().zip(0..).map(|(topic, number)| Team::new(number, topic)).collect();
+    let teams: Vec<_> = world.topics().into_iter().zip(0..).map(|(topic, number)| Team::new(world, number, topic)).collect();
     for team in &teams {
         for at in 0..dice.between(1, 3) as u32 {
             clients.push(take_part(world.clone(), team.clone(), at).boxed());
         }
     }
     clients.push(administer(world.clone()).boxed());
+    clients.push(administer_groups(world.clone(), loners.clone(), teams.clone()).boxed());
     clients.push(operate(world.clone()).boxed());
     clients.push(chaos(world.clone()).boxed());
     let (_, producers, _) = futures::join!(stop, join_all(idempotent), join_all(clients));
@@ -264,6 +266,7 @@ pub(crate) async fn verify(world: &Arc<World>) {
     conversion(world);
     nothing_is_held(world).await;
     look(world, 40_000).await;
+    read_all_at_once(world, 20_000).await;
     if world.core.has_failed() {
         return;
     }
@@ -288,4 +291,7 @@ pub(crate) async fn verify(world: &Arc<World>) {
         }
     }
     look(world, 1 << 20).await;
+    if !world.core.has_failed() {
+        read_all_at_once(world, 60_000).await;
+    }
 }

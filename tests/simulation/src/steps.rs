@@ -53,6 +53,9 @@ impl Steps {
             (CommandKind::StoreGroup(command), _) => {
                 (command.generation > command.expected_generation).then_some(Happening::Rebalances)
             }
+            (CommandKind::DeleteOffsets(command), Outcome::Offsets { unknown }) => {
+                (unknown.len() < command.partitions.len()).then_some(Happening::DeletedOffsets)
+            }
             (command, _) => whenever_done(command),
         }
     }
@@ -70,6 +73,8 @@ fn whenever_done(command: &CommandKind) -> Option<Happening> {
         CommandKind::DeleteTopic(_) => Happening::DeletedTopics,
         CommandKind::ForgetTopic(_) => Happening::ForgottenTopics,
         CommandKind::ConfigureTopic(_) => Happening::Configured,
+        CommandKind::GrowTopic(_) => Happening::GrownTopics,
+        CommandKind::DeleteGroup(_) => Happening::DeletedGroups,
         CommandKind::Convert(_) => Happening::Conversions,
         CommandKind::Merge(_) => Happening::Merges,
         CommandKind::Rehome(_) => Happening::Rehomes,

@@ -10,6 +10,7 @@ use crate::disk::{is_full, write_all_at};
 use crate::{AppendError, Entry};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{ChainHash, Seq};
 
 /// What only the writer knows. Held under a lock for as long as an append runs.
@@ -155,7 +156,9 @@ impl Writer {
         let direct =
             (header.frame_length() >= shared.options.direct_bytes).then(|| self.direct.write(&file, position, &chunks)).flatten();
         let written = direct.unwrap_or_else(|| write_all_at(&*file.file, &mut chunks, position));
-        finish_frame(shared, &file, position, written)?;
+        if written.is_err() || holds(Rule::Synced) {
+            finish_frame(shared, &file, position, written)?;
+        }
         self.ended = false;
         // Positions fit: a file is closed before it is 1 GiB large, and a frame is far smaller than the rest.
         file.publish(Some(position as u32), position + header.frame_length());

@@ -8,6 +8,7 @@ use crate::state::{DroppedTopic, Index, Partition, Topic};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strandline_commands::{ConfigOperation, ConfigureTopic, CreateTopic, DeleteTopic, GrowTopic, LeaseKind, MoveLogStart};
+use strandline_types::mutations::{Rule, holds};
 use strandline_types::{TopicId, TopicPartition, limits};
 
 impl Index {
@@ -168,7 +169,8 @@ impl Index {
         if to <= partition.log_start {
             return Ok(Outcome::LogStart(partition.log_start));
         }
-        raise_log_start(topic, at, to, &mut references!(self, context));
+        let moved = if holds(Rule::LogStart) { to } else { to - 1 };
+        raise_log_start(topic, at, moved, &mut references!(self, context));
         context.folded.partitions.push(TopicPartition { topic_id: id, partition: command.partition });
         Ok(Outcome::LogStart(to))
     }

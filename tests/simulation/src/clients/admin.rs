@@ -1,5 +1,5 @@
 //! What operators ask for by frames: topics that are deleted and made again, under the same name unless a request may still be on its way,
-//! log starts, configs. What they are told is held against the log: 'done' must be in it, and what is there must not be said to be missing.
+//! more partitions, log starts, configs; and which topics there are. What they are told is held against the log: 'done' must be in it, and what is there must not be said to be missing.
 
 use crate::dice::Dice;
 use crate::network::Link;
@@ -8,17 +8,25 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use strandline_types::TopicId;
 use strandline_wire::ErrorCode;
+use strandline_wire::messages::create_partitions::CreatePartitionsTopic;
 use strandline_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use strandline_wire::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsTopic};
 use strandline_wire::messages::delete_topics::DeleteTopicState;
 use strandline_wire::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
-use strandline_wire::messages::{CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest};
+use strandline_wire::messages::{
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
+    MetadataRequest,
+};
 
 const TIMEOUT_MS: i32 = 15_000;
 /// How often something is asked for before it is given up.
 const TRIES: usize = 10;
+/// Of Metadata, the last in whose answer an error has no place but beside a topic.
+const METADATA_VERSION: i16 = 12;
 /// In what changes configs.
 const TOPIC_RESOURCE: i8 = 2;
+/// A topic that has so many partitions gets no more.
+const MOST_PARTITIONS: i32 = 5;
 
 /// Until the run ends.
 pub(crate) async fn administer(world: Arc<World>) {
@@ -26,10 +34,12 @@ pub(crate) async fn administer(world: Arc<World>) {
     let dice = Dice::new(world.seed, 500);
     let mut operator = Operator { dice, link, temporary: 0, in_doubt: false, set_in_doubt: BTreeSet::new(), world };
     while !operator.world.is_ending() {
-        operator.pause(2_000, 12_000).await;
-        match operator.dice.below(4) {
+        operator.pause(2_000, 10_000).await;
+        match operator.dice.below(6) {
             0 => operator.make_anew().await,
             1 => operator.configure().await,
+            2 => operator.grow().await,
+            3 => operator.list().await,
             _ => operator.delete_records().await,
         }
     }
@@ -147,6 +157,43 @@ impl Operator {
         }
         // Its name is not to be had.
         self.in_doubt = true;
+    }
+
+    /// More partitions; clients use them once they are there, whatever the operator was told.
+    async fn grow(&mut self) {
+        let world = self.world.clone();
+        world.learn_partitions();
+        let topics: Vec<_> = world.topics().into_iter().filter(|topic| topic.partitions < MOST_PARTITIONS).collect();
+        let (Some(node), Some(topic)) = (world.any_node(&self.dice), self.dice.pick(&topics)) else { return };
+        let count = topic.partitions + self.dice.between(1, 2) as i32;
+        let asked = CreatePartitionsTopic { name: topic.name.clone(), count, assignments: None };
+        let request = CreatePartitionsRequest { topics: vec![asked], timeout_ms: TIMEOUT_MS, validate_only: false };
+        let answer = self.link.call(&node, 3, &request).await;
+        let told = answer.and_then(|answer| Some(ErrorCode::from_code(answer.results.first()?.error_code)));
+        self.in_doubt |= is_in_doubt(told) && !topic.permanent;
+        let there = world.core.oracle().index().topics.get(&topic.id).map(|topic| topic.partitions.len() as i32);
+        let is_so = match (told, there) {
+            // If it has them already, an earlier request was done meanwhile.
+            (Some(ErrorCode::None | ErrorCode::InvalidPartitions), Some(there)) => there >= count,
+            (Some(ErrorCode::UnknownTopicOrPartition), there) => there.is_none(),
+            (Some(ErrorCode::InvalidRequest), _) => false,
+            _ => true,
+        };
+        let what = format!("{} gives {} {count} partitions: {told:?}, it has {there:?}", node.name(), topic.name);
+        self.fail_unless_so(is_so, &what);
+        world.learn_partitions();
+    }
+
+    /// All topics: those that are there from the question to the answer are in it, whatever the node can read.
+    async fn list(&mut self) {
+        let Some(node) = self.world.any_node(&self.dice) else { return };
+        let before = self.world.known_topics(&node);
+        let request = MetadataRequest { topics: None, ..MetadataRequest::default() };
+        let Some(answer) = self.link.call(&node, METADATA_VERSION, &request).await else { return };
+        let told: BTreeSet<TopicId> = answer.topics.into_iter().map(|topic| topic.topic_id).collect();
+        let is_missing = |id: &&TopicId| !told.contains(*id) && self.world.core.oracle().has_topic(**id);
+        let missing: Vec<_> = before.iter().filter(is_missing).collect();
+        self.fail_unless_so(missing.is_empty(), &format!("{} lists {} topics, and not {missing:?}", node.name(), told.len()));
     }
 
     async fn delete_records(&mut self) {

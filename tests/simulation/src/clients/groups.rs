@@ -1,13 +1,13 @@
-//! A consumer that assigns itself and commits rising offsets: what it was told is kept never goes back.
+//! A consumer that assigns itself and commits rising offsets: what it was told is kept never goes back, unless an operator deletes it.
 
-use crate::core::locked;
+use super::kept::Kept;
 use crate::dice::Dice;
 use crate::network::Link;
 use crate::node::Node;
 use crate::world::{TopicInfo, World};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use strandline_types::TopicId;
+use strandline_types::{TopicId, TopicPartition};
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use strandline_wire::messages::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
@@ -20,47 +20,50 @@ const PATIENCE: usize = 60;
 pub(crate) struct Loner {
     number: u32,
     name: String,
-    /// The offset that is surely committed, and the one that was tried last.
-    offsets: Mutex<(i64, i64)>,
+    kept: Kept,
+}
+
+/// Its one partition.
+fn first_partition(topic: &TopicInfo) -> TopicPartition {
+    TopicPartition { topic_id: topic.id, partition: 0 }
 }
 
 impl Loner {
     pub fn new(number: u32) -> Arc<Self> {
-        Arc::new(Self { number, name: format!("group-{number}"), offsets: Mutex::new((-1, 0)) })
+        let name = format!("group-{number}");
+        Arc::new(Self { number, kept: Kept::new(&name), name })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     async fn commit(&self, world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo) {
-        let tried = {
-            let mut offsets = locked(&self.offsets);
-            offsets.1 += 1;
-            offsets.1
-        };
-        let code = commit_offset(link, node, &self.name, topic, tried).await;
-        world.core.trace(format!("{} {} commits {tried}: {code:?}", self.name, node.name()));
+        let at = first_partition(topic);
+        let offset = self.kept.tried(at) + 1;
+        self.kept.tries(at, offset);
+        let deletions = self.kept.deletions(world, at);
+        let code = commit_offset(link, node, &self.name, topic, offset).await;
+        world.core.trace(format!("{} {} commits {offset}: {code:?}", self.name, node.name()));
         if code == Some(ErrorCode::None) {
-            locked(&self.offsets).0 = tried;
+            self.kept.has(world, at, offset, deletions);
         }
     }
 
     /// What a node says is committed, held against what is known. False if it does not say.
     async fn look(&self, world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo) -> bool {
-        let (least, tried) = *locked(&self.offsets);
+        let at = first_partition(topic);
+        let asked = self.kept.ask(world, node, at);
         let Some(found) = fetch(link, node, &self.name, topic).await else { return false };
         world.core.trace(format!("{} {} has {found:?}", self.name, node.name()));
         let Ok(found) = found else { return false };
-        if found < least || found > tried {
-            world.core.fail(format!(
-                "{} says that {} is at {found}; {least} was kept, {tried} was tried",
-                node.name(),
-                self.name
-            ));
-        }
+        self.kept.check(world, node, at, asked, found);
         true
     }
 }
 
 /// The topic whose offsets are committed: it is never deleted, and with it what is committed.
-fn topic_of(world: &World) -> Option<TopicInfo> {
+pub(super) fn topic_of(world: &World) -> Option<TopicInfo> {
     world.all_topics().into_iter().find(|topic| topic.permanent)
 }
 

@@ -1,13 +1,19 @@
-//! Producers without idempotence: what they retry may be there more than once, never more often than they tried.
+//! Producers without idempotence: what they retry may be there more than once, never more often than they tried. Some of their requests have
+//! batches for several partitions, each of which has an answer of its own.
 
-use super::send::{Told, answer, send};
+use super::send::{Part, Told, answer_parts, send_parts, some_partitions};
 use crate::dice::Dice;
 use crate::ledger::record_id;
 use crate::network::Link;
 use crate::record::batch;
-use crate::world::World;
+use crate::world::{TopicInfo, World};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use strandline_types::TopicPartition;
 use strandline_wire::records::Compression;
+
+/// Partitions of one request, where it has several.
+const PARTITIONS: u64 = 4;
 
 pub(crate) fn compression(dice: &Dice) -> Compression {
     match dice.below(8) {
@@ -19,53 +25,101 @@ pub(crate) fn compression(dice: &Dice) -> Compression {
     }
 }
 
+struct Producer {
+    world: Arc<World>,
+    number: u32,
+    dice: Dice,
+    /// The number of the next record.
+    next: u32,
+}
+
 /// Sends until the run ends.
-pub(crate) async fn produce(world: Arc<World>, producer: u32) {
-    let dice = Dice::new(world.seed, 100 + u64::from(producer));
-    let links = [0, 1].map(|part| Link::new(&world, 1_000 + 2 * u64::from(producer) + part));
-    let mut next = 0;
-    while !world.is_ending() {
-        world.core.runtime.sleep(dice.millis(20, 1_500)).await;
-        let (Some(node), Some((topic, at))) = (world.any_node(&dice), world.any_partition(&dice)) else { continue };
-        let by_name = topic.permanent && dice.chance(40);
-        // A few requests on one connection: taken in in order, answered in order.
-        let mut sent = Vec::new();
-        for _ in 0..dice.between(1, 4) {
-            let ids: Vec<_> = (0..dice.between(1, 6) as u32).map(|step| record_id(producer, next + step)).collect();
-            next += ids.len() as u32;
-            ids.iter().for_each(|id| world.core.ledger().tried(at, *id, false));
-            let bytes = batch(&ids, world.start_ms, compression(&dice), None);
-            let on_its_way = send(&node, &links[0], &topic, at, bytes, by_name).await;
-            sent.push((ids, on_its_way));
-        }
-        let mut last = -1;
-        for (ids, on_its_way) in sent {
-            let told = answer(&world, &node, on_its_way, &topic, at, &ids).await;
-            world.core.trace(format!(
-                "producer {producer} {} {}-{} {:x}+{}: {told}",
-                node.name(),
-                topic.name,
-                at.partition,
-                ids[0],
-                ids.len()
+pub(crate) async fn produce(world: Arc<World>, number: u32) {
+    let dice = Dice::new(world.seed, 100 + u64::from(number));
+    let links = [0, 1].map(|part| Link::new(&world, 1_000 + 2 * u64::from(number) + part));
+    let mut producer = Producer { world, number, dice, next: 0 };
+    while !producer.world.is_ending() {
+        producer.world.core.runtime.sleep(producer.dice.millis(20, 1_500)).await;
+        producer.send_some(&links).await;
+    }
+}
+
+impl Producer {
+    /// A batch of new records.
+    fn part(&mut self, topic: &TopicInfo, at: TopicPartition, most: u64) -> Part {
+        let count = self.dice.between(1, most) as u32;
+        let ids: Vec<_> = (0..count).map(|step| record_id(self.number, self.next + step)).collect();
+        self.next += count;
+        let records = batch(&ids, self.world.start_ms, compression(&self.dice), None);
+        self.tries(Part { topic: topic.clone(), at, ids, records })
+    }
+
+    fn tries(&self, part: Part) -> Part {
+        part.ids.iter().for_each(|id| self.world.core.ledger().tried(part.at, *id, false));
+        part
+    }
+
+    fn say(&self, node: &str, parts: &[Part], told: &[Told]) {
+        for (part, told) in parts.iter().zip(told) {
+            let first = part.ids.first().copied().unwrap_or_default();
+            self.world.core.trace(format!(
+                "producer {} {node} {}-{} {first:x}+{}: {told}",
+                self.number,
+                part.topic.name,
+                part.at.partition,
+                part.ids.len()
             ));
-            if let Told::Acked(offset) = told {
-                if offset <= last {
-                    world.core.fail(format!("{}: a batch at {offset} overtook the one before it, at {last}", node.name()));
+        }
+    }
+
+    /// A few requests on one connection: taken in in order, answered in order.
+    async fn send_some(&mut self, links: &[Link; 2]) {
+        let world = self.world.clone();
+        let several = self.dice.chance(40);
+        let places = some_partitions(&world, &self.dice, if several { PARTITIONS } else { 1 });
+        let Some(node) = world.any_node(&self.dice).filter(|_| !places.is_empty()) else { return };
+        let by_name = places.iter().all(|(topic, _)| topic.permanent) && self.dice.chance(40);
+        // About as many records, however many partitions.
+        let most = if places.len() > 1 { 3 } else { 6 };
+        let mut sent = Vec::new();
+        for _ in 0..self.dice.between(1, 4) {
+            let mut parts = Vec::new();
+            for (topic, at) in &places {
+                if parts.is_empty() || self.dice.chance(70) {
+                    parts.push(self.part(topic, *at, most));
                 }
-                last = offset;
-                continue;
             }
-            // Again, through another node perhaps: now it may be there twice.
-            if dice.chance(50)
-                && let Some(other) = world.any_node(&dice)
-            {
-                ids.iter().for_each(|id| world.core.ledger().tried(at, *id, false));
-                let bytes = batch(&ids, world.start_ms, compression(&dice), None);
-                let on_its_way = send(&other, &links[1], &topic, at, bytes, false).await;
-                let told = answer(&world, &other, on_its_way, &topic, at, &ids).await;
-                world.core.trace(format!("producer {producer} again {} {:x}: {told}", other.name(), ids[0]));
+            let on_its_way = send_parts(&node, &links[0], &parts, by_name).await;
+            sent.push((parts, on_its_way));
+        }
+        let mut last: BTreeMap<TopicPartition, i64> = BTreeMap::new();
+        for (parts, on_its_way) in sent {
+            let told = answer_parts(&world, &node, on_its_way, &parts).await;
+            self.say(&node.name(), &parts, &told);
+            let mut open = Vec::new();
+            for (part, told) in parts.into_iter().zip(told) {
+                let Told::Acked(offset) = told else {
+                    open.push(part);
+                    continue;
+                };
+                if let Some(before) = last.insert(part.at, offset)
+                    && offset <= before
+                {
+                    world.core.fail(format!("{}: a batch at {offset} overtook the one before it, at {before}", node.name()));
+                }
+            }
+            if !open.is_empty() && self.dice.chance(50) {
+                self.send_again(&links[1], open).await;
             }
         }
+    }
+
+    /// Through another node perhaps: now it may be there twice.
+    async fn send_again(&self, link: &Link, parts: Vec<Part>) {
+        let Some(node) = self.world.any_node(&self.dice) else { return };
+        let parts: Vec<Part> = parts.into_iter().map(|part| self.tries(part)).collect();
+        let on_its_way = send_parts(&node, link, &parts, false).await;
+        let told = answer_parts(&self.world, &node, on_its_way, &parts).await;
+        self.say(&format!("again {}", node.name()), &parts, &told);
     }
 }

@@ -1,5 +1,6 @@
-//! One batch on its way, as a producer's connection sends it.
+//! Batches on their way, as a producer's connection sends them: of one partition, or of several in one request.
 
+use crate::dice::Dice;
 use crate::happenings::Happening;
 use crate::ledger::RecordId;
 use crate::network::{Link, patience};
@@ -10,7 +11,9 @@ use std::sync::Arc;
 use strandline_client::Answer;
 use strandline_types::{TopicId, TopicPartition};
 use strandline_wire::ErrorCode;
-use strandline_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use strandline_wire::messages::produce::{
+    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
+};
 
 /// What a producer was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +25,26 @@ pub(crate) enum Told {
     Nothing,
 }
 
+/// A batch of a request.
+pub(crate) struct Part {
+    pub topic: TopicInfo,
+    pub at: TopicPartition,
+    pub ids: Vec<RecordId>,
+    pub records: Bytes,
+}
+
+/// Up to so many partitions, of any topics, each once.
+pub(crate) fn some_partitions(world: &World, dice: &Dice, most: u64) -> Vec<(TopicInfo, TopicPartition)> {
+    let mut some: Vec<(TopicInfo, TopicPartition)> = Vec::new();
+    for _ in 0..most {
+        let Some((topic, at)) = world.any_partition(dice) else { break };
+        if some.iter().all(|(_, other)| *other != at) {
+            some.push((topic, at));
+        }
+    }
+    some
+}
+
 /// Puts a batch on its way. None if there is no connection.
 pub(crate) async fn send(
     node: &Arc<Node>,
@@ -31,11 +54,23 @@ pub(crate) async fn send(
     records: Bytes,
     by_name: bool,
 ) -> Option<Answer<ProduceRequest>> {
-    let partition_data = vec![PartitionProduceData { index: at.partition, records: Some(records) }];
-    let (version, name, topic_id) = if by_name { (12, topic.name.clone(), TopicId::ZERO) } else { (13, String::new(), topic.id) };
-    let topic_data = vec![TopicProduceData { name, topic_id, partition_data }];
+    let part = Part { topic: topic.clone(), at, ids: Vec::new(), records };
+    send_parts(node, link, &[part], by_name).await
+}
+
+/// Puts batches on their way in one request, of each partition one.
+pub(crate) async fn send_parts(node: &Arc<Node>, link: &Link, parts: &[Part], by_name: bool) -> Option<Answer<ProduceRequest>> {
+    let mut topic_data: Vec<TopicProduceData> = Vec::new();
+    for Part { topic, at, records, .. } in parts {
+        let (name, topic_id) = if by_name { (topic.name.clone(), TopicId::ZERO) } else { (String::new(), topic.id) };
+        let partition = PartitionProduceData { index: at.partition, records: Some(records.clone()) };
+        match topic_data.iter_mut().find(|data| data.name == name && data.topic_id == topic_id) {
+            Some(data) => data.partition_data.push(partition),
+            None => topic_data.push(TopicProduceData { name, topic_id, partition_data: vec![partition] }),
+        }
+    }
     let request = ProduceRequest { acks: -1, timeout_ms: 15_000, topic_data, ..ProduceRequest::default() };
-    link.to(node).await?.submit(version, &request).ok()
+    link.to(node).await?.submit(if by_name { 12 } else { 13 }, &request).ok()
 }
 
 /// Waits for the answer, and holds it against what is there.
@@ -47,12 +82,51 @@ pub(crate) async fn answer(
     at: TopicPartition,
     ids: &[RecordId],
 ) -> Told {
-    let Some(sent) = sent else { return Told::Nothing };
+    let part = Part { topic: topic.clone(), at, ids: ids.to_vec(), records: Bytes::new() };
+    answer_parts(world, node, sent, &[part]).await.pop().unwrap_or(Told::Nothing)
+}
+
+/// The same of a request of several: each batch is judged by itself.
+pub(crate) async fn answer_parts(world: &World, node: &Node, sent: Option<Answer<ProduceRequest>>, parts: &[Part]) -> Vec<Told> {
+    let Some(sent) = sent else { return vec![Told::Nothing; parts.len()] };
+    if parts.len() > 1 {
+        world.core.count(Happening::ManyProduced);
+    }
     let Ok(answer) = sent.wait(patience(world)).await else {
-        world.core.count(Happening::UnansweredBatches);
-        return Told::Nothing;
+        parts.iter().for_each(|_| world.core.count(Happening::UnansweredBatches));
+        return vec![Told::Nothing; parts.len()];
     };
-    let partition = &answer.responses[0].partition_responses[0];
+    let answered: usize = answer.responses.iter().map(|topic| topic.partition_responses.len()).sum();
+    if answered != parts.len() {
+        world.core.fail(format!("{} was sent {} batches, and answers for {answered}", node.name(), parts.len()));
+    }
+    let mut told = Vec::new();
+    for part in parts {
+        match answer_for(&answer, part) {
+            Some(partition) => told.push(judge(world, node, part, partition)),
+            None => {
+                world.core.fail(format!("{} says nothing of {}-{}", node.name(), part.topic.name, part.at.partition));
+                told.push(Told::Nothing);
+            }
+        }
+    }
+    let acked = told.iter().filter(|told| matches!(told, Told::Acked(_))).count();
+    if (1..parts.len()).contains(&acked) {
+        world.core.count(Happening::MixedAnswers);
+    }
+    told
+}
+
+fn answer_for<'a>(answer: &'a ProduceResponse, part: &Part) -> Option<&'a PartitionProduceResponse> {
+    let is_named = |name: &str, id: TopicId| id == part.topic.id || (id == TopicId::ZERO && name == part.topic.name);
+    let mut topics = answer.responses.iter().filter(|topic| is_named(&topic.name, topic.topic_id));
+    topics.find_map(|topic| topic.partition_responses.iter().find(|partition| partition.index == part.at.partition))
+}
+
+/// What a client takes from the answer for one partition.
+fn judge(world: &World, node: &Node, part: &Part, partition: &PartitionProduceResponse) -> Told {
+    let Part { topic, at, ids, .. } = part;
+    let at = *at;
     let code = ErrorCode::from_code(partition.error_code);
     if code != ErrorCode::None {
         let gone = matches!(code, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition);

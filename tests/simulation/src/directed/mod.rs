@@ -44,6 +44,8 @@ pub enum Script {
     LostRequest,
     /// Another commit waits behind one that is in doubt.
     BehindOneInDoubt,
+    /// There is no room for a producer's first batch, and then there is for the second.
+    BehindARefusedBatch,
     /// Another writer is faster.
     FasterRival,
     /// A node reads the log while the floor passes it by.
@@ -138,7 +140,7 @@ pub enum Script {
 
 impl Script {
     /// All of them.
-    pub const ALL: [Script; 53] = [
+    pub const ALL: [Script; 54] = [
         Script::SleptInAppend,
         Script::TwoSlept,
         Script::LandsAgain,
@@ -147,6 +149,7 @@ impl Script {
         Script::LostReply,
         Script::LostRequest,
         Script::BehindOneInDoubt,
+        Script::BehindARefusedBatch,
         Script::FasterRival,
         Script::ReadAcrossTheFloor,
         Script::FloorThenEntries,
@@ -222,6 +225,7 @@ impl Script {
             Self::LostReply => writing::lost_reply(stage).await,
             Self::LostRequest => writing::lost_request(stage).await,
             Self::BehindOneInDoubt => writing::behind_one_in_doubt(stage).await,
+            Self::BehindARefusedBatch => writing::behind_a_refused_batch(stage).await,
             Self::FasterRival => writing::faster_rival(stage).await,
             Self::ReadAcrossTheFloor => floors::read_across_the_floor(stage).await,
             Self::FloorThenEntries => floors::floor_then_entries(stage).await,

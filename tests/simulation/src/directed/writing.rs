@@ -1,7 +1,9 @@
-//! Commits that land late, twice or never (A4 to A8, A12, A15, A17), names (B6), and objects before commits (B8).
+//! Commits that land late, twice or never (A4 to A8, A12, A15, A17), batches without room (Awaited), names (B6), and objects
+//! before commits (B8).
 
 use super::stage::{LARGE, Stage};
-use crate::clients::read_all;
+use crate::clients::{Told, read_all};
+use crate::record::Sender;
 use crate::stops::Place;
 use futures::FutureExt;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use strandline_commands::{DecodedEntry, EntryBody, decode, encode};
 use strandline_commit_log::memory::AppendFault;
 use strandline_commit_log::{CommitLog, Entry, Payload};
 use strandline_types::Seq;
+use strandline_wire::ErrorCode;
 
 /// The commits of an entry, as an entry of their own at the end of the log.
 async fn land(stage: &Stage, seq: Seq, slot: usize) {
@@ -91,6 +94,39 @@ pub(super) async fn behind_one_in_doubt(stage: &Stage) {
         (Some(Ok(first)), Some(Ok(second))) if first.seq <= second.seq => {}
         told => stage.world.core.fail(format!("a commit behind one in doubt: {told:?} (A17)")),
     }
+}
+
+/// There is no room for a producer's first batch, at the door or in the log, and then there is. Its partition knows nothing of
+/// the producer and would take whatever comes: what was sent behind that batch waits until it has come again.
+pub(super) async fn behind_a_refused_batch(stage: &Stage) {
+    let fail = |what: String| stage.world.core.fail(what);
+    for (producer_id, at_the_door) in [(7_000, true), (7_001, false)] {
+        let sender = |base_sequence| Some(Sender { producer_id, producer_epoch: 0, base_sequence });
+        let (first, second) = (stage.new_ids(2), stage.new_ids(3));
+        let faults = stage.node(0).log.faults();
+        if at_the_door {
+            faults.set_full(true);
+        } else {
+            faults.on_append(1, AppendFault::Full);
+        }
+        let told = stage.send_batch(0, 0, &first, sender(0)).await;
+        faults.set_full(false);
+        if told != Told::Error(ErrorCode::KafkaStorageError) {
+            return fail(format!("there is no room for a batch, and it was told {told}"));
+        }
+        // Until one is let through to find out whether there is room again.
+        stage.sleep(Duration::from_secs(5)).await;
+        if let Told::Acked(offset) = stage.send_batch(0, 0, &second, sender(2)).await {
+            return fail(format!("a batch at {offset} overtook the one before it, for which there was no room"));
+        }
+        stage.sleep(Duration::from_secs(5)).await;
+        let told = (stage.send_batch(0, 0, &first, sender(0)).await, stage.send_batch(0, 0, &second, sender(2)).await);
+        if !matches!(told, (Told::Acked(first), Told::Acked(second)) if second == first + 2) {
+            return fail(format!("batches for which there was no room, sent again: {told:?}"));
+        }
+    }
+    stage.catch_up().await;
+    read_all(&stage.world, &stage.node(1), &stage.topic, stage.at(), 1 << 20).await;
 }
 
 /// Another writer's entry is at the seq, three times.
