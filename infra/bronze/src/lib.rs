@@ -29,6 +29,7 @@ mod page;
 mod page_reader;
 mod plan;
 mod read;
+mod repetition;
 mod row_group;
 mod scan;
 mod sink;

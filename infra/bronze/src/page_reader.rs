@@ -8,6 +8,7 @@
 use crate::fetched::Fetched;
 use crate::footer::SegmentFooter;
 use crate::plan::chunk_pages;
+use crate::repetition::check_repetition_levels;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::RowGroups;
 use parquet::basic::Compression;
@@ -142,6 +143,12 @@ impl ChunkPages {
     }
 
     fn page(&self, location: &PageLocation) -> Result<Page> {
+        let page = self.whole(location)?;
+        check_repetition_levels(&page, self.chunk().column_descr().max_rep_level())?;
+        Ok(page)
+    }
+
+    fn whole(&self, location: &PageLocation) -> Result<Page> {
         let compression = self.chunk().compression();
         if matches!(compression, Compression::ZSTD(_))
             && let Some(page) = decompressed(self.stored(location, Compression::UNCOMPRESSED)?, self.chunk().uncompressed_size())?

@@ -144,3 +144,18 @@ proptest! {
         prop_assert!(quietly(|| read_all(&noise.into())).is_err());
     }
 }
+
+/// A finding of the fuzzer: the Parquet library went round for ever in a page of headers that claims more values than it has levels.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "what does not end must not keep the test from failing")]
+fn a_page_with_too_few_levels_is_damaged_and_no_endless_work() {
+    const FOUND: &[u8] = include_bytes!("../../../tests/fuzz/corpus/parquet/found-levels");
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let read = quietly(|| read_all(&Bytes::from_static(FOUND)));
+        let problems = quietly(|| verify("a", &[Bytes::from_static(FOUND)], None).problems);
+        let _ = sender.send((read, problems));
+    });
+    let (read, problems) = receiver.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    assert!(read.is_err() && !problems.is_empty(), "{read:?} {problems:?}");
+}
