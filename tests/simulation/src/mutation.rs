@@ -68,7 +68,7 @@ impl Mutation {
         (Rule::A15, 300, Finding::FalseAck),
         (Rule::B1, 60, Finding::Unreadable),
         (Rule::B2, 300, Finding::DeletedObject),
-        (Rule::B5, 80, Finding::DeletedObject),
+        (Rule::B5, 60, Finding::DeletedObject),
         (Rule::B6, 40, Finding::Unreadable),
         (Rule::B7, 40, Finding::DeletedObject),
         (Rule::B8, 300, Finding::Unreadable),
