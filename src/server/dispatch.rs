@@ -123,7 +123,7 @@ impl Session {
             };
             return Ok(Some(Answer::new(permit, Work::OnlyWaits, work)));
         }
-        let is_heavy = is_heavy || matches!(&body, RequestBody::Metadata(request) if request.topics.is_none());
+        let is_heavy = is_heavy || heavy::asks_for_all(&body, version);
         let work = handle(self.shared.clone(), self.id, caller, version, correlation_id, body);
         let kind = match api {
             ApiKey::Fetch => Work::Parks,

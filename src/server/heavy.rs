@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use strandline_wire::ApiKey;
+use strandline_wire::messages::RequestBody;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// A request of fewer bytes is no work to speak of, unless its answer is.
@@ -16,9 +17,20 @@ pub(super) fn is_heavy(api: ApiKey, frame_bytes: usize) -> bool {
     match api {
         ApiKey::Produce => false,
         // A few bytes ask for all topics, groups or configurations.
-        ApiKey::DescribeTopicPartitions | ApiKey::DescribeConfigs | ApiKey::DescribeLogDirs | ApiKey::ListGroups => true,
+        ApiKey::DescribeTopicPartitions
+        | ApiKey::DescribeConfigs
+        | ApiKey::DescribeLogDirs
+        | ApiKey::DescribeGroups
+        | ApiKey::ListGroups
+        | ApiKey::OffsetFetch => true,
         _ => frame_bytes >= HEAVY_BYTES,
     }
+}
+
+/// Whether a Metadata request asks for all topics.
+pub(super) fn asks_for_all(body: &RequestBody, version: i16) -> bool {
+    let RequestBody::Metadata(request) = body else { return false };
+    request.topics.as_ref().is_none_or(|topics| version == 0 && topics.is_empty())
 }
 
 /// Does what takes long. Where there is one thread for all, on it.

@@ -43,18 +43,19 @@ fn count(mut bytes: &[u8], bits: u64) -> u64 {
     let mut count = 0_u64;
     while let Some((indicator, rest)) = varint(bytes) {
         let run = indicator >> 1;
-        let (levels, length) = match indicator {
-            0 => break,
-            _ if indicator & 1 == 1 => {
-                let length = run.saturating_mul(bits).min(rest.len() as u64);
-                (run.saturating_mul(GROUP).min(length * GROUP / bits), length)
-            }
-            _ if (rest.len() as u64) < bits.div_ceil(GROUP) => break,
-            _ => (run, bits.div_ceil(GROUP)),
+        // Readers count in 32 bits, and no page has so many values.
+        if indicator == 0 || run > u64::from(u32::MAX) / GROUP {
+            break;
+        }
+        let (levels, length) = if indicator & 1 == 1 {
+            let length = (run * bits).min(rest.len() as u64);
+            (length * GROUP / bits, length)
+        } else {
+            (run, bits.div_ceil(GROUP))
         };
-        // Runs are counted in 32 bits by readers.
-        count += levels & u64::from(u32::MAX);
-        bytes = &rest[length as usize..];
+        let Some(following) = rest.get(length as usize..) else { break };
+        count += levels;
+        bytes = following;
     }
     count
 }
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn runs_and_groups_are_counted() {
         // Five times 1; two groups of eight; a group of which the last byte is missing.
-        let cases: [(&[u8], u64, u64); 8] = [
+        let cases: [(&[u8], u64, u64); 10] = [
             (&[], 1, 0),
             (&[10, 1], 1, 5),
             (&[10], 1, 0),
@@ -102,6 +103,9 @@ mod tests {
             (&[10, 1, 5, 0, 0, 4, 0], 1, 23),
             (&[10, 1, 0, 10, 1], 1, 5),
             (&[3, 0xff, 0xff, 0xff], 3, 8),
+            // Of these a reader that counts in 32 bits takes none.
+            (&[0x81, 0x80, 0x80, 0x80, 0x04, 0, 0, 0, 0, 0, 0], 1, 0),
+            (&[10, 1, 0x83, 0x80, 0x80, 0x80, 0x04, 0, 0, 0, 0, 0], 1, 5),
         ];
         for (bytes, bits, expected) in cases {
             assert_eq!(count(bytes, bits), expected, "{bytes:?}");

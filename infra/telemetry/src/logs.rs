@@ -1,6 +1,7 @@
 //! Log lines.
 
 use crate::lossy::Lossy;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -33,6 +34,12 @@ pub fn start_logs(filter: &str, format: LogFormat) -> Result<(), LogError> {
         LogFormat::Json => lost_as_json,
     };
     let to = STANDARD_ERROR.get_or_init(|| Lossy::new(io::stderr(), tell_lost));
+    // What the standard library says of a panic waits for who reads it, and whoever panics next waits for that. The Parquet library panics at damage.
+    std::panic::set_hook(Box::new(move |panic| {
+        let backtrace = Backtrace::capture();
+        let backtrace = if backtrace.status() == BacktraceStatus::Captured { backtrace.to_string() } else { String::new() };
+        to.line_from_anywhere(format!("{panic}\n{backtrace}").as_bytes());
+    }));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_writer(move || to)

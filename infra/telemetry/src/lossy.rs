@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// A reader that does not keep up is waited for so long, once in [`LINES_A_WAIT`] lines that it takes. What it does not take then is lost.
@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const LINES_A_WAIT: u32 = 1_000;
 /// A pipe that can be written to at all takes so many bytes without waiting (`PIPE_BUF`).
 const PIECE_BYTES: usize = 4096;
+
+/// Another thread's line is written by then.
+const TRIES: usize = 10_000;
 
 /// A place for lines.
 pub(crate) trait Place: Write + AsFd + Send {}
@@ -48,6 +51,17 @@ impl Lossy {
     /// One that is worth more than others is waited for so long.
     pub(crate) fn line(&self, line: &[u8], patience: Option<Duration>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).line(line, patience);
+    }
+
+    /// The same, by whoever may be writing a line already: then it is lost.
+    pub(crate) fn line_from_anywhere(&self, line: &[u8]) {
+        for _ in 0..TRIES {
+            match self.0.try_lock() {
+                Ok(mut state) => return state.line(line, None),
+                Err(TryLockError::Poisoned(state)) => return state.into_inner().line(line, None),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
     }
 
     #[cfg(test)]
@@ -175,6 +189,18 @@ mod tests {
         let lossy = Lossy::new(File::options().write(true).open("/dev/full").unwrap(), tell);
         write(&lossy, "a line\n");
         assert_eq!(lossy.lost(), 1);
+    }
+
+    #[test]
+    fn who_is_writing_already_loses_the_line_and_does_not_wait_for_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let lossy = Lossy::new(File::create(&path).unwrap(), tell);
+        let writing = lossy.0.lock().unwrap();
+        lossy.line_from_anywhere(b"lost\n");
+        drop(writing);
+        lossy.line_from_anywhere(b"written\n");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "written\n");
     }
 
     #[test]

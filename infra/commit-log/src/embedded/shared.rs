@@ -27,13 +27,16 @@ pub(super) struct Shared {
     /// The last entry that readers may see: synced.
     head: AtomicU64,
     floor: Mutex<Floor>,
-    /// The floor that was last written, also where it is not known to be durable.
-    written_floor: Mutex<Floor>,
+    /// Floors that were to be written since, and are perhaps: each try failed at some step.
+    tried_floors: Mutex<Vec<Floor>>,
     recent_rows: RecentRows,
 }
 
-fn lock(floor: &Mutex<Floor>) -> MutexGuard<'_, Floor> {
-    floor.lock().unwrap_or_else(PoisonError::into_inner)
+/// More are not remembered; the first is the one that the disk has most likely.
+const TRIED_FLOORS: usize = 8;
+
+fn lock<T>(floors: &Mutex<T>) -> MutexGuard<'_, T> {
+    floors.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -49,8 +52,8 @@ impl Shared {
         let head = files.values().next_back().map_or(0, |file| file.next().0 - 1);
         let files = RwLock::new(files);
         let recent_rows = RecentRows::new(options.recent_row_bytes);
-        let (floor, written_floor) = (Mutex::new(floor.clone()), Mutex::new(floor));
-        Self { disk, random, dir, options, room, files, head: head.into(), floor, written_floor, recent_rows }
+        let (floor, tried_floors) = (Mutex::new(floor), Mutex::default());
+        Self { disk, random, dir, options, room, files, head: head.into(), floor, tried_floors, recent_rows }
     }
 
     pub(super) fn head(&self) -> Seq {
@@ -98,7 +101,7 @@ impl Shared {
     /// Whether the floor's file says what the floor is. Callers hold the floor's own lock across it.
     pub(super) fn check_floor(&self) -> Result<(), ReadError> {
         match floor_file::load(&*self.disk, &self.dir) {
-            Ok(stored) if stored == self.floor() || stored == *lock(&self.written_floor) => Ok(()),
+            Ok(stored) if stored == self.floor() || lock(&self.tried_floors).contains(&stored) => Ok(()),
             Err(error) if error.may_pass() => Err(ReadError::Unavailable { reason: error.to_string() }),
             _ => Err(ReadError::Corrupt {
                 place: self.dir.join(floor_file::NAME).display().to_string(),
@@ -196,13 +199,19 @@ impl Shared {
         if !expected.may_move_to(&to, self.head().next()) {
             return Err(FloorError::Refused { from: expected.seq, to: to.seq });
         }
-        lock(&self.written_floor).clone_from(&to);
+        let mut tried = lock(&self.tried_floors);
+        if !tried.contains(&to) {
+            tried.truncate(TRIED_FLOORS - 1);
+            tried.push(to.clone());
+        }
+        drop(tried);
         let mut stored = floor_file::store(&*self.disk, &self.dir, &to);
         if stored.as_ref().is_err_and(is_full) && self.room.release_reserve() {
             stored = floor_file::store(&*self.disk, &self.dir, &to);
         }
         stored.map_err(|error| FloorError::Unavailable { reason: error.to_string() })?;
         *lock(&self.floor) = to;
+        lock(&self.tried_floors).clear();
         Ok(())
     }
 
