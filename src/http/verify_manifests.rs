@@ -40,14 +40,17 @@ pub(super) async fn verify_manifests(parts: &Parts, id: TopicId, files: &[Manife
     let was_there = parts.compactor.has_root_manifest(id, known.changed);
     // A change meanwhile explains any difference; the next call looks again.
     let is_unchanged = || self::known(parts, id).is_some_and(|later| later.changed == known.changed);
-    let bytes = match parts.objects.get(Purpose::Manifest, &path).await {
+    let read = match parts.objects.get(Purpose::Manifest, &path).await {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if !error.is_not_found() => Err(error.to_string()),
+        // Another node may have deleted the topic.
+        Err(_) if was_there && parts.cell.barrier().await.is_ok() && is_unchanged() => Err(MISSING.to_owned()),
+        // One that this run has neither read nor written yet is written soon.
+        Err(_) => return Vec::new(),
+    };
+    let bytes = match read {
         Ok(bytes) => bytes,
-        Err(error) => {
-            let problem = if error.is_not_found() { MISSING.to_owned() } else { error.to_string() };
-            // One that this run has neither read nor written yet is written soon. Another node may have deleted the topic.
-            let is_wrong = !error.is_not_found() || (was_there && parts.cell.barrier().await.is_ok() && is_unchanged());
-            return if is_wrong { vec![VerifyResult { path, rows: 0, problems: vec![problem] }] } else { Vec::new() };
-        }
+        Err(problem) => return vec![VerifyResult { path, rows: 0, problems: vec![problem] }],
     };
     let mut results = Vec::new();
     let mut say = |path: &str, problem: String| {

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use strandline_cluster::asks_for_all_topics;
 use strandline_wire::ApiKey;
 use strandline_wire::messages::RequestBody;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -29,8 +30,7 @@ pub(super) fn is_heavy(api: ApiKey, frame_bytes: usize) -> bool {
 
 /// Whether a Metadata request asks for all topics.
 pub(super) fn asks_for_all(body: &RequestBody, version: i16) -> bool {
-    let RequestBody::Metadata(request) = body else { return false };
-    request.topics.as_ref().is_none_or(|topics| version == 0 && topics.is_empty())
+    matches!(body, RequestBody::Metadata(request) if asks_for_all_topics(request, version))
 }
 
 /// Does what takes long. Where there is one thread for all, on it.

@@ -78,8 +78,8 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    fn page(levels: &[u8], num_values: u32) -> Page {
-        let mut buf = (levels.len() as u32).to_le_bytes().to_vec();
+    fn page(levels: &[u8], length: u32, num_values: u32) -> Page {
+        let mut buf = length.to_le_bytes().to_vec();
         buf.extend_from_slice(levels);
         Page::DataPage {
             buf: Bytes::from(buf),
@@ -127,18 +127,11 @@ mod tests {
 
     #[test]
     fn a_page_with_fewer_levels_than_values_is_damaged() {
-        check_repetition_levels(&page(&[10, 1], 5), 1).unwrap();
-        check_repetition_levels(&page(&[5, 0xff, 0x01], 11), 1).unwrap();
-        check_repetition_levels(&page(&[10, 1], 6), 1).unwrap_err();
-        check_repetition_levels(&page(&[10, 1], 6), 0).unwrap();
-        let cut = Page::DataPage {
-            buf: Bytes::from_static(&[9, 0, 0, 0, 10, 1]),
-            num_values: 1,
-            encoding: Encoding::PLAIN,
-            def_level_encoding: Encoding::RLE,
-            rep_level_encoding: Encoding::RLE,
-            statistics: None,
-        };
-        check_repetition_levels(&cut, 1).unwrap_err();
+        check_repetition_levels(&page(&[10, 1], 2, 5), 1).unwrap();
+        check_repetition_levels(&page(&[5, 0xff, 0x01], 3, 11), 1).unwrap();
+        check_repetition_levels(&page(&[10, 1], 2, 6), 1).unwrap_err();
+        check_repetition_levels(&page(&[10, 1], 2, 6), 0).unwrap();
+        // It ends before its levels do.
+        check_repetition_levels(&page(&[10, 1], 9, 1), 1).unwrap_err();
     }
 }

@@ -18,12 +18,12 @@ struct Made {
     files: Vec<(PathBuf, Vec<u8>)>,
 }
 
+/// Bytes of an entry, and of its payload.
+const SIZES: [(usize, usize); 8] = [(30, 0), (50, 90), (0, 300), (64, 10), (9, 900), (20, 0), (40, 40), (33, 350)];
+
 fn make(closed: bool) -> Made {
-    let entries: Vec<Entry> = [(30, 0), (50, 90), (0, 300), (64, 10), (9, 900), (20, 0), (40, 40), (33, 350)]
-        .into_iter()
-        .zip(1..)
-        .map(|((bytes, payload), number)| entry(number, bytes, payload))
-        .collect();
+    let entries: Vec<Entry> =
+        SIZES.into_iter().zip(1..).map(|((bytes, payload), number)| entry(number, bytes, payload)).collect();
     block_on(async {
         let disk = SimulatedDisk::new();
         let log = open(&disk, &small()).await.unwrap();
@@ -304,9 +304,7 @@ fn every_byte_that_changes_under_a_log_at_work_is_found_below_the_floor_too() {
         block_on(async {
             let disk = SimulatedDisk::new();
             let mut log = open(&disk, &small()).await.unwrap();
-            let mut seq = 0;
-            for (bytes, payload) in [(30, 0), (50, 90), (0, 300), (64, 10), (9, 900), (20, 0), (40, 40), (33, 350)] {
-                seq += 1;
+            for ((bytes, payload), seq) in SIZES.into_iter().zip(1..) {
                 log.append(Seq(seq), entry(seq, bytes, payload)).await.unwrap();
             }
             if reopened {

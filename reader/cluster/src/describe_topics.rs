@@ -34,9 +34,10 @@ impl Cluster {
         names.sort_unstable();
         names.dedup();
         // Of every topic nobody can tell beforehand whether one is missing.
-        let fresh = match every_topic {
-            true => self.fresh().await,
-            false => self.fresh_unless(&names, |index, name| index.names.contains_key(name)).await,
+        let fresh = if every_topic {
+            self.fresh().await
+        } else {
+            self.fresh_unless(&names, |index, name| index.names.contains_key(name)).await
         };
         let refused = fresh.err();
         let cursor = request.cursor.unwrap_or_default();

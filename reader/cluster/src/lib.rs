@@ -18,3 +18,4 @@ mod records;
 mod topics;
 
 pub use cluster::{Cluster, ClusterOptions, DiskUse};
+pub use metadata::asks_for_all_topics;

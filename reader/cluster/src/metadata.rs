@@ -76,11 +76,7 @@ impl Cluster {
             let mut seen = BTreeSet::new();
             topics.retain(|topic| seen.insert((topic.topic_id, topic.name.clone())));
         }
-        let all = match &request.topics {
-            None => true,
-            Some(topics) => version == 0 && topics.is_empty(),
-        };
-        let found = if all {
+        let found = if asks_for_all_topics(&request, version) {
             let fresh = self.fresh().await;
             fresh.map(|()| self.cell.view().topics.values().cloned().map(Found::Topic).collect())
         } else {
@@ -180,6 +176,11 @@ impl Cluster {
             ..DescribeClusterResponse::default()
         }
     }
+}
+
+/// Whether a Metadata request is for every topic. The first version has no null: there an empty list is all of them.
+pub fn asks_for_all_topics(request: &MetadataRequest, version: i16) -> bool {
+    request.topics.as_ref().is_none_or(|topics| version == 0 && topics.is_empty())
 }
 
 fn topic_metadata(found: Found, nodes: &[ServingNode], zone: &str, topic_authorized_operations: i32) -> MetadataResponseTopic {

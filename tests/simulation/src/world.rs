@@ -15,7 +15,7 @@ use strandline_cell::Submission;
 use strandline_commands::{ConfigEntry, CreateTopic, DeclareGone, DeleteTopic};
 use strandline_commit_log::MemoryCommitLog;
 use strandline_commit_log::disk::SimulatedDisk;
-use strandline_index::{FOLD_VERSION, Group, Outcome};
+use strandline_index::{FOLD_VERSION, Group, Index, Outcome};
 use strandline_object_store::{FaultPlan, Objects, RetryPolicy};
 use strandline_runtime::{Runtime, SeededRandom, Spawner, VirtualClock};
 use strandline_types::{Incarnation, TopicId, TopicPartition};
@@ -232,48 +232,43 @@ impl World {
         !locked(&self.graves).is_empty()
     }
 
-    /// Log start and end that anybody can have been told of when a node is asked. A sole node's own view is all that anybody
-    /// knows of: an entry that is in its log and not folded yet has been told to nobody.
+    /// What anybody can have been told of when a node is asked. A sole node's own view is all that anybody knows of: an entry that
+    /// is in its log and not folded yet has been told to nobody.
+    fn known<T>(&self, node: &Node, look: impl FnOnce(&Index) -> T) -> T {
+        if self.shape.sole { look(&node.cell.view()) } else { look(self.core.oracle().index()) }
+    }
+
+    /// Log start and end as they are known.
     pub fn known_bounds(&self, node: &Node, at: TopicPartition) -> Option<(i64, i64)> {
-        if !self.shape.sole {
-            return self.core.oracle().bounds(at);
-        }
-        let view = node.cell.view();
-        let partition = view.partition(at.topic_id, at.partition)?;
-        Some((partition.log_start, partition.next_offset))
+        let bounds = |index: &Index| {
+            let partition = index.partition(at.topic_id, at.partition)?;
+            Some((partition.log_start, partition.next_offset))
+        };
+        self.known(node, bounds)
     }
 
-    /// A group as anybody can have been told of it when a node is asked (see [`World::known_bounds`]).
+    /// A group as it is known.
     pub fn known_group(&self, node: &Node, group: &str) -> Option<Arc<Group>> {
-        if self.shape.sole {
-            return node.cell.view().groups.get(group).cloned();
-        }
-        self.core.oracle().index().groups.get(group).cloned()
+        self.known(node, |index| index.groups.get(group).cloned())
     }
 
-    /// The same of all topics.
+    /// All topics that are known.
     pub fn known_topics(&self, node: &Node) -> Vec<TopicId> {
-        if self.shape.sole {
-            return node.cell.view().topics.keys().copied().collect();
-        }
-        self.core.oracle().index().topics.keys().copied().collect()
+        self.known(node, |index| index.topics.keys().copied().collect())
     }
 
     /// Topics may have grown, also where nobody was told so: clients use partitions that nodes know of.
     pub fn learn_partitions(&self) {
-        let sole = if self.shape.sole { self.live().pop() } else { None };
-        if self.shape.sole && sole.is_none() {
-            return;
-        }
-        for topic in self.all_topics() {
-            let known = match &sole {
-                Some(node) => node.cell.view().topics.get(&topic.id).map(|topic| topic.partitions.len()),
-                None => self.core.oracle().index().topics.get(&topic.id).map(|topic| topic.partitions.len()),
-            };
-            let known = known.and_then(|known| i32::try_from(known).ok()).unwrap_or(0);
-            let mut topics = locked(&self.topics);
-            let same = topics.iter_mut().filter(|other| other.id == topic.id);
-            same.for_each(|topic| topic.partitions = topic.partitions.max(known));
+        let learn = |index: &Index| {
+            for topic in locked(&self.topics).iter_mut() {
+                let known = index.topics.get(&topic.id).map_or(0, |topic| topic.partitions.len());
+                topic.partitions = topic.partitions.max(i32::try_from(known).unwrap_or(0));
+            }
+        };
+        match self.live().pop() {
+            Some(node) => self.known(&node, learn),
+            None if self.shape.sole => {}
+            None => learn(self.core.oracle().index()),
         }
     }
 

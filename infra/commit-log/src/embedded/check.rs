@@ -11,11 +11,10 @@ use strandline_types::Seq;
 
 /// No more than these are told of one file.
 const PROBLEMS: usize = 100;
-const SMALL_PAYLOAD_BYTES: u64 = 64 << 10;
 
 /// What is wrong with a file, in the order of its bytes. Payloads are looked at where their entries lie before `payloads_to`; those of others are left
 /// to whoever reads them. A file that has a successor ends with an end frame.
-pub(super) fn problems(file: &LogFile, has_successor: bool, payloads_to: Seq) -> Vec<ReadError> {
+pub(super) fn problems(file: &LogFile, has_successor: bool, payloads_to: Seq, direct_read_bytes: u64) -> Vec<ReadError> {
     // Before the positions: what is sound has its position already.
     let sound = file.sound();
     let mut checked = Checked { file, positions: file.positions(), next: 0, ended: false, problems: Vec::new() };
@@ -28,7 +27,7 @@ pub(super) fn problems(file: &LogFile, has_successor: bool, payloads_to: Seq) ->
                 Err(problem) => checked.skip(position, problem),
                 Ok(()) => {
                     if frame.header.seq < payloads_to {
-                        checked.payload(&mut reader, position, &frame.header);
+                        checked.payload(&mut reader, position, &frame.header, direct_read_bytes);
                     }
                     Some(position + frame.header.frame_length())
                 }
@@ -92,10 +91,11 @@ impl Checked<'_> {
         Ok(())
     }
 
-    /// A small one lies in what was read already, a large one is read past the page cache; what that says counts only if the usual way says it, too.
-    fn payload(&mut self, reader: &mut FrameReader<'_>, position: u64, header: &FrameHeader) {
+    /// A small one lies in what was read already, one of so many bytes is read past the page cache; what that says counts only if the usual way
+    /// says it, too.
+    fn payload(&mut self, reader: &mut FrameReader<'_>, position: u64, header: &FrameHeader, direct_read_bytes: u64) {
         let whole = 0..header.payload_length;
-        let problem = if header.payload_length <= SMALL_PAYLOAD_BYTES {
+        let problem = if header.payload_length < direct_read_bytes {
             match reader.payload_is_sound(position, header) {
                 Ok(true) => None,
                 Ok(false) => Some(self.file.corrupt(position, "the payload is not what was written")),

@@ -142,10 +142,10 @@ impl EmbeddedCommitLog {
             Err(error) => vec![ReadError::Unavailable { reason: error.to_string() }],
         };
         let (files, floor) = (self.shared.files(), self.shared.floor().seq);
-        let newest = files.last().map(|file| file.header.first);
+        let (newest, direct_read_bytes) = (files.last().map(|file| file.header.first), self.shared.options.direct_read_bytes);
         for file in files {
             let has_successor = newest != Some(file.header.first);
-            let work = move || check::problems(&file, has_successor, floor);
+            let work = move || check::problems(&file, has_successor, floor, direct_read_bytes);
             match self.runtime.spawner.blocking("checking a log file", work).await {
                 Ok(found) => problems.extend(found),
                 Err(error) => problems.push(ReadError::Unavailable { reason: error.to_string() }),

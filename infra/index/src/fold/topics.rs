@@ -35,7 +35,7 @@ impl Index {
             ..Topic::default()
         };
         let weight = topic_weight(&topic);
-        if self.has_version_2() && self.fill.topic_bytes.saturating_add(weight) > limits::TOPICS_BYTES {
+        if !self.has_room_for_topics(self.fill.topic_bytes.saturating_add(weight)) {
             return Err(Refusal::Limit { what: "bytes of topics" });
         }
         self.fill.topic_bytes += weight;
@@ -125,8 +125,7 @@ impl Index {
 
     pub(super) fn configure_topic(&mut self, context: &mut Context<'_>, command: &ConfigureTopic) -> Result<Outcome, Refusal> {
         let id = topic_id(&command.topic_id)?;
-        let bounded = self.has_version_2();
-        let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopic)?;
+        let topic = self.topics.get(&id).ok_or(Refusal::UnknownTopic)?;
         let mut configs = if command.replace_all { BTreeMap::new() } else { topic.configs.clone() };
         for change in &command.changes {
             let operation = ConfigOperation::try_from(change.operation)
@@ -148,10 +147,11 @@ impl Index {
         };
         let (before, after) = (weight(&topic.configs), weight(&configs));
         let bytes = self.fill.topic_bytes.saturating_sub(before).saturating_add(after);
-        if bounded && after > before && bytes > limits::TOPICS_BYTES {
+        if after > before && !self.has_room_for_topics(bytes) {
             return Err(Refusal::Limit { what: "bytes of topics" });
         }
         self.fill.topic_bytes = bytes;
+        let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopic)?;
         Arc::make_mut(topic).configs = configs;
         context.folded.metadata = true;
         Ok(Outcome::Done)

@@ -66,8 +66,7 @@ impl Fill {
 }
 
 impl Index {
-    /// Whether topics may come to so many bytes, each as [`Fill::of_topic`] has it. So says the fold; this is for who only asks what it
-    /// would say.
+    /// Whether topics may come to so many bytes, each as [`Fill::of_topic`] has it.
     pub fn has_room_for_topics(&self, bytes: u64) -> bool {
         !self.has_version_2() || bytes <= limits::TOPICS_BYTES
     }

@@ -1,13 +1,13 @@
 //! What members commit, and find committed.
 
+use super::groups::committed;
 use super::member::Member;
 use crate::node::Node;
 use std::sync::Arc;
 use strandline_types::TopicId;
 use strandline_wire::ErrorCode;
+use strandline_wire::messages::OffsetCommitRequest;
 use strandline_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
-use strandline_wire::messages::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
-use strandline_wire::messages::{OffsetCommitRequest, OffsetFetchRequest};
 
 impl Member {
     /// What is committed; none if nobody says.
@@ -15,22 +15,9 @@ impl Member {
         let node = self.coordinator().await?;
         let at = self.team.at(partition);
         let asked = self.team.kept.ask(&self.world, &node, at);
-        let topics = vec![OffsetFetchRequestTopics {
-            name: self.team.topic().name.clone(),
-            partition_indexes: vec![partition],
-            ..Default::default()
-        }];
-        let groups =
-            vec![OffsetFetchRequestGroup { group_id: self.team.name().to_owned(), topics: Some(topics), ..Default::default() }];
-        let request = OffsetFetchRequest { groups, ..Default::default() };
-        let answer = self.link.call(&node, 8, &request).await?;
-        let group = answer.groups.first()?;
-        let found = group.topics.first()?.partitions.first()?;
-        if group.error_code != 0 || found.error_code != 0 {
-            return None;
-        }
-        self.team.kept.check(&self.world, &node, at, asked, found.committed_offset);
-        Some(found.committed_offset)
+        let found = committed(&self.link, &node, self.team.name(), self.team.topic(), partition).await?.ok()?;
+        self.team.kept.check(&self.world, &node, at, asked, found);
+        Some(found)
     }
 
     /// Reads on, and says so.

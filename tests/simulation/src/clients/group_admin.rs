@@ -10,6 +10,7 @@ use crate::network::Link;
 use crate::node::Node;
 use crate::world::{TopicInfo, World};
 use std::sync::Arc;
+use strandline_index::Group;
 use strandline_types::TopicPartition;
 use strandline_wire::ErrorCode;
 use strandline_wire::messages::offset_delete::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
@@ -97,29 +98,25 @@ fn is_surely_not_done(told: Option<ErrorCode>) -> bool {
 }
 
 impl Target {
-    fn standing(&self, world: &World, node: Option<&Node>) -> Standing {
-        let is_known = node.map(|node| world.known_group(node, &self.group).is_some());
+    /// Of the group, or of what it has committed of a partition; by what this node can have told as well, if one is about to be asked.
+    fn standing(&self, world: &World, node: Option<&Node>, at: Option<TopicPartition>) -> Standing {
+        let has = |group: Option<&Group>| group.is_some_and(|group| at.is_none_or(|at| group.offsets.contains_key(&at)));
+        let is_known = node.is_none_or(|node| has(world.known_group(node, &self.group).as_deref()));
         let oracle = world.core.oracle();
-        let is_there = oracle.index().groups.contains_key(&self.group);
-        Standing { is_there: is_there && is_known.unwrap_or(true), deletions: oracle.committed.life(&self.group) }
-    }
-
-    fn standing_of(&self, world: &World, node: Option<&Node>, at: TopicPartition) -> Standing {
-        let known = node.map(|node| world.known_group(node, &self.group));
-        let is_known = known.map(|group| group.is_some_and(|group| group.offsets.contains_key(&at)));
-        let oracle = world.core.oracle();
-        let is_there = oracle.index().groups.get(&self.group).is_some_and(|group| group.offsets.contains_key(&at));
-        Standing { is_there: is_there && is_known.unwrap_or(true), deletions: oracle.committed.deletions(&self.group, at) }
+        let is_there = has(oracle.index().groups.get(&self.group).map(AsRef::as_ref));
+        let committed = &oracle.committed;
+        let deletions = at.map_or_else(|| committed.life(&self.group), |at| committed.deletions(&self.group, at));
+        Standing { is_there: is_there && is_known, deletions }
     }
 
     async fn delete(&self, world: &World, link: &Link, node: &Arc<Node>) {
-        let before = self.standing(world, Some(node));
+        let before = self.standing(world, Some(node), None);
         let deletion = Deletion::Group(self.group.clone());
         world.core.oracle().committed.ask(deletion.clone());
         let request = DeleteGroupsRequest { groups_names: vec![self.group.clone()] };
         let answer = link.call(node, 2, &request).await;
         let told = answer.and_then(|answer| Some(ErrorCode::from_code(answer.results.first()?.error_code)));
-        let after = self.standing(world, None);
+        let after = self.standing(world, None, None);
         let is_so = match told {
             // Here one that is not there is an error.
             Some(ErrorCode::None) => after.deletions > before.deletions,
@@ -129,7 +126,8 @@ impl Target {
     }
 
     async fn delete_offset(&self, world: &World, link: &Link, node: &Arc<Node>, at: TopicPartition) {
-        let (before, group_before) = (self.standing_of(world, Some(node), at), self.standing(world, Some(node)));
+        let before = self.standing(world, Some(node), Some(at));
+        let group_before = self.standing(world, Some(node), None);
         let deletion = Deletion::Offset(self.group.clone(), at);
         world.core.oracle().committed.ask(deletion.clone());
         let partitions = vec![OffsetDeleteRequestPartition { partition_index: at.partition }];
@@ -139,10 +137,10 @@ impl Target {
             ErrorCode::None => Some(ErrorCode::from_code(answer.topics.first()?.partitions.first()?.error_code)),
             code => Some(code),
         });
-        let after = self.standing_of(world, None, at);
+        let after = self.standing(world, None, Some(at));
         let is_so = match told {
             Some(ErrorCode::None) => may_be_gone(before, after),
-            told => self.may_be_told(told, group_before, self.standing(world, None)),
+            told => self.may_be_told(told, group_before, self.standing(world, None, None)),
         };
         let what = format!("{} deletes what {} has committed of {}-{}", node.name(), self.group, self.topic.name, at.partition);
         self.finish(world, told, &deletion, is_so, &format!("{what}: {told:?}"));

@@ -54,7 +54,7 @@ impl Loner {
     async fn look(&self, world: &World, link: &Link, node: &Arc<Node>, topic: &TopicInfo) -> bool {
         let at = first_partition(topic);
         let asked = self.kept.ask(world, node, at);
-        let Some(found) = fetch(link, node, &self.name, topic).await else { return false };
+        let Some(found) = committed(link, node, &self.name, topic, at.partition).await else { return false };
         world.core.trace(format!("{} {} has {found:?}", self.name, node.name()));
         let Ok(found) = found else { return false };
         self.kept.check(world, node, at, asked, found);
@@ -136,8 +136,16 @@ pub(crate) async fn commit_offset(
     Some(ErrorCode::from_code(answer.topics.first()?.partitions.first()?.error_code))
 }
 
-async fn fetch(link: &Link, node: &Arc<Node>, group: &str, topic: &TopicInfo) -> Option<Result<i64, ErrorCode>> {
-    let topics = vec![OffsetFetchRequestTopics { name: topic.name.clone(), partition_indexes: vec![0], ..Default::default() }];
+/// What a node says is committed of a partition. None without an answer.
+pub(super) async fn committed(
+    link: &Link,
+    node: &Arc<Node>,
+    group: &str,
+    topic: &TopicInfo,
+    partition: i32,
+) -> Option<Result<i64, ErrorCode>> {
+    let partition_indexes = vec![partition];
+    let topics = vec![OffsetFetchRequestTopics { name: topic.name.clone(), partition_indexes, ..Default::default() }];
     let groups = vec![OffsetFetchRequestGroup { group_id: group.to_owned(), topics: Some(topics), ..Default::default() }];
     let request = OffsetFetchRequest { groups, ..Default::default() };
     let answer = link.call(node, 8, &request).await?;
